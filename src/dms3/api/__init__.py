@@ -1,0 +1,1 @@
+"""Layer 5: HTTP, generated from the table of commands."""

@@ -1,0 +1,1 @@
+"""Layer 5: the command line, generated from the table of commands."""

@@ -1,0 +1,1 @@
+"""Layer 0: identifiers, codec, errors, the machine contract and the limits."""

@@ -1,0 +1,1 @@
+"""Layer 1: keys, sealing and signed grants; keys and nonces are arguments."""

@@ -1,0 +1,1 @@
+"""Layer 1: the libp2p wire stack, sans-I/O and usable without the rest of dms3."""

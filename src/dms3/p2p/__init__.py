@@ -1,0 +1,1 @@
+"""Layer 2: framed protocols between nodes and what is known of peers."""

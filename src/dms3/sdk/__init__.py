@@ -1,0 +1,1 @@
+"""What programs outside the node import: a client of its API."""

@@ -1,0 +1,1 @@
+"""Layer 2: spaces, kinds, containers, queries and sharing."""

@@ -1,0 +1,1 @@
+"""The pytest plugin that dapp authors get with dms3 installed."""
