@@ -31,3 +31,10 @@ DAG_DEPTH_MAX = 64  # deeper trees than any file or folder we accept: 174**64 ch
 # packs
 PACK_BYTES_MAX = 256 * MIB  # one pack file; then a new one is begun
 PACK_COMPACT_DEAD_FRACTION = 0.5  # a pack with more dead bytes is rewritten
+
+# dev and demo
+DEMO_FIRST_FILES_MIN = 500  # the tour imports real amounts
+DEMO_WALK_FILES_MAX = 20_000  # files looked at when a folder is split for the tour
+DEV_NODES_MAX = 64  # processes on one machine: about 100 MB of memory each
+DEV_START_SECONDS_MAX = 120  # a slow machine starting many at once
+DEV_STOP_SECONDS_MAX = 10  # interfaces.md: a node stops within 3 s; then it is killed

@@ -1,0 +1,177 @@
+"""A local network of real node processes: what `dms3 dev` runs and `dms3 demo` shows around in.
+
+Each node is its own operating-system process with its own home folder and free loopback ports. The
+others join the first one. Nothing here talks to a node's inside: it starts, watches and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import DEV_NODES_MAX, DEV_START_SECONDS_MAX, DEV_STOP_SECONDS_MAX
+
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+
+
+@dataclass(frozen=True, slots=True)
+class DevNode:
+    """One node of the network, as written to `network.json`; ports are those really bound."""
+
+    name: str
+    home: str
+    api: str
+    public: str
+    peer_id: str
+    address: str
+    roles: list[str] = field(default_factory=list)
+
+
+class DevNetwork:
+    """N node processes under one folder; `start` and `stop` them, or one of them.
+
+    Arguments: `home`, the folder that holds one folder a node; `base_port`, the first of two ports
+    a node (0: free ones).
+    """
+
+    def __init__(self, home: Path, *, base_port: int = 0) -> None:
+        self.home = home
+        self.base_port = base_port
+        self.nodes: dict[str, DevNode] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, count: int) -> None:
+        """Start `count` nodes and write `network.json` when all are ready."""
+        if not 1 <= count <= DEV_NODES_MAX:
+            raise Dms3Error(
+                "argument_invalid",
+                f"A local network has 1 to {DEV_NODES_MAX} nodes, not {count}.",
+                hint="Choose another number with -n.",
+            )
+        names = node_names(count)
+        first = await self.start_node(names[0])
+        async with asyncio.TaskGroup() as group:
+            for name in names[1:]:
+                group.create_task(self.start_node(name, join=first.address))
+        self._write_network()
+
+    async def start_node(self, name: str, *, join: str | None = None) -> DevNode:
+        """Start (or start again) the node called `name`; returns when it is ready.
+
+        `join`: the multiaddr of a node to join; a node that was started before joins the first.
+        """
+        home = self.home / name
+        home.mkdir(parents=True, exist_ok=True)
+        if join is None and name in self.nodes and name != NAMES[0]:
+            join = self.nodes[NAMES[0]].address
+        log = (home / "node.log").open("ab")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(name, home, join),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches only us, who stop them
+            )
+        finally:
+            log.close()
+        self._processes[name] = process
+        node = await self._ready(name, home, process)
+        self.nodes[name] = node
+        return node
+
+    def kill(self, name: str) -> None:
+        """Kill a node as a power cut would (SIGKILL): it gets no chance to tidy up."""
+        self._processes[name].kill()
+
+    async def wait(self, name: str) -> int:
+        """The exit status of node `name`, once it has ended."""
+        return await self._processes[name].wait()
+
+    async def stop(self) -> None:
+        """Stop every node: SIGTERM, and SIGKILL for one that does not end in time."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        for process in self._processes.values():
+            try:
+                await asyncio.wait_for(process.wait(), DEV_STOP_SECONDS_MAX)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        self._processes.clear()
+
+    def _command(self, name: str, home: Path, join: str | None) -> Sequence[str]:
+        p2p_port = api_port = 0
+        if self.base_port:
+            index = node_names(DEV_NODES_MAX).index(name)
+            p2p_port, api_port = self.base_port + 2 * index, self.base_port + 2 * index + 1
+        if name in self.nodes:  # started again: the same ports, so that others find it
+            p2p_port = int(self.nodes[name].address.split("/")[4])
+            api_port = int(self.nodes[name].api.rsplit(":", 1)[1])
+        command = [sys.executable, "-m", "dms3", "up", "--json", "--no-open", "--home", str(home)]
+        command += ["--name", name, "--listen", f"/ip4/127.0.0.1/tcp/{p2p_port}"]
+        command += ["--api-listen", f"127.0.0.1:{api_port}"]
+        return [*command, "--join", join] if join else command
+
+    async def _ready(self, name: str, home: Path, process: asyncio.subprocess.Process) -> DevNode:
+        assert process.stdout is not None
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), DEV_START_SECONDS_MAX)
+        except TimeoutError:
+            process.kill()
+            line = b""
+        if not line:
+            await process.wait()
+            raise Dms3Error(
+                "node_unreachable",
+                f"Node {name} did not start: {_last_line(home / 'node.log')}",
+                hint=f"Its log is {home / 'node.log'}.",
+            )
+        data: dict[str, Any] = json.loads(line)["data"]
+        return DevNode(
+            name=name,
+            home=str(home),
+            api=data["api"],
+            public=data.get("public") or "",
+            peer_id=data["peer_id"],
+            address=data["address"],
+            roles=list(data.get("roles", [])),
+        )
+
+    def _write_network(self) -> None:
+        document = {"nodes": [asdict(node) for node in self.nodes.values()]}
+        path = self.home / "network.json"
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(document, indent=1) + os.linesep)
+        draft.replace(path)
+
+
+@contextlib.asynccontextmanager
+async def dev_network(home: Path, count: int, base_port: int = 0) -> AsyncIterator[DevNetwork]:
+    """A started network of `count` nodes under `home`, stopped at the end of the block."""
+    network = DevNetwork(home, base_port=base_port)
+    try:
+        await network.start(count)
+        yield network
+    finally:
+        await network.stop()
+
+
+def node_names(count: int) -> list[str]:
+    """The names of `count` nodes: alice, bob, carol, ... and then `node11`, `node12`, ..."""
+    return [NAMES[i] if i < len(NAMES) else f"node{i + 1}" for i in range(count)]
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "it ended without a word."

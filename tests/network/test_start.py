@@ -1,0 +1,142 @@
+"""What can be wrong when a node starts: each case is one clear message, and nothing is damaged."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def command(home: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "dms3", *words, "--home", str(home)]
+
+
+def up(home: Path, *words: str) -> list[str]:
+    address = ("--listen", "/ip4/127.0.0.1/tcp/0", "--api-listen", "127.0.0.1:0")
+    return command(home, "up", "--json", "--no-open", *address, *words)
+
+
+@contextmanager
+def running(home: Path, *words: str) -> Iterator[dict[str, str]]:
+    """A node of its own process; its first line of output; stopped at the end."""
+    process = subprocess.Popen(
+        up(home, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read() if process.stderr else ""
+        yield json.loads(line)["data"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0, "a node that is asked to stop ends well"
+
+
+def refused(words: list[str], **environment: str) -> str:
+    """What a start that must fail says on stderr; no stack trace, exit status 1 or 2."""
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+    )
+    assert done.returncode in (1, 2), done
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+def ask(home: Path, *words: str) -> dict[str, object]:
+    done = subprocess.run(
+        command(home, *words, "--json"), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["data"]  # type: ignore[no-any-return]
+
+
+def test_a_second_node_on_a_home_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path):
+        message = refused(up(tmp_path))
+        assert "already" in message
+        assert str(tmp_path) in message
+        assert ask(tmp_path, "status")["ready"] is True
+
+
+def test_the_identity_is_kept_from_start_to_start(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        shown = ask(tmp_path, "id", "show")
+        assert shown["peer_id"] == first["peer_id"]
+    with running(tmp_path) as second:
+        assert second["peer_id"] == first["peer_id"]
+        assert ask(tmp_path, "id", "show") == shown
+
+
+@pytest.mark.parametrize("option", ["--listen", "--api-listen"])
+def test_a_port_in_use_is_named(tmp_path: Path, option: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        value = f"/ip4/127.0.0.1/tcp/{port}" if option == "--listen" else f"127.0.0.1:{port}"
+        message = refused(up(tmp_path, option, value))
+    assert str(port) in message
+    assert "in use" in message
+
+
+def test_a_corrupt_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    with running(tmp_path):
+        pass
+    [database] = tmp_path.glob("*.db")
+    damaged = bytearray(database.read_bytes())
+    damaged[5000:5100] = os.urandom(100)
+    database.write_bytes(damaged)
+    message = refused(up(tmp_path))
+    assert database.name in message
+    assert database.read_bytes() == bytes(damaged)
+
+
+def test_a_protected_home_needs_its_passphrase(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("correct horse battery staple\n")
+    wrong.write_text("incorrect horse\n")
+    home = tmp_path / "home"
+    with running(home) as node:
+        ask(home, "id", "protect", "--passphrase-file", str(right))
+    message = refused(up(home, "--passphrase-file", str(wrong)))
+    assert "passphrase" in message
+    with running(home, "--passphrase-file", str(right)) as again:
+        assert again["peer_id"] == node["peer_id"]
+
+
+def test_a_protected_node_starts_locked_and_is_unlocked(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse battery staple\n")
+    home = tmp_path / "home"
+    with running(home) as node:
+        ask(home, "id", "protect", "--passphrase-file", str(secret))
+    with running(home) as locked:
+        assert locked["locked"] is True
+        refusal = subprocess.run(
+            command(home, "store", "list"), capture_output=True, text=True, timeout=60
+        )
+        assert refusal.returncode == 1
+        assert "locked" in refusal.stderr
+        ask(home, "unlock", "--passphrase-file", str(secret))
+        assert ask(home, "id", "show")["peer_id"] == node["peer_id"]
+
+
+def test_an_unknown_configuration_key_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('lisen = "/ip4/127.0.0.1/tcp/0"\n')
+    message = refused(up(tmp_path))
+    assert "lisen" in message
+    assert "listen" in message
+
+
+def test_no_node_is_exit_status_3(tmp_path: Path) -> None:
+    done = subprocess.run(command(tmp_path, "status"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "dms3 up" in done.stderr
