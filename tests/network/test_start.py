@@ -42,7 +42,12 @@ def running(home: Path, *words: str) -> Iterator[dict[str, str]]:
 def refused(words: list[str], **environment: str) -> str:
     """What a start that must fail says on stderr; no stack trace, exit status 1 or 2."""
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+        words,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
     )
     assert done.returncode in (1, 2), done
     assert "Traceback" not in done.stderr
@@ -52,7 +57,7 @@ def refused(words: list[str], **environment: str) -> str:
 
 def ask(home: Path, *words: str) -> dict[str, object]:
     done = subprocess.run(
-        command(home, *words, "--json"), capture_output=True, text=True, timeout=60
+        command(home, *words, "--json"), check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["data"]  # type: ignore[no-any-return]
@@ -121,7 +126,7 @@ def test_a_protected_node_starts_locked_and_is_unlocked(tmp_path: Path) -> None:
     with running(home) as locked:
         assert locked["locked"] is True
         refusal = subprocess.run(
-            command(home, "store", "list"), capture_output=True, text=True, timeout=60
+            command(home, "store", "list"), check=False, capture_output=True, text=True, timeout=60
         )
         assert refusal.returncode == 1
         assert "locked" in refusal.stderr
@@ -137,6 +142,8 @@ def test_an_unknown_configuration_key_is_answered_with_the_nearest(tmp_path: Pat
 
 
 def test_no_node_is_exit_status_3(tmp_path: Path) -> None:
-    done = subprocess.run(command(tmp_path, "status"), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command(tmp_path, "status"), check=False, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 3
     assert "dms3 up" in done.stderr

@@ -1,0 +1,131 @@
+"""The home folder: where each thing lies in it, and the lock that lets one node at a time use it.
+
+    HOME/key         how the store key is kept (0600; wrapped after `dms3 id protect`)
+    HOME/store.db    everything mutable, encrypted
+    HOME/packs/      blocks of 64 KiB and more, encrypted one by one
+    HOME/spool/      uploads that nobody has imported yet, encrypted
+    HOME/api.token   what a program presents to the API (0600)
+    HOME/node.json   where the running node listens; gone when none runs
+    HOME/lock        held by the running node
+    HOME/config.toml optional
+
+The kernel releases the lock of a node that was killed, so a stale file never keeps a home shut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dms3.core.errors import Dms3Error
+
+TOKEN_BYTES = 32  # of entropy in api.token
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder `path` that holds all state of one node."""
+
+    path: Path
+
+    @property
+    def key(self) -> Path:
+        """The key file."""
+        return self.path / "key"
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.path / "store.db"
+
+    @property
+    def packs(self) -> Path:
+        """The folder of pack files."""
+        return self.path / "packs"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of uploads not imported yet."""
+        return self.path / "spool"
+
+    @property
+    def token_file(self) -> Path:
+        """The file that holds the API token."""
+        return self.path / "api.token"
+
+    @property
+    def node_file(self) -> Path:
+        """The file that says where the running node listens."""
+        return self.path / "node.json"
+
+    def create(self) -> None:
+        """Make the folder, readable by its owner only, when it is not there."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as cause:
+            raise Dms3Error(
+                "home_unusable",
+                f"The home folder {self.path} cannot be made: {cause.strerror}.",
+                hint="Choose another one with --home.",
+            ) from cause
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home for one node; raises `home_in_use` when another one does."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as cause:
+                raise Dms3Error(
+                    "home_in_use",
+                    f"A node already runs on {self.path}{self._who(descriptor)}.",
+                    hint="Use that one, stop it first, or give this one another folder with --home.",
+                ) from cause
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            yield
+        finally:
+            os.close(descriptor)
+
+    def token(self) -> str:
+        """The API token, made at first use and kept in a file only its owner can read."""
+        try:
+            return self.token_file.read_text().strip()
+        except FileNotFoundError:
+            token = secrets.token_urlsafe(TOKEN_BYTES)
+            write_private(self.token_file, token.encode() + b"\n")
+            return token
+
+    @contextlib.contextmanager
+    def announced(self, where: dict[str, Any]) -> Iterator[None]:
+        """Say in `node.json` where the node listens, for as long as it does."""
+        write_private(self.node_file, json.dumps(where).encode() + b"\n")
+        try:
+            yield
+        finally:
+            self.node_file.unlink(missing_ok=True)
+
+    @staticmethod
+    def _who(descriptor: int) -> str:
+        text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        return f" (process {text})" if text.isdigit() else ""
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all, readable by its owner only."""
+    draft = path.with_name(path.name + ".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
