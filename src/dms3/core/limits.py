@@ -64,6 +64,7 @@ STORE_READERS_MAX = 4  # snapshot connections; each costs a page cache of up to 
 STORE_READER_WAIT_SECONDS_MAX = 30  # then the reader is told that the node is busy
 STORE_BUSY_MS_MAX = 5_000  # SQLite waits this long for another process's lock (a tool's checkpoint)
 STORE_WAL_BYTES_MAX = 64 * MIB  # the log file is cut back to this size after a checkpoint
+PACK_RECORD_BYTES_MIN = PERSIST_VALUE_BYTES_MAX  # a smaller block is a row of the database
 PACKS_OPEN_MAX = 32  # open pack files for reading: 8 GiB of packs without reopening
 SWEEP_ROWS_MAX = 5_000  # block rows looked at per transaction of a sweep
 
@@ -81,3 +82,107 @@ POOL_JOB_SECONDS_MAX = 120  # then the worker is killed: the document is at faul
 POOL_MESSAGE_BYTES_MAX = 256 * MIB  # one pickled call or result
 POOL_START_SECONDS_MAX = 60  # a worker that has not said hello by then will not
 POOL_MEMORY_BYTES_MAX = 2 * 1024 * MIB  # address space of one worker: a memory bomb ends there
+
+# driver, the questions it keeps
+ASKS_OPEN_MAX = 4_096  # unanswered Calls and Requests of one machine; the next one is refused
+QUESTIONS_OPEN_MAX = 4_096  # unanswered questions to one machine; the next one is refused
+EVENT_EFFECTS_MAX = 65_536  # effects of one event: a machine that wants more works in steps
+
+# p2p: frames and links
+FRAME_BODY_BYTES_MAX = (
+    BLOCK_BYTES_MAX + 4 * KIB
+)  # one block, or a question of that size with its proof
+FRAME_LENGTH_BYTES_MAX = 4  # varint of a frame's length: below 2**28
+REQUESTS_IN_FLIGHT_MAX = 128  # per stream: the asker waits, the answerer refuses beyond it
+REQUESTS_WAITING_MAX = 1_024  # per stream at the asker, until one in flight is answered
+REQUEST_BYTES_WAITING_MAX = 4 * MIB  # per stream at the asker
+REQUEST_BYTES_HELD_MAX = 8 * MIB  # per stream at the answerer: questions in the hands of machines
+ANSWER_BYTES_QUEUED_MAX = 16 * MIB  # per stream: beyond it an answer becomes `limit_reached`
+REFUSAL_BYTES_QUEUED_MAX = 17 * MIB  # per stream: beyond it not even refusals fit, so it is reset
+CREDIT_HELD_BYTES_MIN = MIB  # no credit goes back while more than this waits to be sent
+LATE_ANSWERS_KEPT_MAX = 1_024  # ids given up whose answer may still come, per stream
+STREAMS_INBOUND_MAX = 64  # per link: one per protocol, and those that are ending
+CANCELS_BURST_MAX = 512  # cancels accepted at once on one stream...
+CANCEL_LEAK_US = 20_000  # ...and one more per this time: 50 each second
+MINORS_MAX = 16  # in one version frame
+VERSION_BODY_BYTES_MAX = 256
+FAILURE_MESSAGE_CHARS_MAX = 512
+VERSION_WAIT_US = 10 * SECOND_US  # a stream whose first frame is later is reset
+STREAM_STALL_US = 30 * SECOND_US  # neither half a frame nor an unread answer may rest longer
+LINK_TICK_US = SECOND_US  # how often a busy link looks for what has stalled
+ANSWER_WAIT_US = 120 * SECOND_US  # a question still unanswered here is answered `timed_out`
+DEADLINE_US_MAX = 600 * SECOND_US  # a Request's deadline is cut to this
+
+# p2p: the peer book
+PEERS_KNOWN_MAX = 4_096  # remembered peers: the longest unseen that nobody needs goes first
+CONTACTS_MAX = 1_024
+BOOTSTRAP_ADDRESSES_MAX = 64
+ADDRESSES_PER_PEER_MAX = 8
+ADDRESS_CHARS_MAX = 256
+NAME_CHARS_MAX = 64
+DIALS_AT_ONCE_MAX = 8
+DIAL_TIMEOUT_US = 15 * SECOND_US
+DIAL_BACKOFF_US_MIN = SECOND_US
+DIAL_BACKOFF_US_MAX = 300 * SECOND_US
+PROBE_TIMEOUT_US = 10 * SECOND_US
+SCORE_REFUSE_MIN = 100  # points of misconduct at which a peer is refused
+SCORE_LEAK_US = 6 * SECOND_US  # one point is forgotten per this time: 100 in ten minutes
+REFUSE_US = 900 * SECOND_US
+CALLS_WAITING_MAX = 256  # commands that wait for a dial or a probe
+CARD_BYTES_MAX = 4 * KIB  # a contact card still fits a QR code of 2,953 bytes when it is ordinary
+CERTIFICATE_BYTES_MAX = KIB
+
+# libp2p
+MULTIADDR_CHARS_MAX = 1_024  # text of one address: a relayed DNS address needs about 400
+MULTIADDR_BYTES_MAX = 512  # the same address in binary form
+MULTIADDR_PARTS_MAX = 16  # deeper nesting than any relayed address has
+DNS_NAME_CHARS_MAX = 253  # RFC 1035 section 2.3.4
+PUBLIC_KEY_BYTES_MAX = 2_048  # the largest accepted identity, RSA-8192 in DER, needs about 1.1 KB
+RSA_BITS_MIN = 2_048  # go-libp2p refuses smaller and larger RSA identities with the same bounds
+RSA_BITS_MAX = 8_192
+PROTOBUF_FIELDS_MAX = 4_096  # fields of one message; a full list of protocols has hundreds
+PROTOCOL_ID_BYTES_MAX = 256  # one protocol name; ours have below 32
+MULTISTREAM_MESSAGE_BYTES_MAX = 1_024  # js-libp2p MAX_PROTOCOL_LENGTH
+MULTISTREAM_PROPOSALS_MAX = 32  # names a peer may try on one stream before it is reset
+NOISE_MESSAGE_BYTES_MAX = 65_535  # Noise specification section 3
+NOISE_NONCE_MAX = (1 << 64) - 2  # Noise specification section 5.1: the last value is reserved
+NOISE_MUXERS_MAX = 16  # multiplexer names in the handshake payload
+HANDSHAKE_US_MAX = 10 * SECOND_US  # from open socket to secured; a slow DSL line needs below 1 s
+HANDSHAKE_BYTES_MAX = 256 * KIB  # everything a peer may send before it is secured
+YAMUX_WINDOW_BYTES = 256 * KIB  # Yamux specification: the initial window of every stream
+YAMUX_WINDOW_BYTES_MAX = 4 * MIB  # a window grows up to here: 320 Mbit/s at 100 ms
+YAMUX_GROWTH_BYTES_MAX = 16 * MIB  # growth of all windows of a connection together
+YAMUX_FRAME_BYTES = 65_507  # data we put in one frame: with its header it fills one Noise message
+YAMUX_INBOUND_STREAMS_MAX = 512  # open streams a peer may hold towards us
+YAMUX_BACKLOG_STREAMS_MAX = 256  # Yamux specification: streams not yet acknowledged or negotiated
+YAMUX_OUTBOUND_STREAMS_MAX = 1_024  # open streams of ours; a subsystem with more is at fault
+YAMUX_REFUSED_STREAMS_MAX = 1_024  # refusals in a row before the connection is closed
+YAMUX_CONTROL_BYTES_MAX = 256 * KIB  # unsent small frames: the peer floods and does not read
+STREAM_QUEUE_BYTES_MAX = 8 * MIB  # unsent bytes of one stream: a few frames of the largest block
+STREAM_QUEUE_NOTICE_BYTES = 64 * KIB  # a queue that was longer reports when it is this short again
+CONNECTION_FLUSH_BYTES = 512 * KIB  # one hand-over to the socket: bounds what is encrypted at once
+STREAM_NEGOTIATION_US_MAX = 10 * SECOND_US  # a stream without an agreed protocol is then reset
+PING_INTERVAL_US = 15 * SECOND_US  # a NAT forgets an idle TCP connection after minutes
+PING_ANSWER_US_MAX = 20 * SECOND_US  # then the peer is gone or reads nothing
+PING_STREAMS_MAX = 2  # Ping specification: streams accepted from one peer
+PING_QUEUE_BYTES_MAX = 4 * KIB  # echoes a peer may leave unread
+IDENTIFY_BYTES_MAX = 64 * KIB  # all messages of one Identify stream; go-libp2p sends up to 10
+IDENTIFY_MESSAGE_BYTES_MAX = 8 * KIB  # go-libp2p and js-libp2p refuse larger single messages
+IDENTIFY_STREAMS_MAX = 4  # Identify and push streams a peer may hold at once
+IDENTIFY_ADDRESSES_MAX = 64  # addresses kept of one peer
+IDENTIFY_PROTOCOLS_MAX = 512  # protocol names kept of one peer
+IDENTIFY_TEXT_CHARS_MAX = 256  # agent and protocol version
+
+# transport
+CONNECTIONS_MAX = 512  # secured connections; each costs about 20 KB
+CONNECTIONS_PER_ADDRESS_MAX = 64  # inbound from one IP address; loopback is exempt
+HANDSHAKES_MAX = 64  # inbound connections that are not yet secured: each costs about 1 ms of CPU
+DIALS_MAX = 64  # outbound connections that are not yet secured
+DIAL_ADDRESSES_MAX = 16  # addresses of one peer that are tried
+DIAL_STAGGER_US = 250_000  # RFC 8305 section 5: the next address starts while the first still tries
+BACKOFF_FIRST_US = SECOND_US  # an address that failed is not dialled again before this time
+BACKOFF_US_MAX = 300 * SECOND_US  # doubled at each failure up to here
+BACKOFF_ADDRESSES_MAX = 4_096  # failed addresses remembered
+SOCKET_QUEUE_BYTES = 512 * KIB  # bytes handed to the socket and unsent before we pause
+SIMULTANEOUS_DIAL_US_MAX = 10 * SECOND_US  # two connections this close together crossed on the way
+CLOSE_US_MAX = 2 * SECOND_US  # time to send what is queued when the transport closes
