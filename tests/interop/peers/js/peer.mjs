@@ -100,6 +100,17 @@ function bulkHeader (direction, count) {
   return header
 }
 
+function describe (identified) {
+  return {
+    peer: String(identified.peerId),
+    agent: identified.agentVersion,
+    protocol: identified.protocolVersion,
+    protocols: identified.protocols,
+    addresses: identified.listenAddrs.map(String),
+    observed: String(identified.observedAddr ?? '')
+  }
+}
+
 const security = process.argv[2] ?? 'noise'
 const node = await createLibp2p({
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
@@ -120,21 +131,17 @@ await node.handle(BULK, handler(answerBulk), { runOnLimitedConnection: false })
 node.addEventListener('peer:connect', (event) => say({ event: 'connected', peer: String(event.detail) }))
 node.addEventListener('peer:disconnect', (event) => say({ event: 'disconnected', peer: String(event.detail) }))
 node.addEventListener('peer:identify', ({ detail }) => {
-  say({
-    event: 'identified',
-    peer: String(detail.peerId),
-    agent: detail.agentVersion,
-    protocol: detail.protocolVersion,
-    protocols: detail.protocols,
-    addresses: detail.listenAddrs.map(String),
-    observed: String(detail.observedAddr ?? '')
-  })
+  say({ event: 'identified', ...describe(detail) })
 })
 
 const commands = {
   async dial ({ address }) {
     const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(20000) })
     return { peer: String(connection.remotePeer), muxer: connection.multiplexer, encryption: connection.encryption }
+  },
+  async identify ({ peer }) {
+    const [connection] = node.getConnections(peerIdFromString(peer))
+    return describe(await node.services.identify.identify(connection))
   },
   async ping ({ peer }) {
     return { milliseconds: await node.services.ping.ping(peerIdFromString(peer)) }
@@ -146,6 +153,13 @@ const commands = {
     await stream.close()
     const back = await readAll(stream)
     return { same: back.equals(sent), bytes: back.length }
+  },
+  async echoes ({ peer, bytes, count }) {
+    const started = performance.now()
+    for (let done = 0; done < count; done++) {
+      if (!(await commands.echo({ peer, bytes })).same) throw new Error('an echo came back changed')
+    }
+    return { seconds: (performance.now() - started) / 1000 }
   },
   async push ({ peer, bytes }) {
     const stream = await node.dialProtocol(peerIdFromString(peer), BULK)
