@@ -5,9 +5,9 @@ Source: NIST SP 800-38D (AES-GCM); the STREAM construction of Hoang, Reyhanitaba
 counts.
 
 The nonce rule: AES-GCM loses both secrecy and integrity when one key meets the same nonce twice.
-- A *record* takes its nonce as an argument: 12 random bytes from the injected Entropy, at most 2**32
-  of them under one key. A pack holds some thousands, so a collision is out of reach, also when a
-  record is written again at the place of a torn one.
+- A *record* takes its nonce as an argument: 12 random bytes from the injected Entropy, at most
+  2**32 of them under one key. A pack holds some thousands, so a collision is out of reach, also
+  when a record is written again at the place of a torn one.
 - A *stream* takes no nonce: its key is used for one stream only, and the nonce of a chunk is its
   number and its final flag. Whoever seals a second stream under the key of the first breaks both.
 """
