@@ -186,3 +186,9 @@ BACKOFF_ADDRESSES_MAX = 4_096  # failed addresses remembered
 SOCKET_QUEUE_BYTES = 512 * KIB  # bytes handed to the socket and unsent before we pause
 SIMULTANEOUS_DIAL_US_MAX = 10 * SECOND_US  # two connections this close together crossed on the way
 CLOSE_US_MAX = 2 * SECOND_US  # time to send what is queued when the transport closes
+
+# loop
+PORT_CALLS_MAX = 64  # calls of one io port at once; others wait their turn
+SUBSCRIBERS_MAX = 256  # readers of the event stream at once
+SUBSCRIBER_EVENTS_MAX = 1_024  # events a slow reader may lag behind before it is told of a gap
+LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is measured

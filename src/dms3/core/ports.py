@@ -118,9 +118,8 @@ class PeerPort(Protocol):
 class PeerEvents(Protocol):
     """What the peer port tells the driver (through the loop or the world).
 
-    A return value of False asks the port to hold the message and offer it again later (the loop
-    then reads no more from that stream until `ready`); it is said only for protocols whose
-    messages are never dropped.
+    A return value of False asks the port to keep the message and to offer it again, reading no
+    further from that stream; it is said only for protocols whose messages are never dropped.
     """
 
     def peer_up(self, peer: PeerId, address: str, *, inbound: bool) -> None:
