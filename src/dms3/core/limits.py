@@ -192,3 +192,6 @@ PORT_CALLS_MAX = 64  # calls of one io port at once; others wait their turn
 SUBSCRIBERS_MAX = 256  # readers of the event stream at once
 SUBSCRIBER_EVENTS_MAX = 1_024  # events a slow reader may lag behind before it is told of a gap
 LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is measured
+
+# identity of a node
+CERTIFICATE_LIFE_US = 30 * 24 * 3600 * SECOND_US  # a lost device stops counting within a month

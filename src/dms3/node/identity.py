@@ -1,0 +1,91 @@
+"""Who this node is: the person's words, the node key of this home, and the certificate between.
+
+Source: docs/architecture.md, "Who may read"; docs/adr/0001-key-tree.md. All of it lies in the
+encrypted database and nowhere else. The node key is random per home and never restored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dms3.core.codec import decode, encode
+from dms3.core.ids import PeerId, Root
+from dms3.core.limits import CERTIFICATE_LIFE_US
+from dms3.core.machine import Entropy, Persist, View
+from dms3.crypto.certificate import Certificate, issue_certificate
+from dms3.crypto.keys import DEVICE_BYTES, KeyTree
+from dms3.crypto.words import words_of_entropy
+from dms3.libp2p.peer_id import NodeKey
+
+TABLE = "node/identity"
+_KEY = b"identity"
+_WORDS_ENTROPY_BYTES = 16  # BIP-39: 128 bits make twelve words
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    v: int
+    words: str = field(repr=False)
+    node_seed: bytes = field(repr=False)
+    device: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """The person (`tree`, `words`), this home's `node_key` and `device`, a `name` for people."""
+
+    words: str = field(repr=False)
+    node_key: NodeKey
+    device: bytes
+    name: str
+    tree: KeyTree
+
+    @property
+    def root(self) -> Root:
+        """The person's public key."""
+        return self.tree.root_id()
+
+    @property
+    def peer(self) -> PeerId:
+        """This node's libp2p peer id."""
+        return self.node_key.peer_id
+
+    def certify(self, wall_us: int) -> Certificate:
+        """A fresh certificate that this node acts for the person, valid from `wall_us` on."""
+        return issue_certificate(
+            self.tree.root(), self.peer, self.name, wall_us, wall_us + CERTIFICATE_LIFE_US
+        )
+
+
+def create_identity(entropy: Entropy, name: str) -> Identity:
+    """A new person on a new node."""
+    words = words_of_entropy(entropy.draw(_WORDS_ENTROPY_BYTES))
+    return Identity(
+        words,
+        NodeKey.generate(entropy),
+        entropy.draw(DEVICE_BYTES),
+        name,
+        KeyTree.of_words(words),
+    )
+
+
+def load_identity(view: View) -> Identity | None:
+    """The identity kept in the database, or None in a new home."""
+    data = view.get(TABLE, _KEY)
+    if data is None:
+        return None
+    stored = decode(_Stored, data, strict=True)
+    return Identity(
+        stored.words,
+        NodeKey(stored.node_seed),
+        stored.device,
+        stored.name,
+        KeyTree.of_words(stored.words),
+    )
+
+
+def keep_identity(identity: Identity) -> Persist:
+    """The write that keeps `identity`; commit it before anyone is told of it."""
+    stored = _Stored(1, identity.words, identity.node_key.seed, identity.device, identity.name)
+    return Persist(TABLE, _KEY, encode(stored))
