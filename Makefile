@@ -1,0 +1,66 @@
+# What a person types. Every target sets up .venv by itself; `make help` lists them.
+
+PY = .venv/bin/python
+PYTEST = $(PY) -m pytest
+# Processes for tests that only compute; those that start nodes run one after another.
+JOBS ?= 2
+ONLY ?=
+ARGS ?=
+# The test files of a folder: a folder without any is not a failure of pytest.
+tests_in = $(wildcard tests/$(1)/test_*.py tests/$(1)/*/test_*.py)
+FAST = unit property vectors
+
+.PHONY: help setup demo check test test-fast test-sim test-docs test-network test-interop long bench peers clean
+.DEFAULT_GOAL := help
+# A later target of `make test` runs against what an earlier one left: never in parallel.
+.NOTPARALLEL:
+
+help:
+	@echo "make demo            a guided tour: five nodes on this machine (ARGS='--docs FOLDER -n N --keep')"
+	@echo "make check           format, lint, types, import contracts, source rules"
+	@echo "make test            the test suite; parts: test-fast test-sim test-docs test-network test-interop"
+	@echo "make long            kill campaigns, soaks, sweeps (ONLY=name; resumes; FRESH=1 starts over)"
+	@echo "make bench           benchmarks beside other programs (ONLY=name), table and build/bench.json"
+	@echo "make peers           foreign programs for interop tests and benchmarks, into build/peers"
+
+setup:
+	@sh scripts/bootstrap.sh
+
+demo: setup
+	@.venv/bin/dms3 demo $(ARGS)
+
+check: setup
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(PYTEST) -q tests/unit/test_source_rules.py tests/unit/test_import_contracts.py
+
+test: test-fast test-sim test-docs test-network test-interop
+
+test-fast: setup
+	$(PYTEST) -q -n $(JOBS) --dist worksteal $(addprefix tests/,$(FAST)) $(ARGS)
+
+test-sim: setup
+	$(if $(call tests_in,sim),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/sim $(ARGS),@echo "no tests in tests/sim")
+
+test-docs: setup
+	$(if $(call tests_in,docs),$(PYTEST) -q tests/docs $(ARGS),@echo "no tests in tests/docs")
+
+test-network: setup
+	$(if $(call tests_in,network),$(PYTEST) -q tests/network $(ARGS),@echo "no tests in tests/network")
+
+test-interop: setup
+	$(if $(call tests_in,interop),$(PYTEST) -q tests/interop $(ARGS),@echo "no tests in tests/interop")
+
+long: setup
+	@$(PY) scripts/long.py $(if $(ONLY),--only '$(ONLY)') $(if $(FRESH),--fresh)
+
+bench: setup
+	@$(PY) benchmarks/run.py $(ONLY)
+
+peers: setup
+	@sh scripts/peers.sh
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
