@@ -66,6 +66,8 @@ STORE_BUSY_MS_MAX = 5_000  # SQLite waits this long for another process's lock (
 STORE_WAL_BYTES_MAX = 64 * MIB  # the log file is cut back to this size after a checkpoint
 PACK_RECORD_BYTES_MIN = PERSIST_VALUE_BYTES_MAX  # a smaller block is a row of the database
 PACKS_OPEN_MAX = 32  # open pack files for reading: 8 GiB of packs without reopening
+STAGE_BLOCKS_MAX = 256  # blocks looked up together while they are staged
+STAGE_BYTES_MAX = 4 * MIB  # and their bytes held in memory meanwhile
 SWEEP_ROWS_MAX = 5_000  # block rows looked at per transaction of a sweep
 
 # sealing
