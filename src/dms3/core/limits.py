@@ -99,8 +99,7 @@ REQUESTS_IN_FLIGHT_MAX = 128  # per stream: the asker waits, the answerer refuse
 REQUESTS_WAITING_MAX = 1_024  # per stream at the asker, until one in flight is answered
 REQUEST_BYTES_WAITING_MAX = 4 * MIB  # per stream at the asker
 REQUEST_BYTES_HELD_MAX = 8 * MIB  # per stream at the answerer: questions in the hands of machines
-ANSWER_BYTES_QUEUED_MAX = 16 * MIB  # per stream: beyond it an answer becomes `limit_reached`
-REFUSAL_BYTES_QUEUED_MAX = 17 * MIB  # per stream: beyond it not even refusals fit, so it is reset
+ANSWER_BYTES_QUEUED_MAX = 7 * MIB  # per stream, below STREAM_QUEUE_BYTES_MAX: more is refused
 CREDIT_HELD_BYTES_MIN = MIB  # no credit goes back while more than this waits to be sent
 LATE_ANSWERS_KEPT_MAX = 1_024  # ids given up whose answer may still come, per stream
 STREAMS_INBOUND_MAX = 64  # per link: one per protocol, and those that are ending
@@ -195,5 +194,18 @@ SUBSCRIBERS_MAX = 256  # readers of the event stream at once
 SUBSCRIBER_EVENTS_MAX = 1_024  # events a slow reader may lag behind before it is told of a gap
 LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is measured
 
+# simulation
+SIM_SWEEP_EVENTS = 10_000  # architecture.md: checkers look at all nodes that often
+SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop without progress
+SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
+SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
+
 # identity of a node
 CERTIFICATE_LIFE_US = 30 * 24 * 3600 * SECOND_US  # a lost device stops counting within a month
+
+# files and folders
+NODE_LINKS_MAX = 65_536  # links of one foreign dag-pb node: a block of 2 MiB holds about 45,000
+HAMT_LEVELS_MAX = 8  # 64 bits of hash, eight per level
+DIRECTORY_ENTRIES_MAX = 1_000_000  # names listed of one folder
+NAME_BYTES_MAX = 255  # one name in a folder: the bound of common file systems
+PATH_PARTS_MAX = 64  # names in a path below a CID, and folders inside folders of an import

@@ -1,0 +1,77 @@
+"""A peer's own list of addresses, signed with its identity key, in a signed envelope.
+
+Source: libp2p RFC 0002 (signed envelopes) and RFC 0003 (routing records). Does not decide which of
+two records is newer: that is the sequence number's owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dms3.core import limits
+from dms3.core.errors import DecodeError
+from dms3.core.ids import PeerId
+from dms3.core.varint import encode_varint
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import NodeKey, PublicKey
+from dms3.libp2p.protobuf import Message, bytes_field, uint_field
+
+_DOMAIN = b"libp2p-peer-record"
+_PAYLOAD_TYPE = b"\x03\x01"  # multicodec libp2p-peer-record
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRecord:
+    """Addresses of `peer`; a record with a higher `sequence` replaces it."""
+
+    peer: PeerId
+    sequence: int
+    addresses: tuple[Multiaddr, ...]
+
+
+def seal_record(key: NodeKey, sequence: int, addresses: Sequence[Multiaddr]) -> bytes:
+    """The signed envelope of a record of this node's `addresses`."""
+    record = bytes_field(1, key.peer_id) + uint_field(2, sequence)
+    for address in addresses:
+        record += bytes_field(3, bytes_field(1, address.encode()))
+    signature = key.sign(_signed(_PAYLOAD_TYPE, record))
+    return (
+        bytes_field(1, key.public_bytes)
+        + bytes_field(2, _PAYLOAD_TYPE)
+        + bytes_field(3, record)
+        + bytes_field(5, signature)
+    )
+
+
+def open_record(envelope: bytes) -> PeerRecord:
+    """The record in `envelope`; raises DecodeError unless its own peer has signed it."""
+    message = Message(envelope)
+    key_bytes, kind = message.bytes_of(1), message.bytes_of(2)
+    payload, signature = message.bytes_of(3), message.bytes_of(5)
+    if key_bytes is None or payload is None or signature is None or kind != _PAYLOAD_TYPE:
+        raise DecodeError(0, "not a signed envelope of a peer record")
+    key = PublicKey.decode(key_bytes)
+    if not key.verify(_signed(kind, payload), signature):
+        raise DecodeError(0, "the signature of the peer record is not valid")
+    record = Message(payload)
+    if record.bytes_of(1) != key.peer_id:
+        raise DecodeError(0, "the peer record is signed by another peer")
+    encoded = record.all_bytes(3)[: limits.IDENTIFY_ADDRESSES_MAX]
+    return PeerRecord(key.peer_id, record.uint(2) or 0, tuple(_addresses(encoded)))
+
+
+def _addresses(encoded: Sequence[bytes]) -> list[Multiaddr]:
+    found: list[Multiaddr] = []
+    for entry in encoded:
+        address = Message(entry).bytes_of(1)
+        try:
+            found.append(Multiaddr.decode(address or b""))
+        except DecodeError:
+            continue  # a transport we do not know is not a fault of the peer
+    return found
+
+
+def _signed(kind: bytes, payload: bytes) -> bytes:
+    """RFC 0002: domain, payload type and payload, each preceded by its length."""
+    return b"".join(encode_varint(len(part)) + part for part in (_DOMAIN, kind, payload))
