@@ -40,7 +40,6 @@ DEV_START_SECONDS_MAX = 120  # a slow machine starting many at once
 DEV_STOP_SECONDS_MAX = 10  # interfaces.md: a node stops within 3 s; then it is killed
 
 # identity and grants
-CERTIFICATE_BYTES_MAX = 512  # two keys, a name, two dates, a signature
 GRANT_BYTES_MAX = 1_024  # three keys, up to eight rights, two dates, a signature
 DEVICE_NAME_CHARS_MAX = 64  # shown to people
 RIGHTS_MAX = 8  # "read" and "search" today
@@ -131,7 +130,7 @@ SCORE_LEAK_US = 6 * SECOND_US  # one point is forgotten per this time: 100 in te
 REFUSE_US = 900 * SECOND_US
 CALLS_WAITING_MAX = 256  # commands that wait for a dial or a probe
 CARD_BYTES_MAX = 4 * KIB  # a contact card still fits a QR code of 2,953 bytes when it is ordinary
-CERTIFICATE_BYTES_MAX = KIB
+CERTIFICATE_BYTES_MAX = KIB  # two keys, a name, two dates, a signature
 
 # libp2p
 MULTIADDR_CHARS_MAX = 1_024  # text of one address: a relayed DNS address needs about 400
@@ -198,6 +197,7 @@ LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is m
 SIM_SWEEP_EVENTS = 10_000  # architecture.md: checkers look at all nodes that often
 SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop without progress
 SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
+SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is offered again
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
 # identity of a node
@@ -209,3 +209,66 @@ HAMT_LEVELS_MAX = 8  # 64 bits of hash, eight per level
 DIRECTORY_ENTRIES_MAX = 1_000_000  # names listed of one folder
 NAME_BYTES_MAX = 255  # one name in a folder: the bound of common file systems
 PATH_PARTS_MAX = 64  # names in a path below a CID, and folders inside folders of an import
+
+# sharing: grants
+GRANTS_GIVEN_MAX = 10_000  # in memory at about 1 KB each
+GRANTS_RECEIVED_MAX = 4_096
+GRANTS_PER_ISSUER_MAX = 256  # so that one contact cannot fill the table
+WITHDRAWN_KEPT_MAX = 4_096  # serials remembered so that a late offer does not bring a grant back
+READER_PEERS_MAX = 8  # devices of one person a grant is delivered to
+OUTBOX_MAX = 16_384  # deliveries not yet answered
+DELIVERIES_AT_ONCE_MAX = 16  # per peer
+DELIVERY_TIMEOUT_US = 20 * SECOND_US
+DELIVERY_BACKOFF_US_MIN = SECOND_US
+DELIVERY_BACKOFF_US_MAX = 600 * SECOND_US
+OFFERS_OPEN_MAX = 256  # offers waiting for the answer whether their issuer is a contact
+GRANT_MESSAGE_BYTES_MAX = 4 * KIB
+SPACE_NAME_CHARS_MAX = 128
+
+# sharing: search and blocks for peers
+PROOFS_KEPT_MAX = 4_096  # checked proofs remembered: two signatures, 0.13 ms, saved per question
+SERVED_OPEN_MAX = 2_048  # questions of all peers waiting for the library
+SERVED_PER_PEER_MAX = 128  # of one peer; REQUESTS_IN_FLIGHT_MAX of its stream
+SEARCH_COST_US = SECOND_US // 20  # one peer: 20 searches each second...
+SEARCH_BURST_US = 2 * SECOND_US  # ...after a burst of 40
+BLOCK_COST_US = SECOND_US // 4_000  # one peer: 4,000 blocks each second: 1 GB/s of full chunks
+BLOCK_BURST_US = SECOND_US
+GRANT_COST_US = SECOND_US // 10  # one peer: 10 offers or withdrawals each second
+GRANT_BURST_US = 30 * SECOND_US  # after a burst of 300: all a contact may hold, and its repeats
+SEARCHES_OPEN_MAX = 64  # searches of our own under way
+SEARCH_ASKED_MAX = 256  # spaces asked by one search
+SEARCH_HITS_MAX = 200  # in one answer: below 400 KB
+SEARCH_TIMEOUT_US = 5 * SECOND_US  # default; late peers are named, not awaited
+SEARCH_TIMEOUT_US_MAX = 60 * SECOND_US
+SEARCH_QUESTION_BYTES_MAX = 16 * KIB
+SEARCH_ANSWER_BYTES_MAX = MIB
+BLOCK_QUESTION_BYTES_MAX = 4 * KIB
+REMOTE_QUERY_CHARS_MAX = 1_024
+REMOTE_CONDITIONS_MAX = 16
+REMOTE_CONDITION_CHARS_MAX = 256
+HIT_TITLE_CHARS_MAX = 300
+HIT_SNIPPET_CHARS_MAX = 1_000
+KIND_CHARS_MAX = 64
+PENALTY_MALFORMED = 20  # points, of SCORE_REFUSE_MIN: five malformed messages and the peer is out
+PENALTY_WRONG_BLOCK = 50
+PENALTY_FORGED = 10
+PENALTY_FLOOD = 1
+
+# fetch
+FETCHES_MAX = 64  # jobs at once
+FETCH_WINDOW_BYTES_MAX = 8 * MIB  # asked for or not yet kept, per job
+FETCH_WINDOW_BLOCKS_MAX = 32  # the same in blocks; with BLOCK_BYTES_MAX the worst case is 64 MiB
+FETCH_ESTIMATE_BYTES_MIN = 64 * KIB  # what an unknown or small block counts in the window
+FETCH_LOOK_BLOCKS_MAX = 64  # blocks looked up locally in one Call
+FETCH_WANTS_MAX = 262_144  # links seen and not yet followed: several of the largest nodes
+FETCH_NODES_MAX = 262_144  # inner nodes of one DAG: 11 TB of full files, no bomb of shared links
+FETCH_BLOCK_TIMEOUT_US = 20 * SECOND_US
+FETCH_STRIKES_MAX = 3  # timeouts in a row of one source before it is left alone for this job
+FETCH_BUSY_US = SECOND_US // 4  # pause after a source said `limit_reached`
+FETCH_PATIENCE_US = 30 * SECOND_US  # default wait without any new block
+FETCH_PATIENCE_US_MAX = 3_600 * SECOND_US
+FETCH_RESUME_PATIENCE_US = 600 * SECOND_US  # after a restart nobody waits, and peers come slowly
+FETCH_PROGRESS_US = SECOND_US // 2  # between two progress events
+FETCH_WAITERS_MAX = 1_024  # readers waiting for a block of one job
+FETCH_SOURCES_MAX = 64
+FETCH_BANNED_MAX = 1_024  # peers that sent a wrong block, remembered until the next start
