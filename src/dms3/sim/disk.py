@@ -1,0 +1,66 @@
+"""A node's disk in memory: what it has committed survives a crash, what it has not is gone.
+
+Source: docs/architecture.md, "The driver" (torn writes). A transaction is applied wholly or not at
+all, as the real store guarantees; the world decides when, and which of the two at a crash.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+
+from dms3.core.database import StoredEvent
+from dms3.core.limits import EVENTS_KEPT_MAX
+from dms3.core.machine import Persist
+from dms3.core.ports import Transaction
+
+
+class Disk:
+    """Committed tables and events of one node; a `View` by stored table name."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[bytes, bytes]] = {}
+        self._sorted: dict[str, list[bytes]] = {}  # keys in order; rebuilt when they changed
+        self.events: deque[StoredEvent] = deque(maxlen=EVENTS_KEPT_MAX)
+        self.commits = 0
+
+    @property
+    def last_event(self) -> int:
+        """The id of the newest stored event, or 0."""
+        return self.events[-1].id if self.events else 0
+
+    def apply(self, transaction: Transaction) -> None:
+        """Make a transaction durable."""
+        self.commits += 1
+        for write in transaction.writes:
+            table = self._tables.setdefault(write.table, {})
+            if isinstance(write, Persist):
+                if write.key not in table:
+                    self._sorted.pop(write.table, None)
+                table[write.key] = write.value
+            elif table.pop(write.key, None) is not None:
+                self._sorted.pop(write.table, None)
+        for event in transaction.events:
+            assert event.id == self.last_event + 1, "event ids have a gap"
+            self.events.append(event)
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The committed value under `key`, or None."""
+        rows = self._tables.get(table)
+        return None if rows is None else rows.get(key)
+
+    def range(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """At most `limit` committed pairs with key >= `start`, in order of key bytes."""
+        rows = self._tables.get(table)
+        if not rows:
+            return []
+        keys = self._sorted.get(table)
+        if keys is None:
+            keys = self._sorted[table] = sorted(rows)
+        first = bisect_left(keys, start)
+        return [(key, rows[key]) for key in keys[first : first + limit]]
+
+    def table(self, name: str) -> dict[bytes, bytes]:
+        """All of a stored table, for checkers; not to be changed."""
+        return self._tables.get(name, {})

@@ -1,0 +1,269 @@
+"""Messages fidelity: bodies travel whole, with delay, loss, duplicates and broken connections.
+
+Source: docs/architecture.md, "Tests". Plays the part of `node/network.py` for any number of nodes;
+frames, streams and encryption are left to bytes fidelity (`sim/bytes_network.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dms3.core.errors import Failure, Retry
+from dms3.core.ids import PeerId
+from dms3.core.limits import SIM_HOLD_US, SIM_SILENCE_US
+from dms3.core.machine import Send
+from dms3.core.ports import Action, AskPeer, Forget, ReplyPeer
+from dms3.sim.world import SimNode, World
+
+
+class Weather(Protocol):
+    """What the network asks about faults (`sim/faults.py`)."""
+
+    @property
+    def reorder(self) -> bool:
+        """Whether messages may overtake each other."""
+        ...
+
+    def delays_us(self) -> Sequence[int]:
+        """The delays of the copies of one message that arrive: none, one or two."""
+        ...
+
+    def delay_us(self) -> int:
+        """The delay of something that is never lost."""
+        ...
+
+    def blocked(self, source: int, target: int) -> bool:
+        """Whether nothing gets from node `source` to node `target` now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A question under way: to whom, over which connection."""
+
+    target: int
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """A question that has arrived: who asked, in which life, under which handle."""
+
+    source: int
+    boot: int
+    handle: int
+    link: int
+
+
+class MessageNetwork:
+    """Implements `sim.world.Network`.
+
+    Arguments: `world`; `weather`; `neighbours`, for each node those it keeps connections to.
+    """
+
+    def __init__(
+        self, world: World, weather: Weather, neighbours: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        count = len(world.nodes)
+        self._world = world
+        self._weather = weather
+        self._neighbours = neighbours or [
+            [other for other in range(count) if other != index] for index in range(count)
+        ]
+        self._links: dict[tuple[int, int], int] = {}  # open connections: (low, high) -> number
+        self._link_count = 0
+        self._wire_count = 0
+        self._known: list[dict[int, int]] = [{} for _ in range(count)]  # what each node believes
+        self._asks: list[dict[int, _Ask]] = [{} for _ in range(count)]
+        self._wires: list[dict[int, _Wire]] = [{} for _ in range(count)]
+        self._last: dict[tuple[int, int], int] = {}  # (source, target) -> latest arrival
+
+    # sim.world.Network
+
+    def started(self, node: SimNode) -> None:
+        """Dial every neighbour."""
+        for other in self._neighbours[node.index]:
+            self._dial_later(node.index, other)
+
+    def stopped(self, node: SimNode) -> None:
+        """Break its connections; the other ends notice later."""
+        index = node.index
+        self._known[index] = {}
+        self._asks[index] = {}
+        self._wires[index] = {}
+        for other in self._neighbours[index]:
+            link = self._links.pop(_pair(index, other), None)
+            if link is not None:
+                silent = self._weather.blocked(index, other)
+                delay = SIM_SILENCE_US if silent else self._weather.delay_us()
+                self._later(delay, self._down, other, index, link, "connection reset")
+
+    def rewired(self) -> None:
+        """Silence breaks blocked connections in a while; others are dialled again."""
+        for index, others in enumerate(self._neighbours):
+            for other in others:
+                pair = _pair(index, other)
+                link = self._links.get(pair)
+                if link is None:
+                    self._dial_later(index, other)
+                elif self._blocked(pair) and index == pair[0]:
+                    delay = SIM_SILENCE_US + self._weather.delay_us()
+                    self._later(delay, self._break_silent, pair, link)
+
+    def act(self, node: SimNode, action: Action) -> None:
+        """Carry out what a node says."""
+        source = node.index
+        if isinstance(action, Send):
+            target = self._index(action.peer)
+            link = self._known[source].get(target)
+            if link is not None:
+                label = action.protocol
+                self._carry(source, target, self._receive, (label, action.body, source, link))
+        elif isinstance(action, AskPeer):
+            self._ask(node, action)
+        elif isinstance(action, ReplyPeer):
+            wire = self._wires[source].pop(action.wire, None)
+            if wire is not None:
+                self._carry(source, wire.source, self._answer, (wire, action.body))
+        elif isinstance(action, Forget):
+            self._withdraw(source, action.handle)
+
+    # Connections
+
+    def _dial_later(self, index: int, other: int) -> None:
+        self._later(self._weather.delay_us(), self._connect, index, other)
+
+    def _connect(self, index: int, other: int) -> None:
+        nodes = self._world.nodes
+        pair = _pair(index, other)
+        running = nodes[index].driver is not None and nodes[other].driver is not None
+        if not running or pair in self._links or self._blocked(pair):
+            return
+        self._link_count += 1
+        link = self._links[pair] = self._link_count
+        for end, far in ((index, other), (other, index)):
+            if far in self._known[end]:  # the old connection's end had not been noticed yet
+                self._down(end, far, self._known[end][far], "replaced")
+            if self._links.get(pair) == link:  # neither end has crashed meanwhile
+                self._known[end][far] = link
+                nodes[end].peer_up(nodes[far].peer, f"/memory/{far}", inbound=end == other)
+
+    def _break_silent(self, pair: tuple[int, int], link: int) -> None:
+        if self._links.get(pair) == link and self._blocked(pair):
+            del self._links[pair]
+            low, high = pair
+            self._down(low, high, link, "silent for too long")
+            self._down(high, low, link, "silent for too long")
+
+    def _down(self, index: int, far: int, link: int, reason: str) -> None:
+        if self._known[index].get(far) != link:
+            return
+        del self._known[index][far]
+        node = self._world.nodes[index]
+        if node.driver is None:
+            return
+        node.peer_down(self._world.peers[far], reason)
+        asks = self._asks[index]
+        for handle in [handle for handle, ask in asks.items() if ask.link == link]:
+            if asks.pop(handle, None) is not None:
+                node.answered(handle, _unreachable())
+        wires = self._wires[index]
+        for number in [number for number, wire in wires.items() if wire.link == link]:
+            wires.pop(number, None)
+
+    # Messages
+
+    def _ask(self, node: SimNode, action: AskPeer) -> None:
+        target = self._index(action.peer)
+        link = self._known[node.index].get(target)
+        if link is None:
+            self._later(0, self._refuse, node, node.boot, action.handle)
+            return
+        self._asks[node.index][action.handle] = _Ask(target, link)
+        wire = _Wire(node.index, node.boot, action.handle, link)
+        self._carry(node.index, target, self._question, (action.protocol, action.body, wire))
+        due = max(node.virtual(action.deadline_us), self._world.time_us)
+        self._world.at(due, self._expire, node, node.boot, action.handle)
+
+    def _carry(
+        self, source: int, target: int, arrive: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> None:
+        """Put the copies of a message that will arrive on the heap."""
+        world = self._world
+        for delay in self._weather.delays_us():
+            at = world.time_us + delay
+            if not self._weather.reorder:
+                at = max(at, self._last.get((source, target), 0))
+                self._last[source, target] = at
+            world.at(at, self._deliver, source, target, arrive, arguments)
+
+    def _deliver(
+        self, source: int, target: int, arrive: Callable[..., None], arguments: tuple[Any, ...]
+    ) -> None:
+        node = self._world.nodes[target]
+        if node.driver is not None and not self._weather.blocked(source, target):
+            arrive(node, *arguments)
+
+    def _receive(self, node: SimNode, protocol: str, body: bytes, source: int, link: int) -> None:
+        if self._known[node.index].get(source) != link:
+            return
+        if not node.received(self._world.peers[source], protocol, body):
+            again = (protocol, body, source, link)
+            self._later(SIM_HOLD_US, self._deliver, source, node.index, self._receive, again)
+
+    def _question(self, node: SimNode, protocol: str, body: bytes, wire: _Wire) -> None:
+        if self._known[node.index].get(wire.source) == wire.link:
+            self._wire_count += 1
+            self._wires[node.index][self._wire_count] = wire
+            node.requested(self._world.peers[wire.source], protocol, body, self._wire_count)
+
+    def _answer(self, node: SimNode, wire: _Wire, body: bytes | Failure) -> None:
+        if wire.boot != node.boot or self._asks[node.index].pop(wire.handle, None) is None:
+            return  # asked in an earlier life, or answered already
+        node.answered(wire.handle, body)
+
+    def _refuse(self, node: SimNode, boot: int, handle: int) -> None:
+        if node.boot == boot:
+            node.answered(handle, _unreachable())
+
+    def _expire(self, node: SimNode, boot: int, handle: int) -> None:
+        if node.boot != boot or node.driver is None or handle not in self._asks[node.index]:
+            return
+        self._withdraw(node.index, handle)
+        failure = Failure("timed_out", "no answer before the deadline", Retry.LATER)
+        node.answered(handle, failure)
+
+    def _withdraw(self, source: int, handle: int) -> None:
+        ask = self._asks[source].pop(handle, None)
+        if ask is not None:
+            boot = self._world.nodes[source].boot
+            self._carry(source, ask.target, self._withdrawn, (source, boot, handle))
+
+    def _withdrawn(self, node: SimNode, source: int, boot: int, handle: int) -> None:
+        for number, wire in list(self._wires[node.index].items()):
+            if (wire.source, wire.boot, wire.handle) == (source, boot, handle):
+                del self._wires[node.index][number]
+                node.withdrawn(self._world.peers[source], number)
+                return
+
+    # Small parts
+
+    def _later(self, delay_us: int, action: Callable[..., None], *arguments: Any) -> None:
+        self._world.at(self._world.time_us + delay_us, action, *arguments)
+
+    def _index(self, peer: PeerId) -> int:
+        return self._world.index_of[peer]
+
+    def _blocked(self, pair: tuple[int, int]) -> bool:
+        low, high = pair
+        return self._weather.blocked(low, high) or self._weather.blocked(high, low)
+
+
+def _pair(one: int, two: int) -> tuple[int, int]:
+    return (one, two) if one < two else (two, one)
+
+
+def _unreachable() -> Failure:
+    return Failure("peer_unreachable", "not connected", Retry.LATER)

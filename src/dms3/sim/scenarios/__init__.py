@@ -1,0 +1,1 @@
+"""Scenarios that `dms3 sim run` knows, by name."""
