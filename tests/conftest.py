@@ -1,0 +1,11 @@
+"""Settings of all tests: Hypothesis without deadlines, its seed printed when a test fails."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "dms3",
+    deadline=None,  # two cores shared by several processes: time says nothing about one example
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("dms3")
