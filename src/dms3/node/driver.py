@@ -211,6 +211,10 @@ class Driver:
         """Events waiting in the inbox of each machine."""
         return {name: len(seat.inbox) for name, seat in self._seats.items()}
 
+    def longest_inbox(self) -> int:
+        """Events waiting in the fullest inbox."""
+        return max((len(seat.inbox) for seat in self._ready), default=0)
+
     # What surroundings call: events
 
     def peer_up(self, peer: PeerId, address: str, *, inbound: bool) -> None:

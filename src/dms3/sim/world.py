@@ -128,15 +128,20 @@ class SimNode:
     def pump(self) -> None:
         """Step the driver until it has nothing more to do at this instant."""
         turns = 0
-        while self.driver is not None:
+        while self.driver is not None and self.driver.busy:
             self._perform(self.driver.step(self.now()))
-            if self.driver is None or not self.driver.busy:
-                break
             turns += 1
             if turns > SIM_TURNS_MAX:
                 raise ViolationError(f"node {self.index} does not come to rest")
         self._arm()
-        self.world.touched(self)
+        for touched in self.world.touched:
+            touched(self)
+
+    def step(self) -> None:
+        """One step even if no event waits: a timer may be due, or a clock have jumped."""
+        if self.driver is not None:
+            self._perform(self.driver.step(self.now()))
+            self.pump()
 
     # core.ports.PeerEvents, told by the network; a node that is down hears nothing
 
@@ -167,8 +172,8 @@ class SimNode:
         """A question of a peer."""
         if self.driver is not None:
             self.world.record(self.index, protocol, body)
-            for checker in self.world.checkers:
-                checker.asked(self, peer, body, wire)
+            for asked in self.world.asked:
+                asked(self, peer, body, wire)
             self.driver.requested(peer, protocol, body, wire)
             self.pump()
 
@@ -207,7 +212,7 @@ class SimNode:
         if boot == self.boot and at == self._timer_at and self.driver is not None:
             self._timer_at = None
             self.world.record(self.index, "timer", b"")
-            self.pump()
+            self.step()
 
     def _perform(self, batch: Batch) -> None:
         for action in batch.actions:
@@ -220,8 +225,8 @@ class SimNode:
             self.world.at(at, self._on_durable, batch.transaction, self.boot)
 
     def _act(self, action: Action) -> None:
-        for checker in self.world.checkers:
-            checker.said(self, action)
+        for said in self.world.said:
+            said(self, action)
         if isinstance(action, Finish):
             action.done(action.body)
         elif isinstance(action, AskPort):
@@ -271,6 +276,9 @@ class World:
         self.build = build
         self.faults = faults
         self.checkers = checkers
+        self.touched = [item.touched for item in checkers if _overrides(item, "touched")]
+        self.said = [item.said for item in checkers if _overrides(item, "said")]
+        self.asked = [item.asked for item in checkers if _overrides(item, "asked")]
         self.driver_class = driver_class
         self.time_us = 0
         self.trace = Trace()
@@ -321,12 +329,11 @@ class World:
                 self.sweep()
         self.time_us = max(self.time_us, until_us)
 
-    def touched(self, node: SimNode) -> None:
-        """Let the checkers look at a node that has handled an event."""
-        for checker in self.checkers:
-            checker.touched(self, node)
-
     def sweep(self) -> None:
         """Let the checkers look at all nodes."""
         for checker in self.checkers:
             checker.sweep(self)
+
+
+def _overrides(checker: Checker, method: str) -> bool:
+    return getattr(type(checker), method) is not getattr(Checker, method)

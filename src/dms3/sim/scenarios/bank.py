@@ -110,9 +110,8 @@ class BankChecker(Checker):
         self._rumoured: dict[int, int] = {}  # node -> transfers it has called done
         self._keys: dict[tuple[int, int], bytes] = {}  # (node, wire) -> key of that question
 
-    def touched(self, world: World, node: SimNode) -> None:
+    def touched(self, node: SimNode) -> None:
         """No account below zero."""
-        del world
         stored = node.disk.get("bank/account", ACCOUNT)
         if stored is not self._seen.get(node.index):
             self._seen[node.index] = stored
