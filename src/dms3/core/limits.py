@@ -129,7 +129,7 @@ SCORE_REFUSE_MIN = 100  # points of misconduct at which a peer is refused
 SCORE_LEAK_US = 6 * SECOND_US  # one point is forgotten per this time: 100 in ten minutes
 REFUSE_US = 900 * SECOND_US
 CALLS_WAITING_MAX = 256  # commands that wait for a dial or a probe
-CARD_BYTES_MAX = 4 * KIB  # a contact card still fits a QR code of 2,953 bytes when it is ordinary
+CARD_BYTES_MAX = 2_560  # 4,101 characters of text: within one QR code (4,296 alphanumeric)
 CERTIFICATE_BYTES_MAX = KIB  # two keys, a name, two dates, a signature
 
 # libp2p

@@ -26,6 +26,8 @@ from dms3.core.limits import (
     DISK_RESERVE_BYTES_MIN,
     PACK_BYTES_MAX,
     PACK_RECORD_BYTES_MIN,
+    STAGE_BLOCKS_MAX,
+    STAGE_BYTES_MAX,
     SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
@@ -149,15 +151,18 @@ class Packs:
         staged = Staged()
         with self._lock:
             self._staged.add(staged)
+        waiting: dict[Cid, bytes] = {}
+        size = 0
         for cid, data in blocks:
             assert len(data) <= BLOCK_BYTES_MAX, f"a block of {len(data)} bytes"
-            if cid in staged:
+            if cid in waiting or cid in staged:
                 continue
-            with self._lock:
-                staged.known.add(cid)  # before looking: from here on no sweep removes it
-            if self.has(cid):
-                continue
-            self._place(staged, cid, data)
+            waiting[cid] = data
+            size += len(data)
+            if len(waiting) == STAGE_BLOCKS_MAX or size >= STAGE_BYTES_MAX:
+                self._stage_some(staged, waiting)
+                waiting, size = {}, 0
+        self._stage_some(staged, waiting)
         return staged
 
     def sync(self) -> None:
@@ -202,11 +207,10 @@ class Packs:
                 (record.cid.binary, record.size, rows[pack.name], record.place, record.length),
             )
         for cid in sorted(staged.known):
-            if connection.execute("SELECT 1 FROM block WHERE cid = ?", (cid.binary,)).fetchone():
-                continue
-            raise Dms3Error(
-                "node_busy", f"Block {cid} was removed meanwhile.", hint="Try the same again."
-            )
+            if not _is_stored(connection, cid):
+                raise Dms3Error(
+                    "node_busy", f"Block {cid} was removed meanwhile.", hint="Try the same again."
+                )
 
     def has(self, cid: Cid) -> bool:
         """Whether the block is stored (committed)."""
@@ -306,6 +310,15 @@ class Packs:
         self._reader.close()
 
     # appending
+
+    def _stage_some(self, staged: Staged, blocks: dict[Cid, bytes]) -> None:
+        """Note those of `blocks` that are stored, place the others."""
+        with self._lock:
+            staged.known.update(blocks)  # before looking: from here on no sweep removes them
+        with self._database.read() as connection:
+            new = [cid for cid in blocks if not _is_stored(connection, cid)]
+        for cid in new:
+            self._place(staged, cid, blocks[cid])
 
     def _place(self, staged: Staged, cid: Cid, data: bytes) -> None:
         """Note a small block, or append a large one; then it is no longer a known one."""
@@ -438,6 +451,11 @@ class Packs:
                     return
                 key = self._unseal(name, sealed_key)
                 self._current = PackFile(path, name, key, sealed_key, ends[path])
+
+
+def _is_stored(connection: Connection, cid: Cid) -> bool:
+    row = connection.execute("SELECT 1 FROM block WHERE cid = ?", (cid.binary,)).fetchone()
+    return row is not None
 
 
 def _pack_row(connection: Connection, pack: PackFile) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ Error = dbapi2.Error
 KEY_BYTES = 32
 PAGE_BYTES = 4096  # SQLCipher 4 default
 APPLICATION_ID = 0x444D5333  # "DMS3", in the header of the file
+_CURSORS_NOTED = 256  # then those that are gone are struck off
 
 _FULL = 13  # SQLite result codes; the low byte of an extended code
 _CORRUPT = 11
@@ -54,6 +56,54 @@ def connect(path: Path, key: bytes, *, writer: bool) -> Any:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA cache_size = -4000")
     return connection
+
+
+class Session:
+    """What a work or a reader is given: statements, as long as it runs and no longer.
+
+    The driver below shares prepared statements among the cursors of a connection. A cursor that
+    outlived its work would reset a statement, from another thread, that is already used again, or
+    hold an old snapshot open. So `end` closes whatever is left.
+    """
+
+    __slots__ = ("_connection", "_cursors")
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._cursors: list[weakref.ref[Any]] = []
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Run one statement; rows are read from the result before the work ends."""
+        cursor = self._connection.execute(sql, parameters)
+        if cursor.description is not None:  # it gives rows, so it may be left half read
+            if len(self._cursors) >= _CURSORS_NOTED:
+                self._cursors = [cursor for cursor in self._cursors if cursor() is not None]
+            self._cursors.append(weakref.ref(cursor))
+        return cursor
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
+        """Run one statement once per row of parameters; the result has only a row count."""
+        cursor = self._connection.executemany(sql, parameters)
+        cursor.close()
+        return cursor
+
+    def end(self) -> None:
+        """Close every cursor; later statements raise."""
+        for reference in self._cursors:
+            cursor = reference()
+            if cursor is not None:
+                cursor.close()
+        self._cursors.clear()
+        self._connection = _Ended()
+
+
+class _Ended:
+    """Stands where the connection was."""
+
+    def execute(self, _sql: str, _parameters: object) -> None:
+        raise AssertionError("a connection was used after its work had ended")
+
+    executemany = execute
 
 
 def enter_wal(connection: Any) -> None:
@@ -92,7 +142,7 @@ def _failed_pages(connection: Any) -> int | None:
 def _key_or_damage(path: Path, failed: int) -> Dms3Error:
     """Every page carries a keyed checksum: a wrong key fails on all of them, damage on some."""
     pages = path.stat().st_size // PAGE_BYTES
-    if failed >= pages:
+    if pages > 0 and failed >= pages:
         return Dms3Error(
             "passphrase_wrong",
             f"{path.name} does not open with this key.",

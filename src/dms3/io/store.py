@@ -92,11 +92,13 @@ class Store:
     ) -> Store:
         """The store at `path`, made when it is not there, brought to the newest migration.
 
-        `key`: 32 raw bytes. `reserve`: bytes that stay free on the disk. Raises Dms3Error:
-        `passphrase_wrong`, `store_corrupt`, `home_newer`, `home_unusable`, `disk_full`.
+        `key`: 32 raw bytes. `reserve`: bytes that stay free on the disk; an existing store opens
+        below it too, so that things can be removed. Raises Dms3Error: `passphrase_wrong`,
+        `store_corrupt`, `home_newer`, `home_unusable`, `disk_full`.
         """
         sqlcipher.private_file(path)
-        _check_space(path, reserve, 0)
+        if path.stat().st_size == 0:
+            _check_space(path, reserve, 0)
         writer = None
         try:
             writer = sqlcipher.connect(path, key, writer=True)
@@ -146,16 +148,20 @@ class Store:
         At most STORE_READERS_MAX at a time; raises `node_busy` when none becomes free. Do not
         nest, and do not keep one for long: the log file grows meanwhile.
         """
+        if self._closing:
+            raise Dms3Error("node_stopping", "The database is closed.")
         if not self._seats.acquire(timeout=STORE_READER_WAIT_SECONDS_MAX):
             raise Dms3Error("node_busy", "All readers of the database are in use.")
         try:
             connection = self._reader()
+            session = sqlcipher.Session(connection)
             try:
                 connection.execute("BEGIN")
-                yield connection
+                yield session
             except sqlcipher.Error as cause:
                 raise sqlcipher.explain(cause, self._path) from cause
             finally:
+                session.end()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 with self._changed:
@@ -205,12 +211,16 @@ class Store:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
-        for _ in range(STORE_READERS_MAX):  # readers finish first
-            self._seats.acquire(timeout=STORE_READER_WAIT_SECONDS_MAX)
+        seats = [
+            self._seats.acquire(timeout=STORE_READER_WAIT_SECONDS_MAX)  # readers finish first
+            for _ in range(STORE_READERS_MAX)
+        ]
         with self._changed:
             connections, self._opened, self._idle = self._opened, [], []
         for connection in connections:
             _close(connection)
+        for _ in range(sum(seats)):  # whoever waits for one is told that this is over
+            self._seats.release()
         with contextlib.suppress(sqlcipher.Error):  # the log is replayed at the next start
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _close(self._writer)
@@ -283,8 +293,9 @@ class Store:
         """Run one work in its savepoint; its own error stays its own."""
         writer = self._writer
         writer.execute("SAVEPOINT work")
+        session = sqlcipher.Session(writer)
         try:
-            result = work(writer)
+            result = work(session)
         except BaseException as error:  # it belongs to whoever holds the future
             if not writer.in_transaction:  # SQLite gave up the whole transaction (a full disk)
                 raise self._lost(error) from error
@@ -293,6 +304,8 @@ class Store:
             is_ours = isinstance(error, sqlcipher.Error)
             future.set_exception(sqlcipher.explain(error, self._path) if is_ours else error)
             return
+        finally:
+            session.end()
         writer.execute("RELEASE work")
         done.append((future, result))
 
