@@ -89,6 +89,7 @@ CODES: dict[str, CodeRow] = {
     "contact_unknown": CodeRow(Blame.PEER, 403, retry=Retry.LATER),
     "words_invalid": CodeRow(Blame.CALLER, 400, Exit.REJECTED),
     "card_invalid": CodeRow(Blame.CALLER, 400, Exit.REJECTED),
+    "card_expired": CodeRow(Blame.CALLER, 400, Exit.REJECTED),
     "content_invalid": CodeRow(Blame.CONTENT, 422, Exit.REJECTED),
     "content_unavailable": CodeRow(Blame.ENVIRONMENT, 404, retry=Retry.LATER),
     "decode_failed": CodeRow(Blame.CONTENT, 422, Exit.REJECTED),
