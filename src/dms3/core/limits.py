@@ -198,6 +198,7 @@ SIM_SWEEP_EVENTS = 10_000  # architecture.md: checkers look at all nodes that of
 SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop without progress
 SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
 SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is offered again
+SIM_NODES_MAX = {"messages": 10_000, "bytes": 50}  # per fidelity; memory and patience
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
 # identity of a node

@@ -1,0 +1,77 @@
+"""What `dms3 sim run` does: one seeded run, its figures as lines, and a way to repeat a failure.
+
+Source: docs/architecture.md, "Tests"; the shape of the last line is part of the interface.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import SECOND_US, SIM_NODES_MAX
+from dms3.sim.faults import draw_plan
+from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
+from dms3.sim.scenarios.bank import BankScenario
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {"bank": BankScenario}
+FIDELITIES: dict[str, NetworkOf] = {"messages": messages}
+MINUTES_DEFAULT = 0.5
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def run_scenario(
+    name: str,
+    nodes: int,
+    seed: int,
+    minutes: float | None,
+    emit: Emit,
+    *,
+    fidelity: str = "messages",
+) -> bool:
+    """Run scenario `name` once and `emit` its lines; the result is whether everything held.
+
+    `minutes`: virtual time during which work arrives and faults strike. `fidelity`: "messages", or
+    "bytes" for up to fifty nodes through frames, streams and encryption. Raises Dms3Error
+    `argument_invalid` for an unknown scenario or a number out of range.
+    """
+    minutes = MINUTES_DEFAULT if minutes is None else minutes
+    _check(name, nodes, minutes, fidelity)
+    plan = draw_plan(seed)
+    emit({"scenario": name, "nodes": nodes, "seed": seed, "faults": plan.named()})
+    setting = Setting(nodes, seed, int(minutes * 60 * SECOND_US), plan, FIDELITIES[fidelity])
+    begun = time.process_time()
+    outcome = run(SCENARIOS[name](), setting)
+    seconds = time.process_time() - begun
+    if not outcome.ok:
+        for line in outcome.last_events:
+            emit({"event": line})
+        command = f"dms3 sim run {name} --nodes {nodes} --seed {seed} --minutes {minutes:g}"
+        emit({"violation": outcome.violation, "replay": command})
+    last: dict[str, Any] = {
+        "ok": outcome.ok,
+        "scenario": name,
+        "nodes": nodes,
+        "seed": seed,
+        "trace": outcome.trace,
+        "fidelity": fidelity,
+        "events": outcome.events,
+        "virtual_seconds": outcome.virtual_us // SECOND_US,
+        "events_per_second": int(outcome.events / max(seconds, 0.001)),
+        **outcome.figures,
+    }
+    emit(last)
+    return outcome.ok
+
+
+def _check(name: str, nodes: int, minutes: float, fidelity: str) -> None:
+    if name not in SCENARIOS:
+        known = ", ".join(sorted(SCENARIOS))
+        raise Dms3Error("argument_invalid", f"There is no scenario {name!r}.", hint=f"Try: {known}")
+    if not 2 <= nodes <= SIM_NODES_MAX[fidelity]:
+        most = SIM_NODES_MAX[fidelity]
+        raise Dms3Error("argument_invalid", f"{nodes} nodes: between 2 and {most} can be run.")
+    if not 0 < minutes <= 24 * 60:
+        raise Dms3Error("argument_invalid", f"{minutes} minutes: more than 0, at most a day.")
