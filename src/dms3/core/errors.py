@@ -85,7 +85,7 @@ CODES: dict[str, CodeRow] = {
     "grant_expired": CodeRow(Blame.CALLER, 403),
     "not_yet_valid": CodeRow(Blame.PEER, 403, retry=Retry.LATER),
     "certificate_invalid": CodeRow(Blame.PEER, 403, Exit.REJECTED),
-    "certificate_expired": CodeRow(Blame.PEER, 403),
+    "certificate_expired": CodeRow(Blame.PEER, 403, retry=Retry.LATER),
     "contact_unknown": CodeRow(Blame.PEER, 403, retry=Retry.LATER),
     "words_invalid": CodeRow(Blame.CALLER, 400, Exit.REJECTED),
     "card_invalid": CodeRow(Blame.CALLER, 400, Exit.REJECTED),

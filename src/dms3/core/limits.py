@@ -273,3 +273,30 @@ FETCH_PROGRESS_US = SECOND_US // 2  # between two progress events
 FETCH_WAITERS_MAX = 1_024  # readers waiting for a block of one job
 FETCH_SOURCES_MAX = 64
 FETCH_BANNED_MAX = 1_024  # peers that sent a wrong block, remembered until the next start
+
+# import
+WALK_FILES_MAX = 1_000_000  # files of one import; about 300 bytes of memory each
+IMPORT_SKIPS_LISTED_MAX = 10_000  # skipped files named in a result; the rest is only counted
+IMPORT_FILE_BYTES_MAX = 8 * 1024 * MIB  # a larger file is skipped
+IMPORT_PART_BYTES = 8 * MIB  # a larger file is read in parts of this size; its beginning is indexed
+IMPORT_BATCH_BYTES = 4 * MIB  # files read by one job of a worker: about 0.2 s of work
+IMPORT_BATCH_FILES_MAX = 256
+IMPORT_BATCHES_IN_FLIGHT_MAX = 4  # read or read ahead and not yet committed: bounds memory
+IMPORT_COMMIT_BYTES = 16 * MIB  # documents in one transaction
+IMPORT_SNIFF_BYTES = 8 * KIB  # looked at to tell text from binary
+TITLE_SCAN_CHARS_MAX = 4 * KIB  # where a title is looked for
+
+# search
+CONTAINER_DOCUMENTS_MAX = 50_000  # dms3-search.md section 2.3: a full one is never added to
+DOCUMENTS_LISTED_MAX = 100_000
+SPACES_MAX = 4_096
+QUERY_CHARS_MAX = 1_000
+QUERY_WORDS_MAX = 32  # each costs one look-up per container
+CONDITIONS_MAX = 16
+CONDITION_CHARS_MAX = 256
+CONDITION_STARS_MAX = 4  # wildcards in one pattern: more make matching slow
+SNIPPET_CHARS = 200
+SNIPPET_TEXT_BYTES_MAX = MIB  # beginning of a document in which a snippet is looked for
+SNIPPET_MATCHES_MAX = 64  # places looked at per word
+SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
+VERIFY_DAMAGES_LISTED_MAX = 1_000
