@@ -48,6 +48,10 @@ class Asks:
         """The unfinished ask of `handle`."""
         return self._asks.get(handle)
 
+    def set_question(self, handle: int, question: RequestId) -> None:
+        """The ask is answered by another machine, under `question`."""
+        self._asks[handle].question = question
+
     def handle_of(self, owner: str, token: Token) -> int | None:
         """The newest unfinished handle of a machine's token."""
         return self._handles.get((owner, token))
@@ -130,11 +134,6 @@ class Questions:
             if not wires:
                 del self._of_peer[origin.peer]
         return found
-
-    def owner(self, request: RequestId) -> str | None:
-        """The machine that has to answer `request`, or None when it is not open."""
-        found = self._open.get(request)
-        return None if found is None else found[0]
 
     def of_peer(self, peer: PeerId) -> list[RequestId]:
         """The open questions of `peer`, oldest first."""
