@@ -22,7 +22,6 @@ from dms3.libp2p.events import (
     Identified,
     Secured,
     StreamData,
-    StreamDrained,
     StreamFinished,
     StreamOpened,
     StreamReset,
@@ -40,7 +39,6 @@ class _Held:
 
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
-    finish: bool = False
 
 
 class Connection:
@@ -85,6 +83,8 @@ class Connection:
         self._arriving = 0  # Listeners in _negotiating
         self._deadlines: dict[int, int] = {}  # of negotiations, in order
         self._held: dict[int, _Held] = {}
+        self._finishing: set[int] = set()  # to be finished once a protocol is agreed
+        self._ended: set[int] = set()  # streams we ended while their events were being looked at
         self._pending: list[ConnectionEvent] = []
         self._ping_us = 0  # when to ping, or when the answer is due
         self.closed = False
@@ -188,11 +188,11 @@ class Connection:
             self._mux.consume(stream, count)
 
     def finish(self, stream: int) -> None:
-        """Close our half of the stream once everything queued is sent."""
+        """Close our half of the stream once everything queued is sent and a protocol is agreed."""
         if self._mux is None or self.closed:
             return
-        if stream in self._held:
-            self._held[stream].finish = True
+        if stream in self._negotiating:  # js-libp2p misses an end that comes before its handler
+            self._finishing.add(stream)
         else:
             self._mux.finish(stream)
 
@@ -207,9 +207,9 @@ class Connection:
         """Tell the peer that what we say about ourselves has changed; Identify push."""
         self._open_internal(identify.PUSH_PROTOCOL)
 
-    def close(self, reason: str) -> None:
-        """End the connection; `Closed("cancelled", reason)` is the last event."""
-        self._fail("cancelled", reason)
+    def close(self, reason: str, code: str = "cancelled") -> None:
+        """End the connection; `Closed(code, reason)` is the last event."""
+        self._fail(code, reason)
 
     # Time.
 
@@ -284,25 +284,28 @@ class Connection:
     def _open_internal(self, protocol: str) -> None:
         stream = self.open_stream([protocol])
         self._internal[stream] = protocol
-        if protocol == identify.PROTOCOL:
-            self.finish(stream)
 
     def _on_events(self, events: list[YamuxEvent]) -> None:
         out = self._pending
         negotiating = self._negotiating
         served = self._services
         assert served is not None, "there are no streams before services"
+        ended = self._ended
         for event in events:
-            kind = type(event)
             stream = event.stream
-            if kind is StreamArrived:
+            if isinstance(event, StreamArrived):
+                ended.discard(stream)
                 self._on_arrived(stream)
+            elif stream in ended:
+                continue
             elif stream in negotiating:
                 self._on_negotiating(event)
             elif stream in served:
                 self._on_served(served, event)
             else:
-                out.append(event)  # type: ignore[arg-type]  # StreamArrived is handled above
+                out.append(event)
+        if ended:
+            ended.clear()
 
     def _on_arrived(self, stream: int) -> None:
         mux = self._mux
@@ -344,6 +347,7 @@ class Connection:
         inbound = isinstance(negotiation, Listener)
         held = self._held.get(stream)
         internal = self._internal.get(stream)
+        finishing = stream in self._finishing
         self._forget(stream)
         if inbound:
             mux.count_useful()
@@ -353,8 +357,8 @@ class Connection:
         self._pending.append(StreamOpened(stream, protocol, inbound))
         if held is not None:
             mux.send(stream, b"".join(held.chunks))
-            if held.finish:
-                mux.finish(stream)
+        if finishing:
+            mux.finish(stream)
         if rest:
             self._pending.append(StreamData(stream, rest))
 
@@ -364,6 +368,8 @@ class Connection:
         served.start(stream, protocol, inbound=inbound)
         if data and stream in served:
             served.receive(stream, data)
+        if stream not in served:
+            self._ended.add(stream)
 
     def _on_served(self, served: services.Services, event: YamuxEvent) -> None:
         if isinstance(event, StreamData):
@@ -372,8 +378,10 @@ class Connection:
             info = served.finish(event.stream)
             if info is not None:
                 self._pending.append(Identified(info))
-        elif not isinstance(event, StreamDrained):
+        elif isinstance(event, StreamReset):
             served.drop(event.stream)
+        if event.stream not in served:
+            self._ended.add(event.stream)
 
     def _end(self, stream: int, reason: str, *, finished: bool = False) -> None:
         """A negotiation came to nothing: end the stream, and tell whoever opened it.
@@ -383,6 +391,7 @@ class Connection:
         mux = self._mux
         assert mux is not None, "streams end in the multiplexer"
         negotiation = self._negotiating[stream]
+        self._ended.add(stream)
         surfaced = isinstance(negotiation, Dialer) and stream not in self._internal
         self._forget(stream)
         if isinstance(negotiation, Listener) and finished:
@@ -399,6 +408,7 @@ class Connection:
             self._arriving -= 1
         self._deadlines.pop(stream, None)
         self._held.pop(stream, None)
+        self._finishing.discard(stream)
         self._internal.pop(stream, None)
 
     def _fail(self, code: str, reason: str) -> None:

@@ -260,8 +260,9 @@ class Yamux:
             stream.acknowledged = True
             self._unacknowledged -= 1
         if flags & _RST:
+            if not (stream.fin_wanted and stream.fin_received):
+                self._events.append(StreamReset(identifier, "the peer reset the stream"))
             self._drop(stream)
-            self._events.append(StreamReset(identifier, "the peer reset the stream"))
             stream = None
         if kind == _DATA:
             self._on_data(stream, flags, value)
@@ -370,14 +371,18 @@ class Yamux:
         done = stream.fin_wanted and not stream.fin_sent and size == stream.queued
         if size == 0 and not done:
             return 0
-        flags = _FIN if done else 0
+        flags = 0
         if stream.inbound and not stream.acknowledged:
             stream.acknowledged = True
-            flags |= _ACK
-        out.append(_HEADER.pack(0, _DATA, flags, stream.id, size))
-        stream.send_window -= size
-        stream.queued -= size
-        _cut(stream.queue, size, out)
+            flags = _ACK
+        if size:
+            out.append(_HEADER.pack(0, _DATA, flags, stream.id, size))
+            stream.send_window -= size
+            stream.queued -= size
+            _cut(stream.queue, size, out)
+            flags = 0
+        if done:  # in a frame of its own: js-libp2p loses data that comes with the end
+            out.append(_HEADER.pack(0, _WINDOW, flags | _FIN, stream.id, 0))
         if done:
             stream.fin_sent = True
             if stream.fin_received:

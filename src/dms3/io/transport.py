@@ -1,0 +1,566 @@
+"""TCP on asyncio: dials, accepts, and hands up secured, multiplexed connections.
+
+Source: libp2p connections specification; RFC 8305 for several addresses. Keeps one connection per
+peer. When two cross on the way, both ends keep the one dialled by the peer with the smaller id;
+otherwise the newer one wins, because its dialer would not have dialled had the older one lived.
+Only /ip4, /ip6 and /dns addresses with /tcp are dialled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+from dms3.core import limits
+from dms3.core.errors import Dms3Error, Retry
+from dms3.core.ids import PeerId
+from dms3.core.machine import Entropy, Now
+from dms3.libp2p import events
+from dms3.libp2p.connection import Connection
+from dms3.libp2p.dialing import Backoff
+from dms3.libp2p.events import ConnectionEvent
+from dms3.libp2p.identify import IdentifyInfo
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import NodeKey, peer_id_text
+
+_FAMILIES = {"ip4": socket.AF_INET, "dns4": socket.AF_INET, "ip6": socket.AF_INET6}
+_FAMILIES["dns6"] = socket.AF_INET6
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> Now:
+        """This instant."""
+        ...
+
+
+class Handler(Protocol):
+    """Who is told about connections; called on the loop, must not block.
+
+    When a connection replaces another to the same peer, `on_secured` of the new one comes before
+    `on_closed` of the old one. Events of streams the handler has reset may still follow.
+    """
+
+    def on_secured(self, link: Secured) -> None:
+        """A connection is ready."""
+        ...
+
+    def on_event(self, link: Secured, event: ConnectionEvent) -> None:
+        """Something happened on a stream, or the peer has described itself."""
+        ...
+
+    def on_closed(self, link: Secured, code: str, reason: str) -> None:
+        """The connection is over, with every stream; `code` is a key of core/errors.CODES."""
+        ...
+
+
+Gate = Callable[[PeerId | None, Multiaddr, bool], bool]
+"""Whether to have a connection: (peer when known, remote address, inbound)."""
+
+
+def open_gate(peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
+    """A gate that lets everybody through."""
+    del peer, address, inbound
+    return True
+
+
+class Secured:
+    """A secured connection to `peer` at address `remote`; `inbound`: the peer dialled.
+
+    What is queued is written once per turn of the loop. See `Connection` for the stream methods.
+    """
+
+    __slots__ = ("_wire", "inbound", "peer", "remote", "secured_us")
+
+    def __init__(self, wire: _Wire, peer: PeerId, now_us: int) -> None:
+        self._wire = wire
+        self.peer = peer
+        self.remote = wire.remote
+        self.inbound = wire.inbound
+        self.secured_us = now_us
+
+    def open_stream(self, protocols: Sequence[str]) -> int:
+        """A new stream; see `Connection.open_stream`."""
+        stream = self._wire.connection.open_stream(protocols)
+        self._wire.schedule()
+        return stream
+
+    def send(self, stream: int, data: bytes) -> int:
+        """Queue `data`; the bytes of the stream now unsent. See `Connection.send`."""
+        queued = self._wire.connection.send(stream, data)
+        self._wire.schedule()
+        return queued
+
+    def consume(self, stream: int, count: int) -> None:
+        """Say that `count` received bytes have been used."""
+        self._wire.connection.consume(stream, count)
+        self._wire.schedule()
+
+    def finish(self, stream: int) -> None:
+        """Close our half of the stream after what is queued."""
+        self._wire.connection.finish(stream)
+        self._wire.schedule()
+
+    def reset(self, stream: int) -> None:
+        """End the stream at once."""
+        self._wire.connection.reset(stream)
+        self._wire.schedule()
+
+    def push_identify(self) -> None:
+        """Tell the peer that what Identify says about this node has changed."""
+        self._wire.connection.push_identify()
+        self._wire.schedule()
+
+    def close(self, reason: str) -> None:
+        """End the connection after what is queued; `on_closed` follows with code `cancelled`."""
+        self._wire.connection.close(reason)
+        self._wire.schedule()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket takes no more for now."""
+        return self._wire.paused
+
+    @property
+    def rtt_us(self) -> int:
+        """The last measured round-trip time, in microseconds."""
+        return self._wire.connection.rtt_us or 0
+
+    def __repr__(self) -> str:
+        return f"Secured({peer_id_text(self.peer)}, {self.remote}, inbound={self.inbound})"
+
+
+class _Wire(asyncio.Protocol):
+    """One socket: moves bytes between it and its Connection, and keeps the Connection's timer."""
+
+    def __init__(
+        self, owner: Transport, *, expected: PeerId | None, remote: Multiaddr | None
+    ) -> None:
+        self._owner = owner
+        self._expected = expected
+        self._loop = asyncio.get_running_loop()
+        self._socket: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._scheduled = False
+        self._ending = False
+        self.inbound = remote is None
+        self.remote = remote if remote is not None else Multiaddr.tcp("0.0.0.0", 0)  # noqa: S104  # unknown until the socket is there
+        self.paused = False
+        self.in_handshake = False  # inbound and counted as such by the transport
+        self.link: Secured | None = None
+        self.ready: asyncio.Future[Secured | Dms3Error] = self._loop.create_future()
+        self.connection: Connection
+
+    # Called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast("asyncio.Transport", transport)
+        self._socket.set_write_buffer_limits(high=limits.SOCKET_QUEUE_BYTES)
+        name = self._socket.get_extra_info("peername")
+        if self.inbound and name:
+            self.remote = Multiaddr.tcp(name[0], name[1])
+        self.connection = self._owner.connect(self, self._expected)
+        if self._owner.admit(self):
+            self.flush()
+        else:
+            self._end_now()
+
+    def data_received(self, data: bytes) -> None:
+        self._dispatch(self.connection.receive_data(data, self._owner.now_us()))
+        self.flush()
+
+    def eof_received(self) -> bool:
+        self._dispatch(self.connection.receive_eof(self._owner.now_us()))
+        self.flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # the reason a person sees comes from the Connection
+        if self._timer is not None:
+            self._timer.cancel()
+        self._socket = None
+        self._dispatch(self.connection.receive_eof(self._owner.now_us()))
+        self._owner.forget(self)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.flush()
+
+    # Called by the transport and its links.
+
+    def schedule(self) -> None:
+        """Flush once this turn of the loop is over."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is due, deliver what that caused, and set the timer."""
+        self._scheduled = False
+        connection = self.connection
+        while self._socket is not None and not self.paused:
+            data = connection.data_to_send()
+            if not data:
+                break
+            self._socket.write(data)
+        self._set_timer()
+        if connection.closed:
+            self._end()
+
+    def close(self, code: str, reason: str) -> None:
+        """End the connection from our side."""
+        self.connection.close(reason, code)
+        self._dispatch(self.connection.on_timer(self._owner.now_us()))
+        self.flush()
+
+    def abort(self) -> None:
+        """Drop the socket at once."""
+        self._end_now()
+
+    def _set_timer(self) -> None:
+        due = self.connection.next_timer()
+        if due is None or self._socket is None:
+            return
+        if self._timer is None or due < self._timer_us:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_us = due
+            delay = max(0, due - self._owner.now_us()) / limits.SECOND_US
+            self._timer = self._loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._dispatch(self.connection.on_timer(self._owner.now_us()))
+        self.flush()
+
+    def _dispatch(self, happened: list[ConnectionEvent]) -> None:
+        for event in happened:
+            if isinstance(event, events.Closed):
+                self._owner.closed(self, event.code, event.reason)
+            elif isinstance(event, events.Secured):
+                self._owner.secured(self, event.peer)
+            elif self.link is not None:
+                self._owner.handler.on_event(self.link, event)
+
+    def _end(self) -> None:
+        """Close the socket after what is queued, but not later than CLOSE_US_MAX."""
+        if self._socket is not None and not self._ending:
+            self._ending = True
+            self._socket.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(
+                limits.CLOSE_US_MAX / limits.SECOND_US, self._end_now
+            )
+
+    def _end_now(self) -> None:
+        if self._socket is not None:
+            self._socket.abort()
+
+
+class Transport:
+    """The node's connections over TCP.
+
+    `key` is the node's identity, `handler` is told what happens, `protocols` says which protocols
+    peers may open, `identify` what to say about this node, `gate` whom to have a connection with.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: NodeKey,
+        handler: Handler,
+        protocols: Callable[[str], bool],
+        identify: Callable[[], IdentifyInfo],
+        entropy: Entropy,
+        clock: Clock,
+        gate: Gate = open_gate,
+    ) -> None:
+        self.handler = handler
+        self._key = key
+        self._protocols = protocols
+        self._identify = identify
+        self._entropy = entropy
+        self._clock = clock
+        self._gate = gate
+        self._servers: list[asyncio.Server] = []
+        self._wires: dict[_Wire, None] = {}
+        self._handshakes = 0  # inbound, not yet secured
+        self._links: dict[PeerId, Secured] = {}
+        self._dials = 0
+        self._waiting: dict[PeerId, list[asyncio.Future[Secured | Dms3Error]]] = {}
+        self._backoff = Backoff()
+        self._emptied: asyncio.Event = asyncio.Event()
+        self._closing = False
+
+    def now_us(self) -> int:
+        """Monotonic microseconds."""
+        return self._clock.now().mono_us
+
+    def connections(self) -> list[Secured]:
+        """The open connections, one per peer, oldest first."""
+        return list(self._links.values())
+
+    def connection_to(self, peer: PeerId) -> Secured | None:
+        """The open connection to `peer`, or None."""
+        return self._links.get(peer)
+
+    async def listen(self, address: Multiaddr) -> Multiaddr:
+        """Accept connections at `address`; the address with the port that was really taken.
+
+        Raises `port_in_use` when the system refuses, `argument_invalid` for another kind of
+        address (the caller's fault).
+        """
+        endpoint = address.tcp_endpoint
+        if endpoint is None or endpoint[0] not in {"ip4", "ip6"}:
+            raise Dms3Error(
+                "argument_invalid",
+                f"Cannot listen at {address}.",
+                hint="Use an address such as /ip4/127.0.0.1/tcp/4001.",
+            )
+        kind, host, port = endpoint
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: _Wire(self, expected=None, remote=None), host, port, family=_FAMILIES[kind]
+            )
+        except OSError as error:
+            raise Dms3Error(
+                "port_in_use",
+                f"Cannot listen at {address}: {error.strerror}.",
+                hint="Choose another port, or 0 for any free one.",
+            ) from error
+        self._servers.append(server)
+        taken = server.sockets[0].getsockname()
+        return Multiaddr.tcp(taken[0], taken[1])
+
+    async def dial(
+        self, addresses: Sequence[Multiaddr], peer: PeerId | None, timeout_us: int
+    ) -> Secured:
+        """A connection to `peer` (None: whoever answers), tried at `addresses` within `timeout_us`.
+
+        An open connection to the peer is returned as it is. Raises `peer_unreachable`,
+        `timed_out`, `limit_reached`, or what the handshake ended with.
+        """
+        peer = peer or next((address.peer for address in addresses if address.peer), None)
+        if peer is not None and peer in self._links:
+            return self._links[peer]
+        if self._closing:
+            raise Dms3Error("node_stopping", "This node is stopping.")
+        targets = self._targets(addresses, peer)
+        if self._dials >= limits.DIALS_MAX:
+            raise Dms3Error("limit_reached", f"{self._dials} dials are under way already.")
+        self._dials += 1
+        try:
+            async with asyncio.timeout(timeout_us / limits.SECOND_US):
+                outcome = await self._race(targets, peer)
+        except TimeoutError as error:
+            where = ", ".join(map(str, targets))
+            raise Dms3Error("timed_out", f"No answer in time from {where}.") from error
+        finally:
+            self._dials -= 1
+        if isinstance(outcome, Dms3Error):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Stop listening, end every connection after what is queued, and wait for that."""
+        self._closing = True
+        for server in self._servers:
+            server.close()
+        for wire in list(self._wires):
+            wire.close("node_stopping", "this node is stopping")
+        self._emptied.clear()
+        if self._wires:
+            await self._emptied.wait()  # each wire aborts by itself after CLOSE_US_MAX
+
+    # Dialling.
+
+    def _targets(self, addresses: Sequence[Multiaddr], peer: PeerId | None) -> list[Multiaddr]:
+        usable = [
+            address.without_peer()
+            for address in addresses
+            if address.tcp_endpoint is not None
+            and address.peer in {None, peer}
+            and self._gate(peer, address, False)
+        ]
+        chosen = self._backoff.choose(usable, self.now_us())
+        if not chosen:
+            listed = ", ".join(map(str, addresses[:4])) or "none"
+            raise Dms3Error(
+                "peer_unreachable",
+                f"No address can be dialled (known: {listed}).",
+                hint="An address looks like /ip4/192.0.2.1/tcp/4001.",
+                retry=Retry.NEVER,
+            )
+        return chosen
+
+    async def _race(self, targets: list[Multiaddr], peer: PeerId | None) -> Secured | Dms3Error:
+        """The first attempt that succeeds, or an inbound connection of the peer meanwhile."""
+        won: asyncio.Future[Secured | Dms3Error] = asyncio.get_running_loop().create_future()
+        if peer is not None:
+            self._waiting.setdefault(peer, []).append(won)
+        try:
+            async with asyncio.TaskGroup() as group:
+                attempts = group.create_task(self._attempt_all(targets, peer, won))
+                outcome = await won
+                attempts.cancel()
+        finally:
+            if peer is not None:
+                self._waiting[peer].remove(won)
+                if not self._waiting[peer]:
+                    del self._waiting[peer]
+        return outcome
+
+    async def _attempt_all(
+        self,
+        targets: list[Multiaddr],
+        peer: PeerId | None,
+        won: asyncio.Future[Secured | Dms3Error],
+    ) -> None:
+        failures: list[Dms3Error] = []
+        async with asyncio.TaskGroup() as group:
+            for target in targets:
+                failed = asyncio.Event()
+                group.create_task(self._attempt(target, peer, won, failures, failed))
+                try:
+                    async with asyncio.timeout(limits.DIAL_STAGGER_US / limits.SECOND_US):
+                        await failed.wait()
+                except TimeoutError:
+                    continue
+        if not won.done():
+            won.set_result(failures[0])
+
+    async def _attempt(
+        self,
+        target: Multiaddr,
+        peer: PeerId | None,
+        won: asyncio.Future[Secured | Dms3Error],
+        failures: list[Dms3Error],
+        failed: asyncio.Event,
+    ) -> None:
+        outcome = await self._dial_one(target, peer)
+        if isinstance(outcome, Dms3Error):
+            self._backoff.failed(target, self.now_us())
+            failures.append(outcome)
+            failed.set()
+        else:
+            self._backoff.worked(target)
+            if not won.done():
+                won.set_result(outcome)
+
+    async def _dial_one(self, target: Multiaddr, peer: PeerId | None) -> Secured | Dms3Error:
+        endpoint = target.tcp_endpoint
+        assert endpoint is not None, "targets are TCP addresses"
+        kind, host, port = endpoint
+        wire = _Wire(self, expected=peer, remote=target)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(
+                lambda: wire, host, port, family=_FAMILIES.get(kind, socket.AF_UNSPEC)
+            )
+            return await wire.ready
+        except OSError as error:
+            reason = error.strerror or "no such name"
+            return Dms3Error("peer_unreachable", f"{target} does not answer: {reason}.")
+        finally:
+            if wire.link is None:
+                wire.abort()
+
+    # Called by the wires.
+
+    def connect(self, wire: _Wire, expected: PeerId | None) -> Connection:
+        """The Connection of a new socket."""
+        return Connection(
+            key=self._key,
+            dialer=not wire.inbound,
+            expected_peer=expected,
+            protocols=self._protocols,
+            identify=self._identify,
+            entropy=self._entropy,
+            now_us=self.now_us(),
+            remote=wire.remote,
+        )
+
+    def admit(self, wire: _Wire) -> bool:
+        """Count a new socket in; False when there are too many or the gate is shut."""
+        self._wires[wire] = None
+        if not wire.inbound:
+            return not self._closing
+        self._handshakes += 1
+        wire.in_handshake = True
+        crowded = (
+            self._closing
+            or len(self._wires) > limits.CONNECTIONS_MAX
+            or self._handshakes > limits.HANDSHAKES_MAX
+            or self._from_same_host(wire) > limits.CONNECTIONS_PER_ADDRESS_MAX
+        )
+        return not crowded and self._gate(None, wire.remote, True)
+
+    def _from_same_host(self, wire: _Wire) -> int:
+        host = wire.remote.parts[0]
+        if ipaddress.ip_address(host[1]).is_loopback:
+            return 0
+        return sum(other.inbound and other.remote.parts[0] == host for other in self._wires)
+
+    def secured(self, wire: _Wire, peer: PeerId) -> None:
+        """A handshake is complete: keep this connection or the one there already is."""
+        self._handshakes -= wire.in_handshake
+        wire.in_handshake = False
+        if not self._gate(peer, wire.remote, wire.inbound):
+            self._refuse(wire, Dms3Error("peer_refused", "this node refuses the peer"))
+            return
+        link = Secured(wire, peer, self.now_us())
+        old = self._links.get(peer)
+        if old is not None and not self._replaces(link, old):
+            self._refuse(wire, old)
+            return
+        self._links.pop(peer, None)
+        self._links[peer] = wire.link = link
+        self.handler.on_secured(link)
+        if old is not None:
+            old.close("replaced by another connection to the same peer")
+        self._settle(wire.ready, link)
+        for waiting in self._waiting.get(peer, []):
+            self._settle(waiting, link)
+
+    def _refuse(self, wire: _Wire, outcome: Secured | Dms3Error) -> None:
+        self._settle(wire.ready, outcome)
+        wire.connection.close("not needed")
+        wire.schedule()
+
+    @staticmethod
+    def _settle(future: asyncio.Future[Secured | Dms3Error], outcome: Secured | Dms3Error) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def _replaces(self, new: Secured, old: Secured) -> bool:
+        crossed = new.secured_us - old.secured_us < limits.SIMULTANEOUS_DIAL_US_MAX
+        if not crossed or new.inbound == old.inbound:
+            return True
+        return new.inbound == (new.peer < self._key.peer_id)
+
+    def closed(self, wire: _Wire, code: str, reason: str) -> None:
+        """A connection is over; its socket may still be open for a moment."""
+        link = wire.link
+        if link is None:
+            self._settle(wire.ready, Dms3Error(code, f"{wire.remote}: {reason}."))
+            return
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+        self.handler.on_closed(link, code, reason)
+
+    def forget(self, wire: _Wire) -> None:
+        """The socket is gone."""
+        self._wires.pop(wire, None)
+        self._handshakes -= wire.in_handshake
+        if not self._wires:
+            self._emptied.set()
