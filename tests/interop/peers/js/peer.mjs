@@ -36,21 +36,39 @@ async function sendPattern (stream, count) {
   }
 }
 
-function flatten (chunk) {
-  return chunk instanceof Uint8Array ? chunk : chunk.subarray()
+/**
+ * The chunks of a stream up to its end. js-libp2p's own async iterator waits for ever when the other
+ * half was closed before it was asked, as happens when data and the end come with the negotiation.
+ */
+async function * chunksOf (stream) {
+  const arrived = []
+  let ended = stream.readableEnded || (stream.remoteWriteStatus === 'closed' && stream.readBufferLength === 0)
+  let failure
+  let wake = () => {}
+  stream.addEventListener('message', ({ data }) => {
+    arrived.push(data instanceof Uint8Array ? data : data.subarray())
+    wake()
+  })
+  stream.addEventListener('end', () => { ended = true; wake() })
+  stream.addEventListener('close', ({ error }) => { ended = true; failure = error; wake() })
+  while (true) {
+    while (arrived.length > 0) yield arrived.shift()
+    if (failure != null) throw failure
+    if (ended) return
+    await new Promise((resolve) => { wake = resolve })
+  }
 }
 
 async function readAll (stream) {
   const parts = []
-  for await (const chunk of stream) parts.push(Buffer.from(flatten(chunk)))
+  for await (const chunk of chunksOf(stream)) parts.push(Buffer.from(chunk))
   return Buffer.concat(parts)
 }
 
 async function digestOf (stream) {
   const hash = createHash('sha256')
   let bytes = 0
-  for await (const chunk of stream) {
-    const data = flatten(chunk)
+  for await (const data of chunksOf(stream)) {
     hash.update(data)
     bytes += data.length
   }
@@ -58,7 +76,7 @@ async function digestOf (stream) {
 }
 
 async function answerEcho (stream) {
-  for await (const chunk of stream) {
+  for await (const chunk of chunksOf(stream)) {
     if (!stream.send(chunk)) await stream.onDrain()
   }
   await stream.close()
@@ -71,8 +89,8 @@ async function answerBulk (stream) {
   let count = 0
   const hash = createHash('sha256')
   let bytes = 0
-  for await (const chunk of stream) {
-    let data = flatten(chunk)
+  for await (const chunk of chunksOf(stream)) {
+    let data = chunk
     while (direction === undefined && data.length > 0) {
       header.push(data[0])
       data = data.subarray(1)
