@@ -129,6 +129,9 @@ SCORE_REFUSE_MIN = 100  # points of misconduct at which a peer is refused
 SCORE_LEAK_US = 6 * SECOND_US  # one point is forgotten per this time: 100 in ten minutes
 REFUSE_US = 900 * SECOND_US
 CALLS_WAITING_MAX = 256  # commands that wait for a dial or a probe
+REPORTS_WAITING_MAX = 1_024  # conduct and addresses on their way to the peer book; more is dropped
+REFUSED_PEERS_MAX = 4_096
+HELD_OFFER_US = 10_000  # how often a message that a machine had no room for is offered again
 CARD_BYTES_MAX = 2_560  # 4,101 characters of text: within one QR code (4,296 alphanumeric)
 CERTIFICATE_BYTES_MAX = KIB  # two keys, a name, two dates, a signature
 

@@ -56,4 +56,77 @@ _STATE_AND_BLOCKS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS,)
+# A document is one imported file. What it shows of itself lies here, its bytes are blocks, its
+# words are in the index table of its container, which is made with the container (io/index.py).
+_DOCUMENTS = Migration(
+    number=2,
+    name="spaces, containers and documents",
+    statements=(
+        """
+        CREATE TABLE space (
+            id INTEGER PRIMARY KEY,
+            space BLOB NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            owner BLOB,
+            created_us INTEGER NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX space_name ON space (name) WHERE owner IS NULL",
+        """
+        CREATE TABLE container (
+            id INTEGER PRIMARY KEY,
+            space INTEGER NOT NULL REFERENCES space (id),
+            kind TEXT NOT NULL,
+            documents INTEGER NOT NULL,
+            taken INTEGER NOT NULL,
+            bytes_low INTEGER NOT NULL,
+            bytes_high INTEGER NOT NULL,
+            modified_low INTEGER NOT NULL,
+            modified_high INTEGER NOT NULL,
+            added_low INTEGER NOT NULL,
+            added_high INTEGER NOT NULL
+        )
+        """,
+        "CREATE INDEX container_kind ON container (space, kind)",
+        # `container` is NULL for what is kept and not searched: imported folders, fetched files.
+        # `counted` is 0 for those and for files that only came along with their folder.
+        """
+        CREATE TABLE document (
+            id INTEGER PRIMARY KEY,
+            space INTEGER NOT NULL REFERENCES space (id),
+            container INTEGER REFERENCES container (id),
+            source TEXT NOT NULL,
+            name TEXT NOT NULL,
+            title TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            language TEXT NOT NULL,
+            encoding TEXT NOT NULL,
+            cid BLOB NOT NULL,
+            bytes INTEGER NOT NULL,
+            tree_bytes INTEGER NOT NULL,
+            modified_us INTEGER NOT NULL,
+            added_us INTEGER NOT NULL,
+            stamp INTEGER NOT NULL,
+            counted INTEGER NOT NULL,
+            note TEXT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX document_source ON document (space, source)",
+        "CREATE INDEX document_cid ON document (cid)",
+        "CREATE INDEX document_container ON document (container)",
+        # The text of a document whose bytes are not its text (HTML), for snippets.
+        "CREATE TABLE document_text (document INTEGER PRIMARY KEY, text TEXT NOT NULL)",
+        # Which blocks each document needs: what a space lets readers fetch, what a sweep keeps.
+        """
+        CREATE TABLE space_block (
+            cid BLOB NOT NULL,
+            space INTEGER NOT NULL,
+            document INTEGER NOT NULL,
+            PRIMARY KEY (cid, space, document)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX space_block_document ON space_block (document)",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS)
