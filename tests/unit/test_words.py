@@ -72,13 +72,13 @@ def test_endless_text_is_refused_at_once():
         entropy_of_words(ABOUT + " " * (513 - len(ABOUT)))
 
 
-def test_every_single_wrong_word_is_caught_or_gives_other_entropy():
+def test_most_single_wrong_words_are_caught_and_none_gives_the_same_entropy():
+    caught = 0
     for place in range(12):
         words = VECTORS[1][1].split()
         words[place] = "zoo"
         try:
-            found = entropy_of_words(" ".join(words))
-        except Dms3Error as error:
-            assert error.code == "words_invalid"
-        else:
-            assert found != bytes.fromhex("7f" * 16)
+            assert entropy_of_words(" ".join(words)) != bytes.fromhex("7f" * 16)
+        except Dms3Error:
+            caught += 1  # the checksum has four bits: 15 of 16 on average
+    assert caught >= 10

@@ -136,7 +136,8 @@ class KeyFile:
 
     def _read(self) -> _Content:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe never waits
+            descriptor = os.open(self._path, flags)
         except FileNotFoundError as cause:
             raise Dms3Error(
                 "home_unusable",
@@ -147,9 +148,11 @@ class KeyFile:
             raise Dms3Error(
                 "home_unusable", f"{self._path} cannot be opened: {cause.strerror}."
             ) from cause
-        with os.fdopen(descriptor, "rb") as file:
-            self._check_mode(os.fstat(file.fileno()))
-            data = file.read(KEY_FILE_BYTES_MAX + 1)
+        try:
+            self._check_mode(os.fstat(descriptor))
+            data = os.read(descriptor, KEY_FILE_BYTES_MAX + 1)
+        finally:
+            os.close(descriptor)
         try:
             return decode_key_file(data)
         except DecodeError as cause:

@@ -139,7 +139,7 @@ class Sharing:
         return [*effects, Reply(event.request, body)]
 
     def _operation(self, name: str) -> Callable[[Any, Now], tuple[Any, list[Effect]]]:
-        operations = {
+        operations: dict[str, Callable[[Any, Now], tuple[Any, list[Effect]]]] = {
             "share": self._share,
             "unshare": self._unshare,
             "grants": self._grants,
