@@ -30,6 +30,7 @@ CONDUCT: dict[str, tuple[int, str]] = {
     "unread": (25, "it did not read what was sent to it"),
     "stream_repeated": (10, "it opened a second stream of one protocol"),
     "streams_excess": (25, "it opened more streams than there are protocols"),
+    "connection_broken": (50, "it broke the rules of Noise or Yamux"),
     "content_invalid": (50, "it sent content that is not what was asked for"),
     "body_malformed": (25, "it sent a message that cannot be read"),
 }

@@ -42,6 +42,7 @@ from dms3.p2p.stream import (
 )
 
 PREFIX = "/dms3/"
+_UNSPOKEN = "the peer does not speak /"  # how libp2p/multistream.py words a refused proposal
 _TOO_LARGE = Failure("body_too_large", f"A message has at most {FRAME_BODY_BYTES_MAX} bytes.")
 _CLOSED = Failure("peer_unreachable", "The connection to the peer is closed.", Retry.LATER)
 
@@ -161,7 +162,8 @@ class Link:
             case StreamFinished(stream):
                 return self.on_finished(stream)
             case StreamReset(stream, reason):
-                return self.on_reset(stream, reason)
+                unspoken = reason.startswith(_UNSPOKEN)
+                return self.on_reset(stream, "protocol_unsupported" if unspoken else "")
             case StreamDrained(stream):
                 self.on_drained(stream)
         return []

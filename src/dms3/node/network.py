@@ -1,0 +1,344 @@
+"""Joins connections to the driver: peer port, handler of the transport, and io port "transport".
+
+Source: docs/architecture.md, "Three walks"; core/ports.py (`PeerPort`, `PeerEvents`). A session is
+a peer's secured connection with a Link on it. Whom to connect to and whom to refuse is decided by
+the machine PeerBook (p2p/peers.py), which hears of conduct and addresses through `report`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
+from dms3.core.ids import PeerId
+from dms3.core.limits import (
+    ADDRESSES_PER_PEER_MAX,
+    HELD_OFFER_US,
+    REFUSED_PEERS_MAX,
+    REPORTS_WAITING_MAX,
+    SECOND_US,
+)
+from dms3.core.ports import PeerEvents
+from dms3.libp2p.events import ConnectionEvent, Identified, StreamData
+from dms3.libp2p.identify import IdentifyInfo
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.node.session import Clock, PeerFigures, Secured, Session, Transport
+from dms3.p2p.link import Link
+from dms3.p2p.port import Conducted, Dialed, DialRequest, HangUp, Introduced, Refuse
+from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
+
+_WIRE_BITS = (
+    64  # a question is known to the driver as `session number << 64 | question of the link`
+)
+_WIRE_MASK = (1 << _WIRE_BITS) - 1
+_ABSENT = Failure("peer_unreachable", "The peer is not connected.", Retry.LATER)
+
+
+class Network:
+    """The node's peers.
+
+    `protocols`: the minors of each dms3 protocol that is spoken; `network`: the 32-byte network id;
+    `events`: the loop; `transport`: makes the transport that has this object as its handler, `gate`
+    and `speaks`, and `describe` for Identify; `agent`: name and version of the program.
+    """
+
+    def __init__(
+        self,
+        *,
+        protocols: Mapping[str, Sequence[int]],
+        network: bytes,
+        events: PeerEvents,
+        clock: Clock,
+        transport: Callable[[Network], Transport],
+        agent: str,
+    ) -> None:
+        self._protocols = protocols
+        self._network = network
+        self._events = events
+        self._clock = clock
+        self._agent = agent
+        self._sessions: dict[PeerId, Session] = {}
+        self._handles: dict[int, Session] = {}  # our questions that have not ended
+        self._count = 0
+        self._refused: dict[PeerId, int] = {}  # until this monotonic instant
+        self._listening: list[Multiaddr] = []
+        self._reports: deque[tuple[str, Any]] = deque()
+        self._reported = asyncio.Event()
+        self._transport = transport(self)
+
+    # For the node
+
+    async def listen(self, address: Multiaddr) -> Multiaddr:
+        """Accept connections at `address`; the address with the port that was really taken."""
+        taken = await self._transport.listen(address)
+        self._listening.append(taken)
+        return taken
+
+    @property
+    def listening(self) -> tuple[Multiaddr, ...]:
+        """Where this node accepts connections."""
+        return tuple(self._listening)
+
+    async def close(self) -> None:
+        """End every connection; the machines are told."""
+        await self._transport.close()
+
+    async def report(self, call: Callable[[str, Any], Awaitable[Any]]) -> None:
+        """Tell the peer book what happens, until cancelled; `call` is `Loop.call`."""
+        while True:
+            while self._reports:
+                operation, arguments = self._reports.popleft()
+                try:
+                    await call(f"peers.{operation}", arguments)
+                except Dms3Error as error:
+                    if error.code == "node_stopping":
+                        return
+            self._reported.clear()
+            await self._reported.wait()
+
+    def figures(self) -> list[PeerFigures]:
+        """The connected peers, oldest connection first."""
+        return [session.figures() for session in self._sessions.values()]
+
+    # For the transport
+
+    def speaks(self, protocol: str) -> bool:
+        """Whether peers may open streams of `protocol`."""
+        return protocol in self._protocols
+
+    def gate(self, peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
+        """Whether to have a connection with `peer`: not while it is refused."""
+        del address, inbound  # addresses are limited by the transport itself
+        return peer is None or self._refused.get(peer, 0) <= self._clock.now().mono_us
+
+    def describe(self) -> IdentifyInfo:
+        """What Identify says about this node."""
+        return IdentifyInfo(
+            protocol_version="dms3/1",
+            agent=self._agent,
+            addresses=tuple(self._listening),
+            protocols=tuple(sorted(self._protocols)),
+        )
+
+    def on_secured(self, link: Secured) -> None:
+        """A connection is ready; it may take the place of an older one to the same peer."""
+        peer = link.peer
+        before = self._sessions.pop(peer, None)
+        if before is not None:
+            self._end(before)
+        self._count += 1
+        mine = Link(link, self._protocols, self._network)
+        self._sessions[peer] = Session(self._count, link, mine, self._clock.now().wall_us)
+        if before is None:
+            self._events.peer_up(peer, str(link.remote), inbound=link.inbound)
+
+    def on_event(self, link: Secured, event: ConnectionEvent) -> None:
+        """Something happened on a stream, or the peer has described itself."""
+        session = self._sessions.get(link.peer)
+        if session is None or session.secured is not link:
+            return  # of a connection that has been replaced
+        if type(event) is Identified:
+            self._introduce(session, event.info)
+            return
+        if type(event) is StreamData:
+            session.bytes_in += len(event.data)
+        self._deliver(session, session.link.on_event(event, self._clock.now().mono_us))
+
+    def on_closed(self, link: Secured, code: str, reason: str) -> None:
+        """The connection is over."""
+        session = self._sessions.get(link.peer)
+        if session is None or session.secured is not link:
+            return
+        del self._sessions[link.peer]
+        if code == "peer_misbehaved":  # of the connection itself: Noise, Yamux
+            self._tell("conduct", Conducted(link.peer, "connection_broken"))
+        self._end(session)
+        self._events.peer_down(link.peer, reason)
+
+    # For the driver: core.ports.PeerPort
+
+    def send(self, peer: PeerId, protocol: str, body: bytes) -> None:
+        """A one-way message; dropped when `peer` is not connected or does not read."""
+        session = self._sessions.get(peer)
+        if session is None:
+            return
+        if session.link.send(protocol, body, self._clock.now().mono_us):
+            session.bytes_out += len(body)
+        self._arm(session)
+
+    def request(
+        self, peer: PeerId, protocol: str, body: bytes, handle: int, deadline_us: int
+    ) -> None:
+        """Ask `peer`; exactly one answer follows."""
+        session = self._sessions.get(peer)
+        if session is None:
+            self._events.answered(handle, _ABSENT)
+            return
+        now_us = self._clock.now().mono_us
+        self._handles[handle] = session
+        failure = session.link.request(protocol, body, handle, deadline_us, now_us)
+        if failure is not None:
+            del self._handles[handle]
+            self._events.answered(handle, failure)
+            return
+        session.asked += 1
+        session.bytes_out += len(body)
+        self._arm(session)
+
+    def reply(self, peer: PeerId, wire: int, body: bytes | Failure) -> None:
+        """Answer a question; dropped when its connection is gone."""
+        session = self._sessions.get(peer)
+        if session is None or session.number != wire >> _WIRE_BITS:
+            return
+        if not isinstance(body, Failure):
+            session.bytes_out += len(body)
+        session.link.reply(wire & _WIRE_MASK, body, self._clock.now().mono_us)
+        self._arm(session)
+
+    def cancel(self, handle: int) -> None:
+        """Forget a question of ours."""
+        session = self._handles.pop(handle, None)
+        if session is not None:
+            session.link.cancel(handle)
+            self._arm(session)
+
+    # The io port "transport"
+
+    async def port(self, operation: str, arguments: Any) -> Any:
+        """Operations dial(DialRequest) -> Dialed, hang_up(HangUp), refuse(Refuse)."""
+        match operation, arguments:
+            case "dial", DialRequest():
+                return await self._dial(arguments)
+            case "hang_up", HangUp(peer, reason):
+                self._hang_up(peer, reason)
+            case "refuse", Refuse(peer, for_us):
+                self._refuse(peer, for_us)
+            case _:
+                raise Dms3Error("method_unknown", f"The transport has no {operation!r}.")
+        return None
+
+    async def _dial(self, request: DialRequest) -> Dialed:
+        addresses = []
+        for text in request.addresses:
+            try:
+                addresses.append(Multiaddr.parse(text))
+            except DecodeError:
+                continue  # a peer's word about itself; the others may do
+        secured = await self._transport.dial(addresses, request.peer, request.timeout_us)
+        return Dialed(secured.peer, str(secured.remote))
+
+    def _hang_up(self, peer: PeerId, reason: str) -> None:
+        session = self._sessions.get(peer)
+        if session is not None:
+            session.secured.close(reason)
+
+    def _refuse(self, peer: PeerId, for_us: int) -> None:
+        now_us = self._clock.now().mono_us
+        over = [one for one, until_us in self._refused.items() if until_us <= now_us]
+        for one in over:
+            del self._refused[one]
+        if len(self._refused) >= REFUSED_PEERS_MAX:  # the one that was nearest to its end goes
+            del self._refused[min(self._refused, key=lambda one: (self._refused[one], one))]
+        self._refused[peer] = now_us + for_us
+        self._hang_up(peer, f"peer {peer_id_text(peer)} is refused for a while")
+
+    # Small parts
+
+    def _deliver(self, session: Session, happened: list[LinkEvent]) -> None:
+        """Tell the driver, in order; what it takes gets its credit back."""
+        events = self._events
+        peer = session.secured.peer
+        for event in happened:
+            kind = type(event)
+            if isinstance(event, Given):
+                if self._handles.pop(event.handle, None) is not None:
+                    events.answered(event.handle, event.body)
+            elif isinstance(event, Asked):
+                session.answered += 1
+                wire = session.number << _WIRE_BITS | event.request
+                events.requested(peer, event.protocol, event.body, wire)
+                session.link.taken(event)
+            elif isinstance(event, Told):
+                session.held.append(event)
+            elif isinstance(event, Unasked):
+                events.withdrawn(peer, session.number << _WIRE_BITS | event.request)
+            elif kind is Misconduct:
+                self._tell("conduct", Conducted(peer, event.code))  # type: ignore[union-attr]
+        if session.held:
+            self._offer(session)
+        self._arm(session)
+
+    def _offer(self, session: Session) -> None:
+        """Offer messages in order; a stream whose message is not taken gets no credit meanwhile."""
+        peer = session.secured.peer
+        blocked: set[int] = set()
+        for _ in range(len(session.held)):
+            event = session.held.popleft()
+            if event.stream in blocked:
+                session.held.append(event)
+            elif self._events.received(peer, event.protocol, event.body):
+                session.link.taken(event)
+            else:
+                blocked.add(event.stream)
+                session.held.append(event)
+
+    def _arm(self, session: Session) -> None:
+        """One timer of the event loop for what the link waits for, or for what is held."""
+        due = session.link.next_timer()
+        if session.held:
+            again = self._clock.now().mono_us + HELD_OFFER_US
+            due = again if due is None else min(due, again)
+        if due is None or (session.timer is not None and session.timer_us <= due):
+            return
+        if session.timer is not None:
+            session.timer.cancel()
+        delay = max(0, due - self._clock.now().mono_us) / SECOND_US
+        session.timer_us = due
+        session.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, session)
+
+    def _on_timer(self, session: Session) -> None:
+        session.timer = None
+        now_us = self._clock.now().mono_us
+        due = session.link.next_timer()
+        is_due = due is not None and due <= now_us
+        self._deliver(session, session.link.on_timer(now_us) if is_due else [])
+
+    def _end(self, session: Session) -> None:
+        """The link of `session` is over."""
+        if session.timer is not None:
+            session.timer.cancel()
+        session.held.clear()
+        self._deliver(session, session.link.close())
+
+    def _introduce(self, session: Session, info: IdentifyInfo) -> None:
+        """Pass on where the peer listens, as far as that can be dialled from here."""
+        near = _is_loopback(session.secured.remote)
+        usable = [
+            str(address.without_peer())
+            for address in info.addresses
+            if address.tcp_endpoint is not None
+            and not _is_unspecified(address)
+            and (near or not _is_loopback(address))
+        ]
+        if usable:
+            fit = tuple(usable[:ADDRESSES_PER_PEER_MAX])
+            self._tell("introduced", Introduced(session.secured.peer, fit))
+
+    def _tell(self, operation: str, arguments: Any) -> None:
+        if len(self._reports) < REPORTS_WAITING_MAX:
+            self._reports.append((operation, arguments))
+            self._reported.set()
+
+
+def _is_loopback(address: Multiaddr) -> bool:
+    name, value = address.parts[0]
+    return (name == "ip4" and value[0] == 127) or (name == "ip6" and value == bytes(15) + b"\x01")
+
+
+def _is_unspecified(address: Multiaddr) -> bool:
+    name, value = address.parts[0]
+    return name in {"ip4", "ip6"} and not any(value)

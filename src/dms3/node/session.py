@@ -1,0 +1,135 @@
+"""What the network needs of clock and transport, and what it keeps of one connection.
+
+Source: docs/architecture.md, "Three walks". Types for `node/network.py`; nothing happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dms3.core.ids import PeerId
+from dms3.core.machine import Now
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.p2p.link import Link
+from dms3.p2p.stream import Told
+
+
+class Clock(Protocol):
+    """Where the time comes from (io/clock.py)."""
+
+    def now(self) -> Now:
+        """This instant."""
+        ...
+
+
+class Secured(Protocol):
+    """A secured connection (io/transport.py)."""
+
+    peer: PeerId
+    remote: Multiaddr
+    inbound: bool
+
+    def open_stream(self, protocols: Sequence[str]) -> int:
+        """See p2p.stream.Muxed."""
+        ...
+
+    def send(self, stream: int, data: bytes) -> int:
+        """See p2p.stream.Muxed."""
+        ...
+
+    def consume(self, stream: int, count: int) -> None:
+        """See p2p.stream.Muxed."""
+        ...
+
+    def finish(self, stream: int) -> None:
+        """See p2p.stream.Muxed."""
+        ...
+
+    def reset(self, stream: int) -> None:
+        """See p2p.stream.Muxed."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        ...
+
+    @property
+    def rtt_us(self) -> int:
+        """The last measured round trip."""
+        ...
+
+
+class Transport(Protocol):
+    """What opens and accepts connections (io/transport.py)."""
+
+    async def listen(self, address: Multiaddr) -> Multiaddr:
+        """Accept connections; the address with the port that was really taken."""
+        ...
+
+    async def dial(
+        self, addresses: Sequence[Multiaddr], peer: PeerId | None, timeout_us: int
+    ) -> Secured:
+        """A connection to `peer`, or the one there is."""
+        ...
+
+    async def close(self) -> None:
+        """End everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFigures:
+    """Counts of one connection; bytes are those of dms3 streams inward, of bodies outward.
+
+    `asked`: our questions, `answered`: theirs that reached a machine, `in_flight`: ours not ended.
+    """
+
+    peer: PeerId
+    address: str
+    inbound: bool
+    direct: bool
+    since_us: int  # wall
+    rtt_us: int
+    bytes_in: int
+    bytes_out: int
+    asked: int
+    answered: int
+    in_flight: int
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One peer's connection with its link."""
+
+    number: int
+    secured: Secured
+    link: Link
+    since_us: int
+    held: deque[Told] = field(default_factory=deque)  # offered to the driver and not taken
+    timer: asyncio.TimerHandle | None = None
+    timer_us: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    asked: int = 0
+    answered: int = 0
+
+    def figures(self) -> PeerFigures:
+        """The counts so far."""
+        secured = self.secured
+        return PeerFigures(
+            peer=secured.peer,
+            address=str(secured.remote),
+            inbound=secured.inbound,
+            direct=True,
+            since_us=self.since_us,
+            rtt_us=secured.rtt_us,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            asked=self.asked,
+            answered=self.answered,
+            in_flight=self.link.in_flight(),
+        )

@@ -1,0 +1,114 @@
+"""Contacts: people whose card this node has been given, found by name, root or peer.
+
+Source: docs/architecture.md, "Identity". Plain state over the table "contact" of the peer book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dms3.core.codec import decode, encode
+from dms3.core.errors import Dms3Error
+from dms3.core.ids import PeerId, Root
+from dms3.core.limits import CONTACTS_MAX
+from dms3.core.machine import Effect, Persist, View, scan
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.p2p.card import Card
+
+TABLE = "contact"
+ROOT_HEX_CHARS_MIN = 8  # a root may be written by its beginning, down to this many digits
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person of whom this node has a card; `added_us` is wall time, `certificate` encoded."""
+
+    root: bytes
+    name: str
+    peer: bytes
+    addresses: tuple[str, ...]
+    certificate: bytes
+    added_us: int
+
+
+class Contacts:
+    """All contacts in memory; changes are returned as effects."""
+
+    def __init__(self) -> None:
+        self._by_root: dict[Root, Contact] = {}
+        self._by_peer: dict[PeerId, Contact] = {}
+
+    def load(self, view: View) -> None:
+        """Read the committed contacts."""
+        for _, value in scan(view, TABLE):
+            self._put(decode(Contact, value))
+
+    def all(self) -> list[Contact]:
+        """Every contact, by name and then root."""
+        return sorted(self._by_root.values(), key=lambda one: (one.name, one.root))
+
+    def of_peer(self, peer: PeerId) -> Contact | None:
+        """The contact whose node is `peer`."""
+        return self._by_peer.get(peer)
+
+    def of_root(self, root: Root) -> Contact | None:
+        """The contact that is `root`."""
+        return self._by_root.get(root)
+
+    def add(self, card: Card, wall_us: int) -> tuple[Contact, Contact | None, list[Effect]]:
+        """The contact a checked `card` makes, and the one it replaces; raises `limit_reached`."""
+        root = Root(card.root)
+        before = self._by_root.get(root)
+        if before is None and len(self._by_root) >= CONTACTS_MAX:
+            raise Dms3Error(
+                "limit_reached",
+                f"There are {CONTACTS_MAX} contacts already.",
+                hint="Remove one first: dms3 contact remove NAME.",
+            )
+        other = self._by_peer.get(PeerId(card.peer))
+        if other is not None and other.root != root:
+            raise Dms3Error(
+                "card_invalid",
+                f"The card of {card.name} names the node of your contact {other.name}.",
+                hint="Ask which of the two is right and remove the other contact.",
+            )
+        added_us = before.added_us if before is not None else wall_us
+        contact = Contact(
+            card.root, card.name, card.peer, card.addresses, card.certificate, added_us
+        )
+        if before is not None:
+            del self._by_peer[PeerId(before.peer)]
+        self._put(contact)
+        return contact, before, [Persist(TABLE, root, encode(contact))]
+
+    def remove(self, contact: Contact) -> None:
+        """Forget a contact."""
+        del self._by_root[Root(contact.root)]
+        del self._by_peer[PeerId(contact.peer)]
+
+    def find(self, text: str) -> Contact:
+        """The contact called `text`: a name, a root in hex (or its beginning), or a peer id.
+
+        Raises `not_found`, and `argument_invalid` when several are meant.
+        """
+        wanted = text.strip()
+        found = [one for one in self.all() if one.name.casefold() == wanted.casefold()]
+        if not found:
+            found = [one for one in self.all() if peer_id_text(PeerId(one.peer)) == wanted]
+        if not found and len(wanted) >= ROOT_HEX_CHARS_MIN:
+            found = [one for one in self.all() if one.root.hex().startswith(wanted.lower())]
+        if not found:
+            raise Dms3Error(
+                "not_found", f"There is no contact {wanted!r}.", hint="See dms3 contact list."
+            )
+        if len(found) > 1:
+            raise Dms3Error(
+                "argument_invalid",
+                f"{len(found)} contacts are called {wanted!r}.",
+                hint="Give the root: " + " or ".join(one.root.hex()[:16] for one in found[:4]),
+            )
+        return found[0]
+
+    def _put(self, contact: Contact) -> None:
+        self._by_root[Root(contact.root)] = contact
+        self._by_peer[PeerId(contact.peer)] = contact

@@ -1,0 +1,231 @@
+"""Known peers: where each was last seen, whether it is connected, how it behaves; bounded.
+
+Source: docs/architecture.md, "Errors" (blame) and docs/wire.md, "Conduct". Plain state over the
+table "known" of the peer book. Scores live in memory, a refusal is kept across restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from dms3.core.codec import decode, encode
+from dms3.core.errors import Failure
+from dms3.core.ids import PeerId
+from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, PEERS_KNOWN_MAX
+from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
+from dms3.p2p.conduct import Score
+from dms3.p2p.contacts import Contact
+
+TABLE = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is kept of a peer; times are wall microseconds, 0: never."""
+
+    peer: bytes
+    addresses: tuple[str, ...]
+    seen_us: int
+    refused_until_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """One line of `peer list`: `problem` is the last thing that went wrong with this peer.
+
+    `rtt_us`: the last round trip of a probe, None before there was one. `points`: misconduct.
+    """
+
+    peer: PeerId
+    name: str | None
+    root: bytes | None
+    connected: bool
+    inbound: bool
+    address: str
+    addresses: tuple[str, ...]
+    seen_us: int
+    points: int
+    refused_until_us: int
+    rtt_us: int | None
+    problem: Failure | None
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is known of a peer since the node started."""
+
+    score: Score = field(default_factory=Score)
+    address: str = ""
+    inbound: bool = False
+    rtt_us: int | None = None  # of this connection
+    problem: Failure | None = None
+
+
+class KnownPeers:
+    """All known peers; `up` maps the connected ones to the monotonic instant of their PeerUp."""
+
+    def __init__(self) -> None:
+        self.up: dict[PeerId, int] = {}
+        self._rows: dict[PeerId, Known] = {}
+        self._sessions: dict[PeerId, _Session] = {}
+
+    def load(self, view: View) -> list[Effect]:
+        """Read the committed rows; effects that delete those beyond the bound (oldest first)."""
+        rows = [decode(Known, value) for _, value in scan(view, TABLE)]
+        rows.sort(key=lambda row: (-row.seen_us, row.peer))
+        for row in rows[:PEERS_KNOWN_MAX]:
+            self._rows[PeerId(row.peer)] = row
+        return [Delete(TABLE, row.peer) for row in rows[PEERS_KNOWN_MAX:]]
+
+    def on_up(
+        self,
+        peer: PeerId,
+        address: str,
+        now: Now,
+        *,
+        inbound: bool,
+        keep: Callable[[PeerId], bool],
+    ) -> list[Effect]:
+        """The peer is connected; `keep` says which rows may not be evicted to make room."""
+        self.up[peer] = now.mono_us
+        session = self._session(peer)
+        session.address, session.inbound, session.rtt_us = address, inbound, None
+        session.problem = None
+        effects: list[Effect] = []
+        row = self._rows.get(peer)
+        if row is None:
+            effects += self._evict(keep)
+            row = Known(peer, (), 0)
+        addresses = row.addresses if inbound else _merge((address,), row.addresses)
+        return [*effects, self._put(replace(row, addresses=addresses, seen_us=now.wall_us))]
+
+    def on_down(self, peer: PeerId) -> int | None:
+        """The peer has gone; the monotonic instant at which it came."""
+        if peer not in self._rows:
+            self._sessions.pop(peer, None)
+        return self.up.pop(peer, None)
+
+    def introduced(self, peer: PeerId, addresses: tuple[str, ...]) -> list[Effect]:
+        """A connected peer says where it listens; its word is believed as far as a dial goes."""
+        row = self._rows.get(peer)
+        if row is None or peer not in self.up:
+            return []
+        fit = tuple(one for one in addresses if len(one) <= ADDRESS_CHARS_MAX)
+        proven = () if self._session(peer).inbound else row.addresses[:1]
+        merged = _merge(proven, _merge(fit, row.addresses))
+        return [] if merged == row.addresses else [self._put(replace(row, addresses=merged))]
+
+    def addresses(self, peer: PeerId, first: tuple[str, ...]) -> tuple[str, ...]:
+        """Where to dial `peer`: `first`, then what is remembered."""
+        row = self._rows.get(peer)
+        return _merge(first, row.addresses if row is not None else ())
+
+    def address(self, peer: PeerId) -> str:
+        """The remote address of the connection to `peer`, or "" without one."""
+        session = self._sessions.get(peer)
+        return session.address if session is not None else ""
+
+    def probed(self, peer: PeerId, rtt_us: int) -> None:
+        """The peer has answered a probe."""
+        self._session(peer).rtt_us = rtt_us
+
+    def is_probed(self, peer: PeerId) -> bool:
+        """Whether the peer has answered a probe on this connection, or speaks no dms3."""
+        session = self._sessions.get(peer)
+        return session is not None and (session.rtt_us is not None or session.problem is not None)
+
+    def trouble(self, peer: PeerId, failure: Failure) -> None:
+        """Something went wrong with a known peer: remembered for people."""
+        if peer in self._rows:
+            self._session(peer).problem = failure
+
+    def problem(self, peer: PeerId) -> Failure | None:
+        """What went wrong last."""
+        session = self._sessions.get(peer)
+        return session.problem if session is not None else None
+
+    # Conduct
+
+    def misconduct(self, peer: PeerId, code: str, now: Now) -> bool:
+        """Count `code` against `peer`; whether it is to be refused from now on."""
+        if self.is_refused(peer, now.wall_us) or (peer not in self._rows and peer not in self.up):
+            return False
+        return self._session(peer).score.add(code, now.mono_us)
+
+    def refuse(self, peer: PeerId, until_us: int) -> list[Effect]:
+        """Refuse `peer` until wall `until_us`; its score begins anew then."""
+        self._session(peer).score = Score()
+        row = self._rows.get(peer, Known(peer, (), 0))
+        return [self._put(replace(row, refused_until_us=until_us))]
+
+    def is_refused(self, peer: PeerId, wall_us: int) -> bool:
+        """Whether `peer` is refused at wall `wall_us`."""
+        row = self._rows.get(peer)
+        return row is not None and row.refused_until_us > wall_us
+
+    def refused(self, wall_us: int) -> list[Known]:
+        """The peers refused at wall `wall_us`."""
+        return [row for row in self._rows.values() if row.refused_until_us > wall_us]
+
+    # Looking
+
+    def rows(self, now: Now, contact_of: Callable[[PeerId], Contact | None]) -> tuple[PeerRow, ...]:
+        """Every known peer: the connected ones first, then the last seen."""
+        found = [self._row(known, now, contact_of(PeerId(known.peer))) for known in self._list()]
+        return tuple(found)
+
+    def _list(self) -> list[Known]:
+        return sorted(
+            self._rows.values(),
+            key=lambda row: (PeerId(row.peer) not in self.up, -row.seen_us, row.peer),
+        )
+
+    def _row(self, known: Known, now: Now, contact: Contact | None) -> PeerRow:
+        peer = PeerId(known.peer)
+        session = self._sessions.get(peer) or _Session()
+        connected = peer in self.up
+        return PeerRow(
+            peer=peer,
+            name=contact.name if contact is not None else None,
+            root=contact.root if contact is not None else None,
+            connected=connected,
+            inbound=connected and session.inbound,
+            address=session.address if connected else "",
+            addresses=known.addresses,
+            seen_us=now.wall_us if connected else known.seen_us,
+            points=session.score.at(now.mono_us),
+            refused_until_us=known.refused_until_us,
+            rtt_us=session.rtt_us if connected else None,
+            problem=session.problem,
+        )
+
+    def _session(self, peer: PeerId) -> _Session:
+        return self._sessions.setdefault(peer, _Session())
+
+    def _put(self, row: Known) -> Persist:
+        self._rows[PeerId(row.peer)] = row
+        return Persist(TABLE, row.peer, encode(row))
+
+    def _evict(self, keep: Callable[[PeerId], bool]) -> list[Effect]:
+        """Make room for one row: the longest unseen that is neither connected nor needed goes."""
+        if len(self._rows) < PEERS_KNOWN_MAX:
+            return []
+        spare = [
+            row
+            for row in self._rows.values()
+            if PeerId(row.peer) not in self.up and not keep(PeerId(row.peer))
+        ]
+        if not spare:
+            return []
+        # A refused peer is spared as long as there is another: else refusals would wash out.
+        oldest = min(spare, key=lambda row: (row.refused_until_us, row.seen_us, row.peer))
+        peer = PeerId(oldest.peer)
+        del self._rows[peer]
+        self._sessions.pop(peer, None)
+        return [Delete(TABLE, peer)]
+
+
+def _merge(first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, ...]:
+    """Both lists without repetition, at most as many as are kept."""
+    return tuple(dict.fromkeys((*first, *then)))[:ADDRESSES_PER_PEER_MAX]

@@ -1,0 +1,63 @@
+"""What the peer book and the io port "transport" say to each other.
+
+Source: docs/architecture.md, "The machine" (Call). Types only; `node/network.py` is the port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dms3.core.ids import PeerId
+from dms3.core.limits import DIAL_TIMEOUT_US
+
+
+@dataclass(frozen=True, slots=True)
+class DialRequest:
+    """Arguments of Call "transport.dial", answered by `Dialed`.
+
+    `addresses`: multiaddrs as text, best first; `peer`: who must answer, None: anyone.
+    """
+
+    addresses: tuple[str, ...]
+    peer: PeerId | None
+    timeout_us: int = DIAL_TIMEOUT_US
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """A connection to `peer` is open (it may have been before); `address` is its remote end."""
+
+    peer: PeerId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Arguments of Call "transport.hang_up": close the connection to `peer`, if there is one."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Arguments of Call "transport.refuse": no connection with `peer` for `for_us` microseconds."""
+
+    peer: PeerId
+    for_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """Arguments of "peers.conduct": `peer` did what `code`, a key of CONDUCT, names."""
+
+    peer: PeerId
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    """Arguments of "peers.introduced": where `peer` says that it listens (Identify)."""
+
+    peer: PeerId
+    addresses: tuple[str, ...]
