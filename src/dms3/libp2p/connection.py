@@ -22,6 +22,7 @@ from dms3.libp2p.events import (
     Identified,
     Secured,
     StreamData,
+    StreamDrained,
     StreamFinished,
     StreamOpened,
     StreamReset,
@@ -333,6 +334,8 @@ class Connection:
             self._end(stream, "the peer ended the stream before agreeing", finished=True)
         elif isinstance(event, StreamReset):
             self._end(stream, event.reason)
+        elif isinstance(event, StreamDrained):  # lazy: data goes out before the answer comes
+            self._pending.append(event)
 
     def _negotiate(self, stream: int, negotiation: Dialer | Listener, data: bytes) -> None:
         mux = self._mux
