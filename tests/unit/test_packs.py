@@ -148,7 +148,7 @@ def test_a_failed_flush_is_never_trusted_again(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(packs_module.os, "fsync", fails)
+        patch.setattr(packfile_module.os, "fsync", fails)
         with pytest.raises(Dms3Error) as caught:
             blocks.packs.sync()
     assert caught.value.code == "home_unusable"
@@ -167,7 +167,7 @@ def open_files() -> int:
 def test_packs_are_bounded_and_so_are_open_files(
     blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packs_module, "PACK_BYTES_MAX", len(MARK) + 2 * (LARGE + FRAME_BYTES))
+    monkeypatch.setattr(packfile_module, "PACK_BYTES_MAX", len(MARK) + 2 * (LARGE + FRAME_BYTES))
     monkeypatch.setattr(packfile_module, "PACKS_OPEN_MAX", 3)
     some = [block(number, LARGE) for number in range(11)]
     blocks.put(*some[:5])
@@ -179,7 +179,7 @@ def test_packs_are_bounded_and_so_are_open_files(
     for _ in range(2):
         assert [blocks.packs.get(cid) for cid, _ in some] == [data for _, data in some]
     assert open_files() <= before + 3
-    assert len(blocks.packs._full) == 0  # flushed packs are not kept open for writing
+    assert len(blocks.packs._appender._full) == 0  # flushed packs are not kept open for writing
 
 
 def test_many_threads_read_while_blocks_are_added(blocks: Blocks) -> None:
@@ -245,6 +245,115 @@ def test_a_pack_that_is_dead_is_deleted_with_its_key(blocks: Blocks) -> None:
     assert blocks.packs.get(block("one", LARGE)[0]) == block("one", LARGE)[1]
     blocks.reopen()
     assert list(blocks.packs.verify()) == []
+
+
+def naming(*blocks: tuple[Cid, bytes]) -> str:
+    names = ", ".join(f"(x'{cid.binary.hex()}')" for cid, _ in blocks)
+    return f"SELECT column1 FROM (VALUES {names})"
+
+
+def test_a_pack_that_is_mostly_dead_is_rewritten(blocks: Blocks) -> None:
+    some = [block(number, LARGE + number) for number in range(10)]
+    blocks.put(*some)
+    (before,) = blocks.files()
+    dead = before.read_bytes()[len(MARK) : len(MARK) + LARGE + FRAME_BYTES]
+    half = blocks.packs.sweep(naming(*some[5:]))  # not more than half is dead
+    assert (half.blocks, half.packs, half.moved) == (5, 0, 0)
+    most = blocks.packs.sweep(naming(*some[6:]))
+    assert (most.blocks, most.packs, most.moved) == (1, 1, 4)
+    (after,) = blocks.files()
+    assert after != before
+    assert dead not in after.read_bytes()
+    assert [blocks.packs.get(cid) for cid, _ in some[:6]] == [None] * 6
+    assert [blocks.packs.get(cid) for cid, _ in some[6:]] == [data for _, data in some[6:]]
+    assert list(blocks.packs.verify()) == []
+    assert [use.dead_bytes for use in blocks.packs.use()] == [0]
+    blocks.reopen()
+    assert list(blocks.packs.verify()) == []
+
+
+def test_a_damaged_pack_is_not_rewritten(blocks: Blocks) -> None:
+    some = [block(number, LARGE) for number in range(10)]
+    blocks.put(*some)
+    (path,) = blocks.files()
+    flip(path, path.stat().st_size - 20)
+    swept = blocks.packs.sweep(naming(*some[8:]))
+    assert (swept.blocks, swept.packs, swept.moved) == (8, 0, 0)
+    assert [damage.cid for damage in blocks.packs.verify()] == [some[9][0]]
+    assert blocks.packs.get(some[8][0]) == some[8][1]
+
+
+def test_a_crash_while_a_pack_is_rewritten_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [block(number, LARGE) for number in range(6)]
+    for stop in ("sync", "_delete_dead"):
+        folder = tmp_path / stop
+        folder.mkdir()
+        blocks = Blocks(folder)
+        blocks.put(*some)
+        calls = []
+        real = getattr(Packs, stop)
+
+        def dies(self: Packs, calls=calls, real=real, stop=stop) -> int:
+            calls.append(stop)
+            if stop == "_delete_dead" and len(calls) == 1:
+                return real(self)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Packs, stop, dies)
+            with pytest.raises(KeyboardInterrupt):
+                blocks.packs.sweep(naming(some[0]))
+        blocks.store.close()  # and nothing else: the process is dead
+        blocks.open()
+        assert list(blocks.packs.verify()) == []
+        assert blocks.packs.get(some[0][0]) == some[0][1]
+        blocks.packs.sweep(naming(some[0]))
+        assert [use.dead_bytes for use in blocks.packs.use()] == [0]
+        blocks.close()
+
+
+def test_blocks_are_read_while_packs_are_rewritten(
+    blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packfile_module, "PACK_BYTES_MAX", 9 * LARGE)
+    monkeypatch.setattr(packfile_module, "PACKS_OPEN_MAX", 1)  # files are opened again and again
+    kept = [block(("kept", number), LARGE) for number in range(2)]
+    blocks.put(*kept)
+    done = threading.Event()
+    wrong: list[Cid] = []
+    reads: list[int] = []
+
+    def read() -> None:
+        while not done.is_set():
+            wrong.extend(cid for cid, data in kept if blocks.packs.get(cid) != data)
+            reads.append(1)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    moved = 0
+    for number in range(8):
+        blocks.put(*(block(("gone", number, part), LARGE) for part in range(6)))
+        moved += blocks.packs.sweep(naming(*kept)).moved
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert moved == 16
+    assert reads
+    assert list(blocks.packs.verify()) == []
+    assert len(blocks.files()) == 1
+
+
+def test_a_sweep_works_on_a_full_disk(blocks: Blocks) -> None:
+    some = [block(number, LARGE) for number in range(6)]
+    blocks.put(*some)
+    blocks.store._reserve = blocks.packs._appender._reserve = 1 << 60
+    swept = blocks.packs.sweep(naming(some[0]))
+    assert (swept.blocks, swept.packs, swept.moved) == (5, 1, 1)
+    assert blocks.packs.get(some[0][0]) == some[0][1]
 
 
 def test_a_sweep_leaves_what_is_on_its_way(blocks: Blocks) -> None:
@@ -388,12 +497,12 @@ def test_a_wrong_key_reads_nothing(blocks: Blocks) -> None:
 
 
 def test_a_full_disk_is_noticed_before_a_record_is_written(blocks: Blocks) -> None:
-    blocks.packs._reserve = 1 << 60
+    blocks.packs._appender._reserve = 1 << 60
     with pytest.raises(Dms3Error) as caught:
         blocks.packs.stage([block("large", LARGE)])
     assert caught.value.code == "disk_full"
     assert blocks.files() == []
-    blocks.packs._reserve = 0
+    blocks.packs._appender._reserve = 0
     blocks.put(block("large", LARGE))
 
 

@@ -84,8 +84,11 @@ class Connection(Protocol):
 class Database(Protocol):
     """The part of the store that other adapters are given by their constructor."""
 
-    def transact(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Run `work` on the writer thread; the future resolves after the durable commit."""
+    def transact(self, work: Callable[[Connection], T], *, frees_space: bool = False) -> Future[T]:
+        """Run `work` on the writer thread; the future resolves after the durable commit.
+
+        Raises `disk_full` below the disk reserve, unless the work `frees_space`.
+        """
         ...
 
     def read(self) -> AbstractContextManager[Connection]:

@@ -3,7 +3,7 @@
 Source: docs/architecture.md, "Where data lies". The key of a pack lies, sealed under the store key,
 in its row: without the row nobody can read the file. A record counts only when a committed row
 names its place, so a torn tail is nothing. `io/packfile.py` is the form of a pack. This module
-does not know documents or spaces, and does not compact (dead bytes are counted).
+does not know documents or spaces.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dms3.core.cid import Cid
 from dms3.core.database import Connection, Database
@@ -24,28 +24,23 @@ from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     BLOCK_BYTES_MAX,
     DISK_RESERVE_BYTES_MIN,
-    PACK_BYTES_MAX,
+    PACK_COMPACT_DEAD_FRACTION,
     PACK_RECORD_BYTES_MIN,
     STAGE_BLOCKS_MAX,
     STAGE_BYTES_MAX,
     SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
-from dms3.crypto.seal import KEY_BYTES, NONCE_BYTES, open_sealed, seal
 from dms3.io.packfile import (
-    FRAME_BYTES,
     MARK,
-    NAME_BYTES,
+    PackAppender,
     PackFile,
     PackReader,
+    Record,
     decode_record,
-    encode_record,
-    explain,
-    flush_folder,
     pack_path,
+    unseal_key,
 )
-
-_KEY_PURPOSE = b"dms3 pack key 1"
 
 _FIND = (
     "SELECT block.data, block.size, block.place, block.length, pack.name, pack.key "
@@ -57,6 +52,10 @@ _PUT_LARGE = (
     "ON CONFLICT (cid) DO NOTHING"
 )
 _SWEEPABLE = "SELECT id, cid, size FROM block WHERE id > ? AND id <= ? AND cid NOT IN"
+_MOVE = (
+    "UPDATE block SET pack = ?, place = ?, length = ? "
+    "WHERE cid = ? AND pack = (SELECT id FROM pack WHERE name = ?)"
+)
 _PUT_PACK = "INSERT INTO pack (name, key) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
 
 
@@ -70,11 +69,12 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep removed: blocks, their bytes, and whole pack files."""
+    """What a sweep removed: blocks, their bytes, pack files; `moved`: blocks it rewrote."""
 
     blocks: int
     bytes: int
     packs: int
+    moved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,6 @@ class PackUse:
     dead_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    cid: Cid
-    size: int
-    pack: PackFile
-    place: int
-    length: int
-
-
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Staged:
     """Blocks on their way into a transaction; a sweep leaves them alone while this object lives.
@@ -103,7 +94,7 @@ class Staged:
     """
 
     small: dict[Cid, bytes] = field(default_factory=dict, repr=False)
-    large: dict[Cid, _Record] = field(default_factory=dict, repr=False)
+    large: dict[Cid, Record] = field(default_factory=dict, repr=False)
     known: set[Cid] = field(default_factory=set, repr=False)
     new_bytes: int = 0
 
@@ -130,16 +121,11 @@ class Packs:
         self._folder = folder
         self._key = key
         self._database = database
-        self._entropy = entropy
-        self._reserve = reserve
-        self._lock = threading.Lock()  # appending, the lists below
-        self._flushing = threading.Lock()  # one sync at a time
-        self._current: PackFile | None = None
-        self._full: list[PackFile] = []  # no longer appended to, maybe not flushed yet
-        self._new_names = False  # a file was made and the folder not flushed since
-        self._reader = PackReader(folder)
+        self._lock = threading.Lock()  # what is staged
         self._staged: weakref.WeakSet[Staged] = weakref.WeakSet()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._appender = PackAppender(folder, key, entropy, reserve)
+        self._reader = PackReader(folder)
         self._recover()
 
     def stage(self, blocks: Iterable[tuple[Cid, bytes]]) -> Staged:
@@ -170,21 +156,7 @@ class Packs:
 
         Raises `disk_full` or `home_unusable`; the records of that pack can then never be attached.
         """
-        with self._flushing:
-            with self._lock:
-                packs = [pack for pack in (*self._full, self._current) if pack is not None]
-                ends = [pack.end for pack in packs]
-                new_names, self._new_names = self._new_names, False
-            for pack, end in zip(packs, ends, strict=True):
-                if pack.flushed < end and not pack.broken:
-                    self._flush(pack, end)
-            if new_names:
-                flush_folder(self._folder)
-            with self._lock:
-                over = [pack for pack in self._full if pack.broken or pack.flushed == pack.end]
-                self._full = [pack for pack in self._full if pack not in over]
-            for pack in over:
-                os.close(pack.number)
+        self._appender.sync()
 
     def attach(self, connection: Connection, staged: Staged) -> None:
         """Insert the rows of `staged` inside the caller's transaction, after `sync`.
@@ -196,15 +168,9 @@ class Packs:
             connection.execute(_PUT_SMALL, (cid.binary, len(data), data))
         rows: dict[bytes, int] = {}
         for record in staged.large.values():
-            pack = record.pack
-            if pack.flushed < record.place + record.length:
-                assert pack.broken, "attach before sync"
-                raise Dms3Error("home_unusable", "A pack could not be flushed to disk.")
-            if pack.name not in rows:
-                rows[pack.name] = _pack_row(connection, pack)
+            number = _pack_row(connection, record, rows)
             connection.execute(
-                _PUT_LARGE,
-                (record.cid.binary, record.size, rows[pack.name], record.place, record.length),
+                _PUT_LARGE, (record.cid.binary, record.size, number, record.place, record.length)
             )
         for cid in sorted(staged.known):
             if not _is_stored(connection, cid):
@@ -229,16 +195,20 @@ class Packs:
 
         Raises `store_corrupt` when its record is damaged or gone.
         """
-        try:
-            return self._get(cid)
-        except DecodeError as cause:
-            if not self.has(cid):  # swept between the look-up and the read
-                return None
-            raise Dms3Error(
-                "store_corrupt",
-                f"Block {cid} cannot be read back: {cause.reason}.",
-                hint="Run `dms3 doctor`, then import the document again.",
-            ) from cause
+        row = self._row(cid)
+        while row is not None:
+            try:
+                return self._open(cid, row)
+            except DecodeError as cause:
+                again = self._row(cid)
+                if again == row:
+                    raise Dms3Error(
+                        "store_corrupt",
+                        f"Block {cid} cannot be read back: {cause.reason}.",
+                        hint="Run `dms3 doctor`, then import the document again.",
+                    ) from cause
+                row = again  # it was moved or removed in between
+        return None
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> Iterator[Damage]:
         """Read back and hash every stored block, in order of its place; yields what is damaged.
@@ -258,33 +228,36 @@ class Packs:
                 ).fetchall()
             for binary, size in rows:
                 cid = Cid(binary)
-                reason = self._damage_of(cid, size)
+                reason = self._damage_of(cid)
                 progress(size)
-                if reason is not None and self.has(cid):
+                if reason is not None:
                     yield Damage(cid, reason)
 
     def sweep(self, referenced: str) -> Swept:
         """Remove every block whose CID the SQL query `referenced` does not give.
 
         Runs in steps of SWEEP_ROWS_MAX rows, each its own transaction; blocks staged at the moment
-        stay. A pack without blocks is deleted. For a worker thread: it waits for the writer.
-        `referenced` is text of this program, for example "SELECT cid FROM space_block".
+        stay. A pack without blocks is deleted; one that is mostly dead is rewritten without its
+        dead records, then deleted. For a worker thread: it waits for the writer. Works on a full
+        disk. `referenced` is text of this program, for example "SELECT cid FROM space_block".
         """
         with self._database.read() as connection:
-            (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM block").fetchone() or (
-                0,
-            )
+            last = _last_block(connection)
         blocks = count = 0
-        for start in range(0, int(last), SWEEP_ROWS_MAX):
+        for start in range(0, last, SWEEP_ROWS_MAX):
             step = functools.partial(self._sweep_step, referenced=referenced, start=start)
-            removed = self._database.transact(step).result()
+            removed = self._database.transact(step, frees_space=True).result()
             blocks += removed[0]
             count += removed[1]
-        names = self._database.transact(self._forget_packs).result()
-        for name in names:
-            self._reader.forget(name)
-            pack_path(self._folder, name).unlink(missing_ok=True)
-        return Swept(blocks, count, len(names))
+        packs = self._delete_dead()
+        moved = sum(
+            self._compact(use.name)
+            for use in self.use()
+            if use.dead_bytes > use.bytes * PACK_COMPACT_DEAD_FRACTION
+        )
+        if moved > 0:
+            packs += self._delete_dead()
+        return Swept(blocks, count, packs, moved)
 
     def use(self) -> list[PackUse]:
         """Every pack with its bytes on disk and its dead bytes (records no row names)."""
@@ -302,14 +275,10 @@ class Packs:
 
     def close(self) -> None:
         """Flush and close every file."""
-        self.sync()
-        with self._lock:
-            if self._current is not None:
-                os.close(self._current.number)
-            self._current = None
+        self._appender.close()
         self._reader.close()
 
-    # appending
+    # adding
 
     def _stage_some(self, staged: Staged, blocks: dict[Cid, bytes]) -> None:
         """Note those of `blocks` that are stored, place the others."""
@@ -322,86 +291,38 @@ class Packs:
 
     def _place(self, staged: Staged, cid: Cid, data: bytes) -> None:
         """Note a small block, or append a large one; then it is no longer a known one."""
-        record: _Record | None = None
         with self._lock:
             if len(data) >= PACK_RECORD_BYTES_MIN:
-                record = self._append(cid, data)
-                staged.large[cid] = record
+                staged.large[cid] = self._appender.append(cid, data)
             else:
                 staged.small[cid] = data
             staged.known.discard(cid)
         staged.new_bytes += len(data)
 
-    def _append(self, cid: Cid, data: bytes) -> _Record:
-        if shutil.disk_usage(self._folder).free < self._reserve + len(data):
-            raise Dms3Error("disk_full", "No space is left for blocks.", hint="Free some space.")
-        length = len(data) + FRAME_BYTES
-        try:
-            pack = self._pack_for(length)
-            record = encode_record(pack.key, self._entropy.draw(NONCE_BYTES), pack.name, cid, data)
-            pack.write(record, pack.end)
-        except OSError as cause:
-            raise explain(cause) from cause
-        place = pack.end
-        pack.end += length
-        return _Record(cid, len(data), pack, place, length)
-
-    def _pack_for(self, length: int) -> PackFile:
-        if self._current is not None and self._current.end + length > PACK_BYTES_MAX:
-            self._full.append(self._current)
-            self._current = None
-        if self._current is None:
-            name = self._entropy.draw(NAME_BYTES)
-            key = self._entropy.draw(KEY_BYTES)
-            nonce = self._entropy.draw(NONCE_BYTES)
-            sealed = nonce + seal(self._key, nonce, key, _KEY_PURPOSE + name)
-            pack = PackFile(pack_path(self._folder, name), name, key, sealed, len(MARK))
-            self._current = pack
-            self._new_names = True
-            pack.write(MARK, 0)
-            pack.flushed = 0
-        return self._current
-
-    def _flush(self, pack: PackFile, end: int) -> None:
-        try:
-            os.fsync(pack.number)
-        except OSError as cause:  # what was not flushed now is never trusted to be flushed later
-            with self._lock:
-                pack.broken = True
-                if self._current is pack:
-                    self._current = None
-                    self._full.append(pack)
-            raise explain(cause) from cause
-        pack.flushed = end
-
     # reading
 
-    def _get(self, cid: Cid) -> bytes | None:
-        """As `get`, but raises DecodeError for damage."""
+    def _row(self, cid: Cid) -> tuple[Any, ...] | None:
         with self._database.read() as connection:
-            row = connection.execute(_FIND, (cid.binary,)).fetchone()
-        if row is None:
-            return None
+            return connection.execute(_FIND, (cid.binary,)).fetchone()
+
+    def _open(self, cid: Cid, row: tuple[Any, ...]) -> bytes:
+        """The block that `row` describes; raises DecodeError for damage."""
         data, size, place, length, name, sealed_key = row
         if data is None:
             record = self._reader.read(name, place, length)
-            data = decode_record(self._unseal(name, sealed_key), name, cid, record)
+            data = decode_record(unseal_key(self._key, name, sealed_key), name, cid, record)
         if len(data) != size:
             raise DecodeError(0, f"{len(data)} bytes instead of {size}")
         return bytes(data)
 
-    def _unseal(self, name: bytes, sealed_key: bytes) -> bytes:
-        nonce, sealed = sealed_key[:NONCE_BYTES], sealed_key[NONCE_BYTES:]
-        return open_sealed(self._key, nonce, sealed, _KEY_PURPOSE + name)
-
-    def _damage_of(self, cid: Cid, size: int) -> str | None:
+    def _damage_of(self, cid: Cid) -> str | None:
         try:
-            data = self._get(cid)
-        except DecodeError as error:
-            return error.reason
+            data = self.get(cid)
+        except Dms3Error as error:
+            return error.message
         if data is None or cid.matches(data):
             return None
-        return f"its {size} bytes have another hash"
+        return f"its {len(data)} bytes have another hash"
 
     # sweeping and recovery
 
@@ -414,6 +335,14 @@ class Packs:
         connection.executemany("DELETE FROM block WHERE id = ?", [(row[0],) for row in free])
         return len(free), sum(row[2] for row in free)
 
+    def _delete_dead(self) -> int:
+        """Delete every pack no block lies in; the number of them."""
+        names = self._database.transact(self._forget_packs, frees_space=True).result()
+        for name in names:
+            self._reader.forget(name)
+            pack_path(self._folder, name).unlink(missing_ok=True)
+        return len(names)
+
     def _forget_packs(self, connection: Connection) -> list[bytes]:
         """Delete the rows of packs without blocks; their files can go after the commit."""
         rows = connection.execute(
@@ -421,14 +350,59 @@ class Packs:
             "WHERE NOT EXISTS (SELECT 1 FROM block WHERE block.pack = pack.id)"
         ).fetchall()
         with self._lock:
-            used = {record.pack.name for staged in self._staged for record in staged.large.values()}
+            used = self._packs_in_use()
             gone = [(number, name) for number, name in rows if name not in used]
             names = [name for _, name in gone]
-            if self._current is not None and self._current.name in names:
-                self._full.append(self._current)
-                self._current = None
+            self._appender.retire(names)
         connection.executemany("DELETE FROM pack WHERE id = ?", [(number,) for number, _ in gone])
         return names
+
+    def _packs_in_use(self) -> set[bytes]:
+        """Names of packs with records on their way; the caller holds the lock."""
+        return {record.pack.name for staged in self._staged for record in staged.large.values()}
+
+    def _compact(self, name: bytes) -> int:
+        """Move the blocks of pack `name` into the newest pack; the number moved.
+
+        A pack with a damaged record stays as it is, for `verify` to report.
+        """
+        with self._lock:
+            if name in self._packs_in_use():
+                return 0
+            self._appender.retire([name])
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT cid FROM block WHERE pack = (SELECT id FROM pack WHERE name = ?) "
+                "ORDER BY place",
+                (name,),
+            ).fetchall()
+        moved = 0
+        for start in range(0, len(rows), STAGE_BLOCKS_MAX):
+            staged = Staged()
+            with self._lock:
+                self._staged.add(staged)
+            for (binary,) in rows[start : start + STAGE_BLOCKS_MAX]:
+                cid = Cid(binary)
+                try:
+                    data = self.get(cid)
+                except Dms3Error:
+                    return moved
+                if data is not None:
+                    with self._lock:
+                        staged.large[cid] = self._appender.append(cid, data, frees_space=True)
+            self.sync()
+            move = functools.partial(self._move, staged=staged, name=name)
+            moved += self._database.transact(move, frees_space=True).result()
+        return moved
+
+    def _move(self, connection: Connection, staged: Staged, name: bytes) -> int:
+        rows: dict[bytes, int] = {}
+        moved = 0
+        for record in staged.large.values():
+            number = _pack_row(connection, record, rows)
+            place = (number, record.place, record.length, record.cid.binary, name)
+            moved += connection.execute(_MOVE, place).rowcount
+        return moved
 
     def _recover(self) -> None:
         """Cut off and delete what was written but never committed; go on in the last pack."""
@@ -444,13 +418,22 @@ class Packs:
             elif path.stat().st_size > ends[path]:
                 os.truncate(path, ends[path])
         if rows:
-            name, sealed_key, _ = rows[-1]
-            path = pack_path(self._folder, name)
-            with contextlib.suppress(DecodeError, FileNotFoundError):  # verify reports both
-                if path.stat().st_size < ends[path]:
-                    return
-                key = self._unseal(name, sealed_key)
-                self._current = PackFile(path, name, key, sealed_key, ends[path])
+            name, sealed_key, end = rows[-1]
+            self._appender.resume(name, sealed_key, end or len(MARK))
+
+
+def _last_block(connection: Connection) -> int:
+    row = connection.execute("SELECT max(id) FROM block").fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
+def _pack_row(connection: Connection, record: Record, known: dict[bytes, int]) -> int:
+    """The id of the row of the record's pack, which is made when missing; raises if not durable."""
+    record.check_flushed()
+    pack = record.pack
+    if pack.name not in known:
+        known[pack.name] = _insert_pack(connection, pack)
+    return known[pack.name]
 
 
 def _is_stored(connection: Connection, cid: Cid) -> bool:
@@ -458,7 +441,7 @@ def _is_stored(connection: Connection, cid: Cid) -> bool:
     return row is not None
 
 
-def _pack_row(connection: Connection, pack: PackFile) -> int:
+def _insert_pack(connection: Connection, pack: PackFile) -> int:
     connection.execute(_PUT_PACK, (pack.name, pack.sealed_key))
     row = connection.execute("SELECT id FROM pack WHERE name = ?", (pack.name,)).fetchone()
     assert row is not None, "the row was just inserted"

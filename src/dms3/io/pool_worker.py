@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from dms3.core.errors import DecodeError, Dms3Error
@@ -65,8 +66,8 @@ def _answer(call: bytes) -> bytes:
     except MemoryError:
         return pickle.dumps(("exhausted",))
     except BaseException as error:  # noqa: BLE001 - the parent is told, without any document text
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "?"  # noqa: PTH119 - text only
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
         return pickle.dumps(("broken", type(error).__name__, place))
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
-import shutil
 import threading
 from collections.abc import AsyncIterable, Iterator
 from dataclasses import dataclass, field
@@ -26,9 +24,9 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Entropy
 from dms3.crypto.seal import KEY_BYTES, SEALED_CHUNK_BYTES, StreamOpener, StreamSealer
+from dms3.io.disk import check_space, write_error
 
 ID_BYTES = 16
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _READ_BYTES = 16 * SEALED_CHUNK_BYTES  # one read gives about 1 MiB
 
 
@@ -102,7 +100,7 @@ class Receiving:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as cause:
-            raise _explain(cause) from cause
+            raise write_error(cause, "an upload") from cause
 
     def _drop(self) -> None:
         self._file.close()
@@ -153,7 +151,7 @@ class Spool:
             return Receiving(self, name, entry, min(limit or self._limit, self._limit))
         except OSError as cause:
             self.remove(name)
-            raise _explain(cause) from cause
+            raise write_error(cause, "an upload") from cause
 
     async def receive(self, chunks: AsyncIterable[bytes], limit: int | None = None) -> Upload:
         """Write all of `chunks` off the event loop, about 1 MiB at a time.
@@ -192,7 +190,7 @@ class Spool:
                 if data := opener.finish():
                     yield data
         except OSError as cause:
-            raise _explain(cause) from cause
+            raise write_error(cause, "an upload") from cause
         except DecodeError as cause:
             raise Dms3Error(
                 "store_corrupt", f"Upload {name} was damaged on disk.", hint="Upload it again."
@@ -218,8 +216,7 @@ class Spool:
 
     def check_space(self, bytes_wanted: int) -> None:
         """Raise `disk_full` unless the disk holds `bytes_wanted` and the reserve beside it."""
-        if shutil.disk_usage(self._folder).free < self._reserve + bytes_wanted:
-            raise Dms3Error("disk_full", "No space is left for uploads.", hint="Free some space.")
+        check_space(self._folder, self._reserve, bytes_wanted)
 
     def _entry(self, name: str) -> _Entry:
         with self._lock:
@@ -233,13 +230,3 @@ def _create(path: Path) -> BinaryIO:
     """A new file that only its owner can read."""
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return os.fdopen(number, "wb", buffering=0)
-
-
-def _explain(cause: OSError) -> Dms3Error:
-    if cause.errno in _FULL:
-        return Dms3Error("disk_full", "No space is left for uploads.", hint="Free some space.")
-    return Dms3Error(
-        "home_unusable",
-        f"The upload folder cannot be used: {cause.strerror}.",
-        hint="Check the disk and the permissions of the home folder.",
-    )

@@ -18,6 +18,7 @@ from sqlcipher3 import dbapi2
 from dms3.core.database import Migration
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import STORE_BUSY_MS_MAX, STORE_WAL_BYTES_MAX
+from dms3.io.disk import check_space, flush_folder
 
 Error = dbapi2.Error
 KEY_BYTES = 32
@@ -220,12 +221,7 @@ def copy_path(path: Path, version: int) -> Path:
 def _keep_copy(connection: Any, path: Path, version: int, reserve: int) -> None:
     """Copy the whole file beside it, durably, or not at all."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    if shutil.disk_usage(path.parent).free < path.stat().st_size + reserve:
-        raise Dms3Error(
-            "disk_full",
-            f"No space to copy {path.name} before it is brought up to date.",
-            hint="Free some space and start again; the database is unchanged.",
-        )
+    check_space(path.parent, reserve, path.stat().st_size)
     target = copy_path(path, version)
     part = target.with_name(target.name + ".part")
     connection.execute("BEGIN IMMEDIATE")  # no other process writes while the file is copied
@@ -265,15 +261,6 @@ def _apply(connection: Any, path: Path, migration: Migration) -> None:
             f"Database change {migration.number} ({migration.name}) failed: {cause}.",
             hint="The database is unchanged; please report this.",
         ) from cause
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def private_file(path: Path) -> None:

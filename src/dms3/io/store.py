@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Persist
 from dms3.io import sqlcipher
+from dms3.io.disk import check_space
 
 T = TypeVar("T")
 Job = tuple[Callable[[Connection], Any], "Future[Any]"]
@@ -98,7 +98,7 @@ class Store:
         """
         sqlcipher.private_file(path)
         if path.stat().st_size == 0:
-            _check_space(path, reserve, 0)
+            check_space(path.parent, reserve)
         writer = None
         try:
             writer = sqlcipher.connect(path, key, writer=True)
@@ -189,7 +189,7 @@ class Store:
 
     def check_space(self, bytes_wanted: int = 0) -> None:
         """Raise `disk_full` unless the disk holds `bytes_wanted` and the reserve beside it."""
-        _check_space(self._path, self._reserve, bytes_wanted)
+        check_space(self._path.parent, self._reserve, bytes_wanted)
 
     def check(self) -> list[str]:
         """Every problem SQLCipher and SQLite find in the whole file; reads all of it."""
@@ -348,17 +348,6 @@ def _append_events(connection: Connection, events: Sequence[StoredEvent]) -> Non
 def _last_event(connection: Connection) -> int:
     row = connection.execute("SELECT max(id) FROM event").fetchone()
     return 0 if row is None or row[0] is None else int(row[0])
-
-
-def _check_space(path: Path, reserve: int, bytes_wanted: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if free < reserve + bytes_wanted:
-        raise Dms3Error(
-            "disk_full",
-            f"{free >> 20} MiB are free where the home lies; {reserve + bytes_wanted >> 20} MiB "
-            "are needed.",
-            hint="Free some space.",
-        )
 
 
 def _close(connection: Any) -> None:
