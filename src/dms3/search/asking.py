@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import PeerId, RequestId, Root, SpaceId, Token
-from dms3.core.limits import PENALTY_MALFORMED, SEARCH_TIMEOUT_US_MAX
+from dms3.core.limits import SEARCH_TIMEOUT_US_MAX
 from dms3.core.machine import Cancel, Effect, Now, Reply, Request
 from dms3.crypto.grant import Proof
 from dms3.search.grants import Received
 from dms3.search.messages import SEARCH_PROTOCOL, SearchQuestion, decode_search_answer
-from dms3.search.operations import Found, PeerHit, PeersFound, Penalty, SearchPeers, Unreached
+from dms3.search.operations import Found, PeerHit, PeersFound, SearchPeers, Unreached
 
 PREFIX = "search:"
 
@@ -155,11 +155,6 @@ def check_question(question: SearchPeers, now: Now) -> int:
     if not 0 < question.timeout_us <= SEARCH_TIMEOUT_US_MAX:
         raise ValueError(f"the timeout is not 1 to {SEARCH_TIMEOUT_US_MAX} microseconds")
     return now.mono_us + question.timeout_us
-
-
-def penalty(peer: PeerId) -> Penalty:
-    """What a malformed answer costs."""
-    return Penalty(peer, PENALTY_MALFORMED, "malformed answer to a search")
 
 
 def _unreached(received: Received, failure: Failure) -> Unreached:

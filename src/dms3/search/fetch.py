@@ -22,7 +22,6 @@ from dms3.core.limits import (
     FETCH_RESUME_PATIENCE_US,
     FETCH_WAITERS_MAX,
     FETCHES_MAX,
-    PENALTY_WRONG_BLOCK,
 )
 from dms3.core.machine import (
     Answered,
@@ -44,7 +43,7 @@ from dms3.core.machine import (
 )
 from dms3.search import job as part
 from dms3.search.job import Job
-from dms3.search.operations import AwaitBlock, Fetch, Fetched, Penalty
+from dms3.search.operations import WRONG_BLOCK, AwaitBlock, Fetch, Fetched, Penalty
 
 NAME = "fetch"
 JOBS = "jobs"
@@ -219,8 +218,8 @@ class Fetching:
         for job in self._jobs.values():
             job.suppliers.peer_up(peer)  # forgets it; being banned it does not come back
         self._count += 1
-        penalty = Penalty(peer, PENALTY_WRONG_BLOCK, "sent a block that does not match its CID")
-        return [Call("peers.penalise", penalty, Token(f"{_PENALTY_PREFIX}{self._count}"))]
+        penalty = Penalty(peer, WRONG_BLOCK)
+        return [Call("peers.conduct", penalty, Token(f"{_PENALTY_PREFIX}{self._count}"))]
 
     def _peer_up(self, peer: PeerId, now: Now) -> list[Effect]:
         effects: list[Effect] = []

@@ -17,6 +17,7 @@ from dms3.crypto.certificate import Certificate, check_certificate_dates
 from dms3.crypto.grant import Grant, Proof, check_grant_dates, check_proof, check_use
 from dms3.search.grants import GivenBook
 
+FORGERIES = ("grant_invalid", "certificate_invalid")  # an honest peer never shows these
 TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 
 

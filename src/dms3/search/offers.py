@@ -14,17 +14,14 @@ from dms3.core.limits import (
     GRANT_BURST_US,
     GRANT_COST_US,
     OFFERS_OPEN_MAX,
-    PENALTY_FLOOD,
-    PENALTY_FORGED,
-    PENALTY_MALFORMED,
 )
 from dms3.core.machine import Call, Cancel, Effect, Notify, Now, Reply, Requested
 from dms3.crypto.certificate import check_certificate, decode_certificate
 from dms3.crypto.grant import FOREVER_US, Grant, check_grant, decode_grant
-from dms3.search.gate import TOO_OFTEN, Pace
+from dms3.search.gate import FORGERIES, TOO_OFTEN, Pace
 from dms3.search.grants import ReceivedBook
 from dms3.search.messages import RECEIPT, GrantMessage, decode_grant_message
-from dms3.search.operations import Penalty
+from dms3.search.operations import FLOOD, FORGED, MALFORMED, Penalty
 
 PREFIX = "contact:"
 
@@ -56,34 +53,32 @@ class Offers:
         peer = event.peer
         if not self._pace.admit(peer, now):
             refusal: list[Effect] = [Reply(event.request, TOO_OFTEN)]
-            return refusal, Penalty(peer, PENALTY_FLOOD, "offers too often")
+            return refusal, Penalty(peer, FLOOD)
         if len(self._open) >= OFFERS_OPEN_MAX:
             return [Reply(event.request, TOO_OFTEN)], None
         try:
             waiting = self._read(decode_grant_message(event.body), event, now)
         except DecodeError as error:
             failure = Failure("decode_failed", error.reason)
-            penalty = Penalty(peer, PENALTY_MALFORMED, f"malformed grant: {error.reason}")
-            return [Reply(event.request, failure)], penalty
+            return [Reply(event.request, failure)], Penalty(peer, MALFORMED)
         except Dms3Error as error:
-            forged = error.code in ("grant_invalid", "certificate_invalid")
-            blame = Penalty(peer, PENALTY_FORGED, f"{error.code}: {error}") if forged else None
+            blame = Penalty(peer, FORGED) if error.code in FORGERIES else None
             return [Reply(event.request, Failure.of(error))], blame
         if self._received.get(waiting.issuer, waiting.serial) is not None:
             return self._settle(waiting, now), None  # accepted before: no need to ask again
         self._next += 1
         token = Token(f"{PREFIX}{self._next}")
         self._open[token] = waiting
-        return [Call("peers.contact", waiting.issuer, token)], None
+        return [Call("peers.contact_find", waiting.issuer.hex(), token)], None
 
     def answered(self, token: Token, body: object, now: Now) -> list[Effect]:
-        """Whether the issuer is a contact: None or a Failure means no."""
+        """Whether the issuer is a contact: something with its root, or not."""
         waiting = self._open.pop(token, None)
         if waiting is None:
             return []
         if isinstance(body, Failure) and body.retry is not Retry.NEVER:
             return [Reply(waiting.request, TOO_OFTEN)]  # the peer book is busy
-        if body is None or isinstance(body, Failure):
+        if getattr(body, "root", None) != waiting.issuer:  # contacts are also found by name
             message = f"{short(waiting.issuer)} is not a contact of this node."
             return [Reply(waiting.request, Failure("contact_unknown", message, Retry.LATER))]
         return self._settle(waiting, now)

@@ -19,8 +19,8 @@ except `FoundHit` and `Found`, which are answers in both places.
 | `library.has` | tuple of Cid | tuple of bool |
 | `library.load` | Cid | bytes, or None |
 | `library.keep` | LibraryKeep | anything |
-| `peers.contact` | Root | None when the root is no contact, else anything true |
-| `peers.penalise` | Penalty | anything |
+| `peers.contact_find` | the root in hex | something with that `root`, or a Failure |
+| `peers.conduct` | Penalty | anything |
 
 Every answer may be a Failure instead.
 """
@@ -295,8 +295,11 @@ class LibraryKeep:
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """Points of misconduct for `peer`; `reason` is one clause for people."""
+    """`peer` did what `code` names in the peer book's table of conduct."""
 
     peer: PeerId
-    points: int
-    reason: str
+    code: str
+
+
+MALFORMED, FLOOD = "body_malformed", "requests_excess"
+FORGED, WRONG_BLOCK = "proof_invalid", "content_invalid"

@@ -13,9 +13,6 @@ from dms3.core.limits import (
     BLOCK_BURST_US,
     BLOCK_BYTES_MAX,
     BLOCK_COST_US,
-    PENALTY_FLOOD,
-    PENALTY_FORGED,
-    PENALTY_MALFORMED,
     SEARCH_BURST_US,
     SEARCH_COST_US,
     SERVED_OPEN_MAX,
@@ -23,18 +20,25 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply, Requested
 from dms3.crypto.grant import READ, SEARCH
-from dms3.search.gate import TOO_OFTEN, Gate, Pace
+from dms3.search.gate import FORGERIES, TOO_OFTEN, Gate, Pace
 from dms3.search.messages import (
     BLOCK_PROTOCOL,
     SEARCH_PROTOCOL,
     decode_block_question,
     decode_search_question,
 )
-from dms3.search.operations import Found, LibraryBlock, LibrarySearch, Penalty
+from dms3.search.operations import (
+    FLOOD,
+    FORGED,
+    MALFORMED,
+    Found,
+    LibraryBlock,
+    LibrarySearch,
+    Penalty,
+)
 
 PREFIX = "serve:"
 NOT_FOUND = Failure("not_found", "This space holds no such block.")
-_FORGERIES = ("grant_invalid", "certificate_invalid")
 
 
 class Serving:
@@ -59,7 +63,7 @@ class Serving:
         peer = event.peer
         if not self._paces[event.protocol].admit(peer, now):
             refusal: list[Effect] = [Reply(event.request, TOO_OFTEN)]
-            return refusal, Penalty(peer, PENALTY_FLOOD, "asks too often")
+            return refusal, Penalty(peer, FLOOD)
         busy = self._per_peer.get(peer, 0) >= SERVED_PER_PEER_MAX
         if busy or len(self._open) >= SERVED_OPEN_MAX:
             return [Reply(event.request, TOO_OFTEN)], None
@@ -67,11 +71,9 @@ class Serving:
             port, arguments = self._admit(event, now)
         except DecodeError as error:
             failure = Failure("decode_failed", error.reason)
-            penalty = Penalty(peer, PENALTY_MALFORMED, f"malformed question: {error.reason}")
-            return [Reply(event.request, failure)], penalty
+            return [Reply(event.request, failure)], Penalty(peer, MALFORMED)
         except Dms3Error as error:
-            forged = error.code in _FORGERIES
-            blame = Penalty(peer, PENALTY_FORGED, f"{error.code}: {error}") if forged else None
+            blame = Penalty(peer, FORGED) if error.code in FORGERIES else None
             return [Reply(event.request, Failure.of(error))], blame
         self._next += 1
         token = Token(f"{PREFIX}{self._next}")

@@ -44,6 +44,7 @@ from dms3.search.giving import Giving
 from dms3.search.grants import GivenBook, Received, ReceivedBook
 from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
 from dms3.search.operations import (
+    MALFORMED,
     Grants,
     Penalty,
     ReceivedGrant,
@@ -249,7 +250,7 @@ class Sharing:
             return []
         effects, malformed = search.answered(index, body)
         if malformed is not None:
-            effects.append(self._penalise(asking.penalty(malformed)))
+            effects.append(self._penalise(Penalty(malformed, MALFORMED)))
         return effects + self._ended(search)
 
     def _ended(self, search: Search) -> list[Effect]:
@@ -273,7 +274,7 @@ class Sharing:
 
     def _penalise(self, penalty: Penalty) -> Effect:
         self._count += 1
-        return Call("peers.penalise", penalty, Token(f"{_PENALTY_PREFIX}{self._count}"))
+        return Call("peers.conduct", penalty, Token(f"{_PENALTY_PREFIX}{self._count}"))
 
     def _own_certificate(self, now: Now) -> bytes:
         """This node's certificate, renewed when half its life is over or the clock went back."""
