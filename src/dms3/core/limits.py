@@ -300,3 +300,31 @@ SNIPPET_TEXT_BYTES_MAX = MIB  # beginning of a document in which a snippet is lo
 SNIPPET_MATCHES_MAX = 64  # places looked at per word
 SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
 VERIFY_DAMAGES_LISTED_MAX = 1_000
+
+# fronts: commands, HTTP, the page
+ARGUMENT_CHARS_MAX = 256 * KIB  # one text argument; longer text is a file
+ARGUMENT_ITEMS_MAX = 10_000  # of one argument that takes many
+API_BODY_BYTES_MAX = 4 * MIB  # a JSON body: larger input is uploaded as a blob
+API_BODY_SECONDS_MAX = 20  # for a JSON body to arrive whole
+API_CHUNK_SECONDS_MAX = 30  # silence in the middle of an upload
+API_HEADER_BYTES_MAX = 64 * KIB  # request line and headers, as nginx's four large buffers
+API_HEADER_SECONDS_MAX = 10  # from the first byte of a request to the end of its headers
+API_CONNECTIONS_MAX = 512  # open at once: pages, programs, event readers
+API_STOP_SECONDS_MAX = 2  # requests that still run when the node stops get this long
+BLOB_NAME_CHARS_MAX = 255  # file name that travels with an upload
+EVENTS_PAGE_MAX = 512  # stored events read at once for a reader that catches up
+EVENTS_TOPICS_MAX = 32  # topics one reader may name
+EVENTS_QUERY_CHARS_MAX = 2_048  # of the query that asks for events
+EVENTS_QUIET_SECONDS_MAX = 15  # then a comment is sent, so that a reader knows we live
+EVENT_LINE_BYTES_MAX = 4 * MIB  # one event or answer line read by a client
+LOGIN_CODE_US_MAX = 60 * SECOND_US  # interfaces.md: a login code lives for a minute
+LOGIN_CODES_MAX = 16  # unused codes; the oldest goes first
+SESSIONS_MAX = 64  # browsers logged in; the oldest goes first
+SESSION_US_MAX = 30 * 24 * 3600 * SECOND_US  # then a browser logs in again
+PAGE_HITS_MAX = 20  # search results on the home page
+
+# fronts: configuration and logs
+CONFIG_BYTES_MAX = 256 * KIB
+CONFIG_ITEMS_MAX = 256  # values of one setting that takes many
+CONFIG_DEPTH_MAX = 8  # brackets inside brackets: the standard TOML parser recurses
+LOG_VALUE_CHARS_MAX = 500  # one value of a log line

@@ -153,9 +153,8 @@ class Link:
 
     def on_event(self, event: ConnectionEvent, now_us: int) -> list[LinkEvent]:
         """What follows from an event of the connection; those of no concern give nothing."""
-        kind = type(event)
-        if kind is StreamData:
-            return self.on_data(event.stream, event.data, now_us)  # type: ignore[union-attr]  # by `kind`
+        if isinstance(event, StreamData):  # the usual case
+            return self.on_data(event.stream, event.data, now_us)
         match event:
             case StreamOpened(stream, protocol, True):
                 return self.on_opened(stream, protocol, now_us)
