@@ -171,6 +171,10 @@ class Driver:
         """Whoever asked `request` no longer waits; a later Reply to it is dropped."""
         self._exchange.withdraw(request)
 
+    def protocols(self) -> frozenset[str]:
+        """The protocols in which some machine answers or listens."""
+        return frozenset(name for seat in self._seats.values() for name in seat.hosted.protocols)
+
     def queued(self) -> dict[str, int]:
         """Events waiting in the inbox of each machine."""
         return {name: len(seat.inbox) for name, seat in self._seats.items()}

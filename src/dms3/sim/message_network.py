@@ -8,35 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from dms3.core.errors import Failure, Retry
-from dms3.core.ids import PeerId
-from dms3.core.limits import SIM_HOLD_US, SIM_SILENCE_US
+from dms3.core.limits import SIM_HOLD_US
 from dms3.core.machine import Send
 from dms3.core.ports import Action, AskPeer, Forget, ReplyPeer
+from dms3.sim.wiring import Weather, Wiring
 from dms3.sim.world import SimNode, World
-
-
-class Weather(Protocol):
-    """What the network asks about faults (`sim/faults.py`)."""
-
-    @property
-    def reorder(self) -> bool:
-        """Whether messages may overtake each other."""
-        ...
-
-    def delays_us(self) -> Sequence[int]:
-        """The delays of the copies of one message that arrive: none, one or two."""
-        ...
-
-    def delay_us(self) -> int:
-        """The delay of something that is never lost."""
-        ...
-
-    def blocked(self, source: int, target: int) -> bool:
-        """Whether nothing gets from node `source` to node `target` now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +37,7 @@ class _Wire:
 
 
 class MessageNetwork:
-    """Implements `sim.world.Network`.
-
-    Arguments: `world`; `weather`; `neighbours`, for each node those it keeps connections to.
-    """
+    """Implements `sim.world.Network`; arguments as those of `sim.wiring.Wiring`."""
 
     def __init__(
         self, world: World, weather: Weather, neighbours: Sequence[Sequence[int]] | None = None
@@ -69,11 +45,7 @@ class MessageNetwork:
         count = len(world.nodes)
         self._world = world
         self._weather = weather
-        self._neighbours = neighbours or [
-            [other for other in range(count) if other != index] for index in range(count)
-        ]
-        self._links: dict[tuple[int, int], int] = {}  # open connections: (low, high) -> number
-        self._link_count = 0
+        self._wiring = Wiring(world, weather, self, neighbours)
         self._wire_count = 0
         self._known: list[dict[int, int]] = [{} for _ in range(count)]  # what each node believes
         self._asks: list[dict[int, _Ask]] = [{} for _ in range(count)]
@@ -84,43 +56,28 @@ class MessageNetwork:
 
     def started(self, node: SimNode) -> None:
         """Dial every neighbour."""
-        for other in self._neighbours[node.index]:
-            self._dial_later(node.index, other)
+        self._wiring.dial_all(node.index)
 
     def stopped(self, node: SimNode) -> None:
-        """Break its connections; the other ends notice later."""
-        index = node.index
-        self._known[index] = {}
-        self._asks[index] = {}
-        self._wires[index] = {}
-        for other in self._neighbours[index]:
-            link = self._links.pop(_pair(index, other), None)
-            if link is not None:
-                silent = self._weather.blocked(index, other)
-                delay = SIM_SILENCE_US if silent else self._weather.delay_us()
-                self._later(delay, self._down, other, index, link, "connection reset")
+        """Break its connections and forget what it had asked."""
+        self._known[node.index] = {}
+        self._asks[node.index] = {}
+        self._wires[node.index] = {}
+        self._wiring.cut_all(node.index)
 
     def rewired(self) -> None:
-        """Silence breaks blocked connections in a while; others are dialled again."""
-        for index, others in enumerate(self._neighbours):
-            for other in others:
-                pair = _pair(index, other)
-                link = self._links.get(pair)
-                if link is None:
-                    self._dial_later(index, other)
-                elif self._blocked(pair) and index == pair[0]:
-                    delay = SIM_SILENCE_US + self._weather.delay_us()
-                    self._later(delay, self._break_silent, pair, link)
+        """Partitions have changed."""
+        self._wiring.rewired()
 
     def act(self, node: SimNode, action: Action) -> None:
         """Carry out what a node says."""
         source = node.index
         if isinstance(action, Send):
-            target = self._index(action.peer)
+            target = self._world.index_of[action.peer]
             link = self._known[source].get(target)
             if link is not None:
-                label = action.protocol
-                self._carry(source, target, self._receive, (label, action.body, source, link))
+                message = (action.protocol, action.body, source, link)
+                self._carry(source, target, self._receive, message)
         elif isinstance(action, AskPeer):
             self._ask(node, action)
         elif isinstance(action, ReplyPeer):
@@ -130,40 +87,24 @@ class MessageNetwork:
         elif isinstance(action, Forget):
             self._withdraw(source, action.handle)
 
-    # Connections
+    # sim.wiring.Wired
 
-    def _dial_later(self, index: int, other: int) -> None:
-        self._later(self._weather.delay_us(), self._connect, index, other)
-
-    def _connect(self, index: int, other: int) -> None:
+    def opened(self, dialer: int, other: int, link: int) -> None:
+        """Tell both ends of the connection."""
         nodes = self._world.nodes
-        pair = _pair(index, other)
-        running = nodes[index].driver is not None and nodes[other].driver is not None
-        if not running or pair in self._links or self._blocked(pair):
-            return
-        self._link_count += 1
-        link = self._links[pair] = self._link_count
-        for end, far in ((index, other), (other, index)):
+        for end, far in ((dialer, other), (other, dialer)):
             if far in self._known[end]:  # the old connection's end had not been noticed yet
-                self._down(end, far, self._known[end][far], "replaced")
-            if self._links.get(pair) == link:  # neither end has crashed meanwhile
+                self.lost(end, far, self._known[end][far], "replaced")
+            if self._wiring.has(end, far, link):  # neither end has crashed meanwhile
                 self._known[end][far] = link
                 nodes[end].peer_up(nodes[far].peer, f"/memory/{far}", inbound=end == other)
 
-    def _break_silent(self, pair: tuple[int, int], link: int) -> None:
-        if self._links.get(pair) == link and self._blocked(pair):
-            del self._links[pair]
-            low, high = pair
-            self._down(low, high, link, "silent for too long")
-            self._down(high, low, link, "silent for too long")
-
-    def _down(self, index: int, far: int, link: int, reason: str) -> None:
+    def lost(self, index: int, far: int, link: int, reason: str) -> None:
+        """Node `index` notices that its connection to `far` is over."""
         if self._known[index].get(far) != link:
             return
         del self._known[index][far]
         node = self._world.nodes[index]
-        if node.driver is None:
-            return
         node.peer_down(self._world.peers[far], reason)
         asks = self._asks[index]
         for handle in [handle for handle, ask in asks.items() if ask.link == link]:
@@ -176,10 +117,10 @@ class MessageNetwork:
     # Messages
 
     def _ask(self, node: SimNode, action: AskPeer) -> None:
-        target = self._index(action.peer)
+        target = self._world.index_of[action.peer]
         link = self._known[node.index].get(target)
         if link is None:
-            self._later(0, self._refuse, node, node.boot, action.handle)
+            self._wiring.later(0, self._refuse, node, node.boot, action.handle)
             return
         self._asks[node.index][action.handle] = _Ask(target, link)
         wire = _Wire(node.index, node.boot, action.handle, link)
@@ -211,7 +152,7 @@ class MessageNetwork:
             return
         if not node.received(self._world.peers[source], protocol, body):
             again = (protocol, body, source, link)
-            self._later(SIM_HOLD_US, self._deliver, source, node.index, self._receive, again)
+            self._wiring.later(SIM_HOLD_US, self._deliver, source, node.index, self._receive, again)
 
     def _question(self, node: SimNode, protocol: str, body: bytes, wire: _Wire) -> None:
         if self._known[node.index].get(wire.source) == wire.link:
@@ -247,22 +188,6 @@ class MessageNetwork:
                 del self._wires[node.index][number]
                 node.withdrawn(self._world.peers[source], number)
                 return
-
-    # Small parts
-
-    def _later(self, delay_us: int, action: Callable[..., None], *arguments: Any) -> None:
-        self._world.at(self._world.time_us + delay_us, action, *arguments)
-
-    def _index(self, peer: PeerId) -> int:
-        return self._world.index_of[peer]
-
-    def _blocked(self, pair: tuple[int, int]) -> bool:
-        low, high = pair
-        return self._weather.blocked(low, high) or self._weather.blocked(high, low)
-
-
-def _pair(one: int, two: int) -> tuple[int, int]:
-    return (one, two) if one < two else (two, one)
 
 
 def _unreachable() -> Failure:

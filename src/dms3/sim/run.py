@@ -11,12 +11,13 @@ from typing import Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SIM_NODES_MAX
+from dms3.sim.bytes_network import over_bytes
 from dms3.sim.faults import draw_plan
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
 
 SCENARIOS: dict[str, Callable[[], Scenario]] = {"bank": BankScenario}
-FIDELITIES: dict[str, NetworkOf] = {"messages": messages}
+FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
 MINUTES_DEFAULT = 0.5
 
 Emit = Callable[[dict[str, Any]], None]

@@ -16,6 +16,7 @@ from dms3.core.ids import PeerId
 from dms3.core.limits import SECOND_US, SIM_SWEEP_EVENTS, SIM_TURNS_MAX
 from dms3.core.machine import Entropy, Now
 from dms3.core.ports import Action, AskPort, Batch, Finish, Transaction
+from dms3.libp2p.peer_id import NodeKey
 from dms3.node.driver import Driver
 from dms3.node.inbox import Hosted
 from dms3.sim.checkers import Checker, ViolationError
@@ -75,7 +76,8 @@ class SimNode:
     def __init__(self, world: World, index: int) -> None:
         self.world = world
         self.index = index
-        self.peer = PeerId(b"\x00\x24\x08\x01\x12\x20" + index.to_bytes(32, "big"))
+        self.key = NodeKey.generate(SeededEntropy(stream(world.seed, "key", index)))
+        self.peer = self.key.peer_id
         self.disk = Disk()
         self.driver: Driver | None = None
         self.boot = 0

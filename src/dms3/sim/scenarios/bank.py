@@ -5,6 +5,7 @@ Source: docs/architecture.md, "Tests". The machine is in `sim/bank.py`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -26,12 +27,17 @@ TRANSFERS_PER_NODE_SECOND = 10
 
 
 class BankScenario:
-    """Implements `sim.scenario.Scenario`; use an instance for one run."""
+    """Implements `sim.scenario.Scenario`; use an instance for one run.
+
+    Arguments: `opening`, the balance of every account; `amount_max`, of one transfer.
+    """
 
     name = "bank"
 
-    def __init__(self) -> None:
-        self._checker = BankChecker()
+    def __init__(self, opening: int = OPENING, amount_max: int = OPENING) -> None:
+        self._opening = opening
+        self._amount_max = amount_max
+        self._checker = BankChecker(opening)
         self._accepted = 0
         self._refused = 0
         self._unfinished_until_us = 0
@@ -41,7 +47,7 @@ class BankScenario:
 
         def machines(_index: int, _peers: Sequence[PeerId], _entropy: Entropy) -> list[Hosted]:
             protocols = {PAY: Overflow.HOLD, RUMOUR: Overflow.DROP_OLDEST}
-            return [Hosted("bank", Bank(OPENING), protocols)]
+            return [Hosted("bank", Bank(self._opening), protocols)]
 
         return machines
 
@@ -64,8 +70,10 @@ class BankScenario:
 
     def figures(self, world: World) -> dict[str, Any]:
         """Counts of transfers and of what happened to them."""
-        accounts = [account_of(node) for node in world.nodes]
+        accounts = [account_of(node, self._opening) for node in world.nodes]
+        balances = " ".join(str(account.balance) for account in accounts)
         return {
+            "balances": hashlib.sha256(balances.encode()).hexdigest()[:16],
             "accepted": self._accepted,
             "refused": self._refused,
             "transfers": sum(account.next for account in accounts),
@@ -82,7 +90,7 @@ class BankScenario:
             return
         world.at(world.time_us + self._pause(random), self._transfer, world, node, random)
         to = random.choice(world.peers)
-        amount = random.randrange(1, OPENING)
+        amount = random.randrange(1, self._amount_max)
 
         def done(body: object) -> None:
             if isinstance(body, Failure):
@@ -103,7 +111,8 @@ class BankScenario:
 class BankChecker(Checker):
     """Looks at committed state only: it is what a crash leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, opening: int) -> None:
+        self._opening = opening
         self._seen: dict[int, bytes | None] = {}  # node -> account bytes last looked at
         self._sent: dict[int, dict[int, bytes]] = {}  # node -> number -> body it has sent
         self._credited: dict[int, set[bytes]] = {}  # node -> keys it has acknowledged
@@ -115,7 +124,7 @@ class BankChecker(Checker):
         stored = node.disk.get("bank/account", ACCOUNT)
         if stored is not self._seen.get(node.index):
             self._seen[node.index] = stored
-            if account_of(node).balance < 0:
+            if account_of(node, self._opening).balance < 0:
                 raise ViolationError(f"node {node.index} owes money")
 
     def asked(self, node: SimNode, peer: PeerId, body: bytes, wire: int) -> None:
@@ -146,27 +155,28 @@ class BankChecker(Checker):
         """Money is in an account or under way, never both and never neither."""
         total = 0
         for node in world.nodes:
-            total += account_of(node).balance
+            total += account_of(node, self._opening).balance
             for key, value in node.disk.table("bank/out").items():
                 outgoing = decode(Outgoing, value)
                 receiver = world.by_peer[PeerId(outgoing.to)]
                 if node.peer + key not in receiver.disk.table("bank/in"):
                     total += outgoing.amount
-        if total != OPENING * len(world.nodes):
-            raise ViolationError(f"there are {total} coins instead of {OPENING * len(world.nodes)}")
+        expected = self._opening * len(world.nodes)
+        if total != expected:
+            raise ViolationError(f"there are {total} coins instead of {expected}")
 
     def quiet(self, world: World) -> None:
         """Every transfer is done, and every account agrees with what was said."""
         for node in world.nodes:
             self._keep_word(node)
-            account = account_of(node)
+            account = account_of(node, self._opening)
             if account.done != account.next:
                 raise ViolationError(
                     f"node {node.index}: {account.done} of {account.next} are done"
                 )
 
     def _keep_word(self, node: SimNode) -> None:
-        account = account_of(node)
+        account = account_of(node, self._opening)
         if account.done < self._rumoured.get(node.index, 0):
             raise ViolationError(f"node {node.index} forgot transfers it has called done")
         credited = node.disk.table("bank/in")
@@ -183,7 +193,7 @@ class BankChecker(Checker):
             raise ViolationError(f"node {node.index} sent transfer {max(mine)} and forgot it")
 
 
-def account_of(node: SimNode) -> Account:
-    """The committed account of a node."""
+def account_of(node: SimNode, opening: int) -> Account:
+    """The committed account of a node; one that is new has `opening`."""
     stored = node.disk.get("bank/account", ACCOUNT)
-    return Account(OPENING) if stored is None else decode(Account, stored)
+    return Account(opening) if stored is None else decode(Account, stored)
