@@ -1,6 +1,6 @@
 // Prints the CID an IPFS library gives to each path: `node unixfs_importer.mjs PATH...`, one
 // JSON line {"path", "cid"} per path. The options are those of `ipfs add --cid-version=1
-// --raw-leaves` in kubo. Run it from a folder whose node_modules holds ipfs-unixfs-importer.
+// --raw-leaves` in kubo. `make peers` puts it beside its node_modules.
 
 import { createReadStream } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
