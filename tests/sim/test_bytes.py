@@ -11,8 +11,6 @@ from dms3.sim.scenarios.bank import OPENING, BankScenario
 
 SECOND = 1_000_000
 RICH = 1_000_000_000  # nobody is refused for want of money: what is paid does not depend on when
-    1_000_000_000  # nobody is ever refused for want of money: what is paid does not depend on when
-)
 
 
 def run_bytes(
