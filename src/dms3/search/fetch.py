@@ -132,18 +132,18 @@ class Fetching:
             return [Reply(event.request, Failure.of(error))]
 
     def _fetch(self, fetch: Fetch, request: RequestId, now: Now) -> list[Effect]:
+        if not 0 < fetch.patience_us <= FETCH_PATIENCE_US_MAX:
+            raise Dms3Error("argument_invalid", "The patience of a fetch is up to one hour.")
         job = self._by_root.get(fetch.root)
         if job is not None:
             if len(job.callers) >= FETCH_WAITERS_MAX:
                 raise Dms3Error("limit_reached", "Too many wait for this content.")
-            job.callers.append(request)
-            return []
-        if not 0 < fetch.patience_us <= FETCH_PATIENCE_US_MAX:
-            raise Dms3Error("argument_invalid", "The patience of a fetch is up to one hour.")
+            job.join(request, fetch.patience_us, now)
+            return job.ask_sources(now) + self._go_on(job, now)
         if len(self._jobs) >= FETCHES_MAX:
             raise Dms3Error("limit_reached", f"{FETCHES_MAX} fetches are under way.")
         job = self._begin(fetch, now, resumed=False)
-        job.callers.append(request)
+        job.join(request, fetch.patience_us, now)
         record = _Record(1, fetch.space)
         persist: Effect = Persist(JOBS, fetch.root.binary, encode(record))
         return [persist, *job.ask_sources(now), *job.go_on(now)]

@@ -81,6 +81,13 @@ class Job:
 
     # Going on
 
+    def join(self, request: RequestId, patience_us: int, now: Now) -> None:
+        """One more caller, with fresh patience; it hears of failure as soon as there is no hope."""
+        self.callers.append(request)
+        self.resumed = False
+        self.patience_us = patience_us
+        self.last_block_us = now.mono_us
+
     def ask_sources(self, now: Now) -> list[Effect]:
         """Ask the sharing machine whom to ask."""
         if self._asked_sources:
