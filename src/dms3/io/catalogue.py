@@ -17,6 +17,9 @@ from dms3.core.ids import Root, SpaceId
 REFERENCED = "SELECT cid FROM space_block"
 """The blocks that some document needs: what a sweep leaves alone."""
 
+INCOMPLETE = "incomplete"
+"""The note of a fetched file of which blocks are still to come."""
+
 _COLUMNS = (
     "id, space, container, source, name, title, kind, language, encoding, cid, bytes, tree_bytes, "
     "modified_us, added_us, stamp, counted, note"
@@ -151,6 +154,14 @@ def page(connection: Connection, space: int, after: int, limit: int) -> list[Doc
     return [_document(row) for row in rows]
 
 
+def all_documents(connection: Connection, after: int, limit: int) -> list[DocumentRow]:
+    """At most `limit` rows with number > `after`: documents, folders and fetched files."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM document WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+    )
+    return [_document(row) for row in rows]
+
+
 def with_cid(connection: Connection, cid: Cid) -> list[DocumentRow]:
     """Every document whose content is `cid`."""
     rows = connection.execute(
@@ -209,6 +220,11 @@ def touch(connection: Connection, number: int, stamp: int, modified_us: int) -> 
         "UPDATE document SET stamp = ?, modified_us = ? WHERE id = ?",
         (stamp, modified_us, number),
     )
+
+
+def annotate(connection: Connection, number: int, note: str) -> None:
+    """Change the note of a document."""
+    connection.execute("UPDATE document SET note = ? WHERE id = ?", (note, number))
 
 
 def drop(connection: Connection, number: int) -> None:

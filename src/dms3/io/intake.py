@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -65,7 +65,7 @@ def extract_beginning(name: str, data: bytes) -> Extracted:
     return extract(name, data)
 
 
-def read_parts(source: str, stamp: int, size: int) -> Iterator[bytes]:
+def read_parts(source: str, stamp: int, size: int) -> Generator[bytes, None, None]:
     """The file in parts of IMPORT_PART_BYTES; raises UnreadableError.
 
     `stamp`, `size`: as seen when the folder was listed; another file now, or at the end, is one

@@ -1,0 +1,562 @@
+"""One import: worker processes read and cut files while the writer stores those read before.
+
+Source: docs/interfaces.md, `store add`; docs/architecture.md, "Where data lies". Each round is one
+transaction of documents, words and blocks, so whatever is stored is whole and can be found, and an
+import that is killed is finished by running it again. Walking folders is `node/walk.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from dms3.core.cid import RAW, Cid
+from dms3.core.dag_pb import Link
+from dms3.core.database import Connection, Database
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import (
+    IMPORT_BATCH_BYTES,
+    IMPORT_BATCH_FILES_MAX,
+    IMPORT_PART_BYTES,
+)
+from dms3.core.unixfs import Block, Built, FileBuilder, build_directory
+from dms3.io import catalogue, index
+from dms3.io.catalogue import DocumentRow
+from dms3.io.extract import Extracted, decode_text
+from dms3.io.intake import Taken, UnreadableError, extract_beginning, read_parts, take_files
+from dms3.io.packs import Packs, Staged
+from dms3.io.pool import Pool
+from dms3.node.walk import File, Folder, Skip, Walked
+from dms3.search.kind import FILE
+
+FOLDER = "folder"
+BINARY = "binary: stored, found by its name only"
+PARTIAL = f"only the first {IMPORT_PART_BYTES >> 20} MiB are searchable"
+_FIRST_ROUND_FILES = 16  # small, so that something can be found at once; then doubled
+_LOOK_UP_FILES = 512
+_ATTACH_TRIES = 3  # a block may be swept between staging and storing
+_US = 1_000  # nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is: files and bytes looked at, of how many."""
+
+    done: int
+    total: int
+    bytes: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    `documents`, `bytes`: new or changed files that are now searchable. `unchanged`: files that were
+    there already. `skipped`: files that are not searchable, with the reason (at most the first
+    IMPORT_SKIPS_LISTED_MAX of `skipped_count`). `root`: the file or folder as one CID, None when
+    nothing could be stored.
+    """
+
+    documents: int
+    bytes: int
+    unchanged: int
+    skipped: tuple[Skip, ...]
+    skipped_count: int
+    root: Cid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that arrived by itself: `pieces` gives its bytes, of any lengths, from the start."""
+
+    name: str
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A file read and cut, ready to be stored."""
+
+    file: File
+    cid: Cid
+    size: int
+    tree_bytes: int
+    stamp: int
+    extracted: Extracted
+    cids: tuple[Cid, ...]
+    body: str = field(repr=False)
+
+    @property
+    def counted(self) -> bool:
+        """Whether this is a document, not just a file that came along with its folder."""
+        return self.file.chosen or self.extracted.encoding != ""
+
+
+class Import:
+    """A single run: `steps` to the end, then `result`."""
+
+    def __init__(
+        self,
+        database: Database,
+        packs: Packs,
+        pool: Pool,
+        space: int,
+        kind: str | None,
+        now_us: int,
+    ) -> None:
+        """`space`: row number. `kind`: for every text, None: as found. `now_us`: wall clock."""
+        self._database = database
+        self._packs = packs
+        self._pool = pool
+        self._space = space
+        self._kind = kind
+        self._now_us = now_us
+        self._walked = Walked(Folder("", ""))
+        self._read: list[_Taken] = []  # of the last round, not stored yet
+        self._round_files = _FIRST_ROUND_FILES
+        self._done = 0
+        self._bytes_done = 0
+        self._documents = 0
+        self._bytes = 0
+        self._unchanged = 0
+        self._root: Cid | None = None
+
+    async def steps(
+        self, walked: Walked, uploads: Sequence[Upload] = ()
+    ) -> AsyncGenerator[Progress, None]:
+        """Import everything; a Progress after each round.
+
+        Raises Dms3Error, for example `disk_full`; what was stored by then stays.
+        """
+        self._walked = walked
+        for upload in uploads:
+            walked.bytes += upload.size
+        self._total = len(walked.files) + len(uploads)
+        yield self._progress()
+        small: list[File] = []
+        for start in range(0, len(walked.files), _LOOK_UP_FILES):
+            for file in await self._changed(walked.files[start : start + _LOOK_UP_FILES]):
+                if file.size > IMPORT_PART_BYTES:
+                    async for progress in self._large(
+                        file, read_parts(file.source, file.stamp, file.size)
+                    ):
+                        yield progress
+                    continue
+                small.append(file)
+                if self._is_round(small):
+                    await self._turn(small)
+                    small = []
+                    yield self._progress()
+        await self._turn(small)
+        await self._turn([])
+        for upload in uploads:
+            file = File("", upload.name, upload.size, 0, walked.top, chosen=True)
+            async for progress in self._large(file, _parts_of(upload.pieces())):
+                yield progress
+        await self._finish()
+        yield self._progress()
+
+    def result(self) -> Imported:
+        """What was done; after the last step."""
+        skips = self._walked.skips
+        return Imported(
+            self._documents,
+            self._bytes,
+            self._unchanged,
+            tuple(skips.listed),
+            skips.count,
+            self._root,
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(self._done, self._total, self._bytes_done, self._walked.bytes)
+
+    # what is known already
+
+    async def _changed(self, files: Sequence[File]) -> list[File]:
+        """Those of `files` that are new or look changed; the others are counted."""
+        rows = await asyncio.to_thread(self._known, [file.source for file in files])
+        changed: list[File] = []
+        for file in files:
+            row = rows.get(file.source)
+            if row is None or (row.stamp, row.bytes) != (file.stamp, file.size):
+                changed.append(file)
+                continue
+            self._enter(file, Link(row.cid, file.name, row.tree_bytes))
+            self._count_unchanged(file, counted=row.counted)
+        return changed
+
+    def _known(self, sources: Sequence[str]) -> dict[str, DocumentRow]:
+        with self._database.read() as connection:
+            return catalogue.known(connection, self._space, sources)
+
+    def _count_unchanged(self, file: File, *, counted: bool) -> None:
+        if counted or file.chosen:
+            self._unchanged += 1
+        else:
+            self._walked.skips.add(file.source, BINARY, kept=True)
+
+    def _enter(self, file: File, link: Link) -> None:
+        """Put a stored file into its folder."""
+        file.folder.entries[file.name] = link
+        self._done += 1
+        self._bytes_done += file.size
+
+    def _skip(self, file: File, reason: str) -> None:
+        self._walked.skips.add(file.source or file.name, reason)
+        self._done += 1
+        self._bytes_done += file.size
+
+    # rounds of small files
+
+    def _is_round(self, files: Sequence[File]) -> bool:
+        return (
+            len(files) >= self._round_files
+            or sum(file.size for file in files[-2:]) > IMPORT_BATCH_BYTES
+            or sum(file.size for file in files) > IMPORT_BATCH_BYTES
+        )
+
+    async def _turn(self, files: Sequence[File]) -> None:
+        """Read `files` in workers while what was read in the turn before is stored."""
+        self._round_files = min(IMPORT_BATCH_FILES_MAX, self._round_files * 2)
+        halves = [half for half in (files[::2], files[1::2]) if half]
+        stored, self._read = self._read, []
+        try:
+            async with asyncio.TaskGroup() as group:
+                reads = [group.create_task(self._take(half)) for half in halves]
+                if stored:
+                    group.create_task(self._store_taken(stored))
+        except BaseExceptionGroup as errors:
+            raise _first_of(errors) from None
+        for read in reads:
+            self._read += read.result()
+
+    async def _take(self, files: Sequence[File]) -> list[_Taken]:
+        """Read files in one job of a worker; when the job fails, each in its own."""
+        try:
+            taken = await self._pool.run(take_files, [file.source for file in files])
+        except Dms3Error as error:
+            if error.code not in ("content_invalid", "timed_out", "internal"):
+                raise
+            if len(files) == 1:
+                return [_Taken(files[0], Taken(files[0].source, "it could not be read as text"))]
+            return [found for file in files for found in await self._take([file])]
+        return [_Taken(file, one) for file, one in zip(files, taken, strict=True)]
+
+    async def _store_taken(self, taken: Sequence[_Taken]) -> None:
+        good: list[_Taken] = []
+        for one in taken:
+            if one.taken.fault:
+                self._skip(one.file, one.taken.fault)
+            else:
+                good.append(one)
+        if good:
+            items, blocks = await asyncio.to_thread(_prepare, good)
+            await self._store(items, blocks, [])
+
+    # large files and uploads
+
+    async def _large(
+        self, file: File, parts: Generator[bytes, None, None]
+    ) -> AsyncGenerator[Progress, None]:
+        """Read a file part by part; its beginning is what can be searched."""
+        builder = FileBuilder()
+        staged: list[Staged] = []
+        cids: list[Cid] = []
+        beginning: bytes | None = None
+        begun = self._bytes_done
+        try:
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                beginning = part if beginning is None else beginning
+                blocks = await asyncio.to_thread(builder.add, part)
+                cids += [cid for cid, _ in blocks]
+                staged.append(await asyncio.to_thread(self._packs.stage, blocks))
+                self._bytes_done += len(part)
+                yield self._progress()
+            built = await asyncio.to_thread(builder.finish)
+        except UnreadableError as error:
+            self._bytes_done = begun
+            self._skip(file, error.reason)
+            return
+        finally:
+            with contextlib.suppress(ValueError):  # cancelled while the thread still reads
+                parts.close()
+        self._bytes_done = begun
+        item = await self._item_of_large(file, built, cids, beginning or b"")
+        await self._store([item], built.blocks, staged)
+        yield self._progress()
+
+    async def _item_of_large(
+        self, file: File, built: Built, cids: Sequence[Cid], beginning: bytes
+    ) -> _Item:
+        extracted = await self._pool.run(extract_beginning, file.name, beginning)
+        if built.size > len(beginning) and not extracted.note:
+            extracted = replace(extracted, note=PARTIAL)
+        if not file.source:  # the same upload again is the same document
+            file = replace(file, source=f"upload:{built.cid}/{file.name}")
+        return _Item(
+            file,
+            built.cid,
+            built.size,
+            built.tree_bytes,
+            file.stamp,
+            extracted,
+            (*cids, *(cid for cid, _ in built.blocks)),
+            await asyncio.to_thread(_body, extracted, beginning),
+        )
+
+    # storing
+
+    async def _store(
+        self, items: Sequence[_Item], blocks: Sequence[Block], staged: Sequence[Staged]
+    ) -> None:
+        """One transaction for `items`; their blocks are in `blocks` or `staged` already."""
+        for attempt in range(_ATTACH_TRIES):
+            last = await asyncio.to_thread(self._stage, blocks)
+            try:
+                outcomes = await asyncio.wrap_future(
+                    self._database.transact(
+                        lambda connection, last=last: self._write(  # type: ignore[misc]
+                            connection, items, (*staged, last)
+                        )
+                    )
+                )
+            except Dms3Error as error:
+                if error.code != "node_busy" or attempt == _ATTACH_TRIES - 1:
+                    raise
+                continue
+            break
+        for item, is_new in zip(items, outcomes, strict=True):
+            self._enter(item.file, Link(item.cid, item.file.name, item.tree_bytes))
+            if not is_new:
+                self._count_unchanged(item.file, counted=item.counted)
+            elif item.counted:
+                self._documents += 1
+                self._bytes += item.size
+            else:
+                self._walked.skips.add(item.file.source, BINARY, kept=True)
+
+    def _stage(self, blocks: Sequence[Block]) -> Staged:
+        staged = self._packs.stage(blocks)
+        self._packs.sync()
+        return staged
+
+    def _write(
+        self, connection: Connection, items: Sequence[_Item], staged: Sequence[Staged]
+    ) -> list[bool]:
+        """Store `items`; for each whether it is new. Runs on the writer thread."""
+        for part in staged:
+            self._packs.attach(connection, part)
+        known = catalogue.known(connection, self._space, [item.file.source for item in items])
+        number = catalogue.next_number(connection)
+        new: dict[str, list[tuple[int, _Item]]] = {}
+        cids: dict[str, Cid] = {source: row.cid for source, row in known.items()}
+        outcomes: list[bool] = []
+        for item in items:
+            source = item.file.source
+            is_new = cids.get(source) != item.cid
+            outcomes.append(is_new)
+            row = known.pop(source, None)
+            if is_new:
+                if row is not None:
+                    remove_document(connection, row)
+                new.setdefault(self._kind_of(item), []).append((number, item))
+                cids[source] = item.cid
+                number += 1
+            elif row is not None:
+                catalogue.touch(connection, row.number, item.stamp, item.stamp // _US)
+        for kind in sorted(new):
+            self._write_kind(connection, kind, new[kind])
+        return outcomes
+
+    def _kind_of(self, item: _Item) -> str:
+        if item.extracted.kind == FILE:
+            return FILE
+        return self._kind or item.extracted.kind
+
+    def _write_kind(
+        self, connection: Connection, kind: str, items: Sequence[tuple[int, _Item]]
+    ) -> None:
+        """Insert documents of one kind, their words and their needs."""
+        entries = [
+            index.Entry(
+                number,
+                _indexed_title(item),
+                item.body,
+                item.size,
+                item.stamp // _US,
+                self._now_us,
+            )
+            for number, item in items
+        ]
+        places = index.put(connection, self._space, kind, entries)
+        catalogue.put(
+            connection,
+            (
+                self._row(number, item, kind, place)
+                for (number, item), place in zip(items, places, strict=True)
+            ),
+        )
+        catalogue.put_texts(
+            connection,
+            ((number, item.extracted.text) for number, item in items if item.extracted.text),
+        )
+        catalogue.need_blocks(
+            connection, ((cid, self._space, number) for number, item in items for cid in item.cids)
+        )
+
+    def _row(self, number: int, item: _Item, kind: str, container: int | None) -> DocumentRow:
+        return DocumentRow(
+            number=number,
+            space=self._space,
+            container=container,
+            source=item.file.source,
+            name=item.file.name,
+            title=item.extracted.title,
+            kind=kind,
+            language=item.extracted.language,
+            encoding=item.extracted.encoding,
+            cid=item.cid,
+            bytes=item.size,
+            tree_bytes=item.tree_bytes,
+            modified_us=item.stamp // _US,
+            added_us=self._now_us,
+            stamp=item.stamp,
+            counted=item.counted,
+            note=item.extracted.note,
+        )
+
+    # the folder over it all
+
+    async def _finish(self) -> None:
+        """Store the folders that were walked and set the root."""
+        top = self._walked.top
+        if not top.folders and len(top.entries) <= 1:
+            self._root = next((link.cid for link in top.entries.values()), None)
+            return
+        if len(top.folders) == 1 and not top.entries:
+            top = top.folders[0]
+        else:
+            names = sorted([folder.source for folder in top.folders] + sorted(top.entries))
+            digest = hashlib.sha256("\0".join(names).encode())
+            top = replace(top, source=f"selection:{digest.hexdigest()}")
+        blocks: list[Block] = []
+        built = await asyncio.to_thread(_build_folder, top, blocks)
+        self._root = built.cid
+        source = top.source
+        rows = await asyncio.to_thread(self._known, [source])
+        if source in rows and rows[source].cid == built.cid:
+            return
+        item = _Item(
+            File(source, top.name, 0, 0, top, chosen=False),
+            built.cid,
+            0,
+            built.tree_bytes,
+            0,
+            Extracted(FOLDER, "", top.name, ""),
+            tuple(cid for cid, _ in blocks),
+            "",
+        )
+        staged = await asyncio.to_thread(self._stage, blocks)
+        await asyncio.wrap_future(
+            self._database.transact(lambda connection: self._write_folder(connection, item, staged))
+        )
+
+    def _write_folder(self, connection: Connection, item: _Item, staged: Staged) -> None:
+        self._packs.attach(connection, staged)
+        for row in catalogue.known(connection, self._space, [item.file.source]).values():
+            remove_document(connection, row)
+        number = catalogue.next_number(connection)
+        catalogue.put(connection, [self._row(number, item, FOLDER, None)])
+        catalogue.need_blocks(connection, ((cid, self._space, number) for cid in item.cids))
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    file: File
+    taken: Taken
+
+
+def remove_document(connection: Connection, row: DocumentRow) -> None:
+    """Take a document out of its container and the catalogue; its blocks go with the next sweep."""
+    if row.container is not None:
+        index.drop(connection, row.container, row.number)
+    catalogue.drop(connection, row.number)
+
+
+def _prepare(taken: Sequence[_Taken]) -> tuple[list[_Item], list[Block]]:
+    """Items and all their blocks."""
+    items: list[_Item] = []
+    blocks: list[Block] = []
+    for one in taken:
+        built, extracted = one.taken.built, one.taken.extracted
+        assert built is not None
+        assert extracted is not None
+        data = built.blocks[0][1] if len(built.blocks) == 1 else _content(built)
+        cids = tuple(dict.fromkeys(cid for cid, _ in built.blocks))
+        items.append(
+            _Item(
+                one.file,
+                built.cid,
+                built.size,
+                built.tree_bytes,
+                one.taken.stamp,
+                extracted,
+                cids,
+                _body(extracted, data),
+            )
+        )
+        blocks += built.blocks
+    return items, blocks
+
+
+def _content(built: Built) -> bytes:
+    """The bytes of a file whose blocks are all here, leaves in order."""
+    return b"".join(data for cid, data in built.blocks if cid.codec == RAW)
+
+
+def _body(extracted: Extracted, data: bytes) -> str:
+    """The searchable text of a file."""
+    if not extracted.encoding:
+        return ""
+    return decode_text(data, extracted.encoding) if extracted.text is None else extracted.text
+
+
+def _indexed_title(item: _Item) -> str:
+    """What is searched as title: the title, and the name of the file when that is another."""
+    title, name = item.extracted.title, item.file.name
+    return title if title == name else f"{title} {name}"
+
+
+def _build_folder(folder: Folder, blocks: list[Block]) -> Built:
+    """The tree of `folder`, its blocks added to `blocks`."""
+    links = list(folder.entries.values())
+    links += [_build_folder(inside, blocks).link(inside.name) for inside in folder.folders]
+    built = build_directory(links)
+    blocks += built.blocks
+    return built
+
+
+def _parts_of(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """`pieces` joined to parts of about IMPORT_PART_BYTES."""
+    part = bytearray()
+    for piece in pieces:
+        part += piece
+        if len(part) >= IMPORT_PART_BYTES:
+            yield bytes(part)
+            part.clear()
+    if part:
+        yield bytes(part)
+
+
+def _first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single error in a group: what the caller of an import is told."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,70 @@
+"""Blocks that were fetched from peers: kept under the root they belong to.
+
+Source: `search/operations.py`, LibraryKeep. They lie in a space that is nobody's, so no grant
+covers them and no search finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from dms3.core.database import Connection, Database
+from dms3.core.ids import Root, SpaceId
+from dms3.io import catalogue
+from dms3.io.catalogue import INCOMPLETE, DocumentRow
+from dms3.io.packs import Packs, Staged
+from dms3.search.operations import LibraryKeep
+
+FETCHED = "fetched"
+_NOBODYS = SpaceId(bytes(32))
+
+
+async def keep_blocks(database: Database, packs: Packs, kept: LibraryKeep, now_us: int) -> None:
+    """Store verified blocks of a file or folder that is being fetched; durable when it returns."""
+
+    def stage() -> Staged:
+        staged = packs.stage(kept.blocks)
+        packs.sync()
+        return staged
+
+    def work(connection: Connection) -> None:
+        packs.attach(connection, staged)
+        space = catalogue.add_space(connection, _NOBODYS, FETCHED, Root(b""), now_us)
+        number = _document(connection, space, kept, now_us)
+        catalogue.need_blocks(connection, ((cid, space, number) for cid, _ in kept.blocks))
+
+    staged = await asyncio.to_thread(stage)
+    await asyncio.wrap_future(database.transact(work))
+
+
+def _document(connection: Connection, space: int, kept: LibraryKeep, now_us: int) -> int:
+    """The row of the fetched root, made at its first block."""
+    source = f"{FETCHED}:{kept.root}"
+    note = "" if kept.complete else INCOMPLETE
+    row = catalogue.known(connection, space, [source]).get(source)
+    if row is not None:
+        if row.note != note and kept.complete:
+            catalogue.annotate(connection, row.number, note)
+        return row.number
+    number = catalogue.next_number(connection)
+    document = DocumentRow(
+        number=number,
+        space=space,
+        container=None,
+        source=source,
+        name="",
+        title="",
+        kind=FETCHED,
+        language="",
+        encoding="",
+        cid=kept.root,
+        bytes=0,
+        tree_bytes=0,
+        modified_us=now_us,
+        added_us=now_us,
+        stamp=0,
+        counted=False,
+        note=note,
+    )
+    catalogue.put(connection, [document])
+    return number

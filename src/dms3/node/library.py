@@ -1,0 +1,294 @@
+"""The document service: import, list, read, search, remove and check what this node keeps.
+
+Source: docs/interfaces.md, `store` and `search`. A plain class over the store: it talks to no peer;
+`serve` is its port for the machines that do (`search/operations.py` names the operations). Work
+that takes time runs in threads and worker processes, never on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dms3.core.cid import Cid
+from dms3.core.dag_pb import Link
+from dms3.core.database import Connection, Database
+from dms3.core.errors import Dms3Error, Failure
+from dms3.core.ids import SpaceId
+from dms3.core.limits import (
+    DOCUMENTS_LISTED_MAX,
+    HIT_SNIPPET_CHARS_MAX,
+    SPACE_NAME_CHARS_MAX,
+    SPACES_MAX,
+)
+from dms3.core.machine import Entropy, Now
+from dms3.core.unixfs import name_fault
+from dms3.core.unixfs_read import FileNode, decode_block, list_folder, read_file
+from dms3.io import catalogue
+from dms3.io.catalogue import DocumentRow, SpaceRow
+from dms3.io.packs import Packs, Swept
+from dms3.io.pool import Pool
+from dms3.node.checking import Check, Verified
+from dms3.node.finding import Hits, Question, find
+from dms3.node.importing import Import, Imported, Progress, Upload, remove_document
+from dms3.node.keeping import keep_blocks
+from dms3.node.walk import walk
+from dms3.search import operations
+from dms3.search.kind import check_kind
+
+DEFAULT_SPACE = "documents"
+_SPACE_BYTES = 32
+_PIECES_AT_ONCE = 4  # blocks read per turn of a thread: 1 MiB
+_CHECK_SECONDS = 0.25  # between two reports of progress
+
+
+class Clock(Protocol):
+    """Gives the time; `io/clock.py` in the node."""
+
+    def now(self) -> Now:
+        """This instant."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Documents of one space; `next` continues after them, None when there are no more."""
+
+    documents: tuple[DocumentRow, ...]
+    next: int | None
+
+
+class Library:
+    """Everything this node keeps; call `start` once before anything else."""
+
+    def __init__(
+        self, database: Database, packs: Packs, pool: Pool, clock: Clock, entropy: Entropy
+    ) -> None:
+        self._database = database
+        self._packs = packs
+        self._pool = pool
+        self._clock = clock
+        self._entropy = entropy
+        self._importing = asyncio.Lock()  # imports take turns: each already uses all workers
+
+    async def start(self) -> None:
+        """Make the default space when it is missing, and remove blocks that nothing needs."""
+        await self.space(DEFAULT_SPACE, create=True)
+        await self.sweep()
+
+    # spaces
+
+    async def spaces(self) -> list[SpaceRow]:
+        """Every space that has documents of mine or was made by me."""
+        rows = await asyncio.to_thread(self._reading, catalogue.spaces)
+        return [row for row in rows if row.owner is None]
+
+    async def space(self, name: str, *, create: bool = False) -> SpaceId:
+        """The id of my space `name`; raises `not_found` unless it may be made."""
+        row = await asyncio.to_thread(self._reading, catalogue.my_space, name)
+        if row is None and not create:
+            raise Dms3Error(
+                "not_found", f"There is no space {name[:64]!r}.", hint="See `dms3 store list`."
+            )
+        return (row or await self._make_space(name))[1]
+
+    async def _make_space(self, name: str) -> tuple[int, SpaceId]:
+        if not name.strip() or len(name) > SPACE_NAME_CHARS_MAX or not name.isprintable():
+            raise Dms3Error(
+                "argument_invalid",
+                f"{name[:64]!r} cannot be the name of a space.",
+                hint=f"Use 1 to {SPACE_NAME_CHARS_MAX} printable characters.",
+            )
+        space, now = SpaceId(self._entropy.draw(_SPACE_BYTES)), self._clock.now()
+
+        def work(connection: Connection) -> tuple[int, SpaceId]:
+            found = catalogue.my_space(connection, name)
+            if found is not None:
+                return found
+            if len(catalogue.spaces(connection)) >= SPACES_MAX:
+                raise Dms3Error("limit_reached", f"There are {SPACES_MAX} spaces already.")
+            return catalogue.add_space(connection, space, name, None, now.wall_us), space
+
+        return await asyncio.wrap_future(self._database.transact(work))
+
+    # documents
+
+    async def add(
+        self, paths: Sequence[str | Upload], space: str = DEFAULT_SPACE, kind: str | None = None
+    ) -> AsyncIterator[Progress | Imported]:
+        """Import files, folders and uploads into my space `space` (made when missing).
+
+        Progress after each round, Imported last. Raises `not_found` for a path that is not there,
+        `argument_invalid`, `limit_reached`, `disk_full`; what was stored by then stays.
+        """
+        if not paths:
+            raise Dms3Error("argument_invalid", "There is nothing to import.", hint="Name a path.")
+        if kind is not None:
+            check_kind(kind)
+        uploads = [path for path in paths if isinstance(path, Upload)]
+        for upload in uploads:
+            fault = name_fault(upload.name)
+            if fault is not None:
+                raise Dms3Error("argument_invalid", f"The upload cannot be stored: {fault}.")
+        number, _ = await self._make_space(space)
+        async with self._importing:
+            names = [path for path in paths if isinstance(path, str)]
+            walked = await asyncio.to_thread(walk, names)
+            now_us = self._clock.now().wall_us
+            run = Import(self._database, self._packs, self._pool, number, kind, now_us)
+            async with aclosing(run.steps(walked, uploads)) as steps:
+                async for progress in steps:
+                    yield progress
+        yield run.result()
+
+    async def documents(self, space: str = DEFAULT_SPACE, after: int = 0, limit: int = 100) -> Page:
+        """At most `limit` documents of my space, from the one after row number `after` on."""
+        if not 1 <= limit <= DOCUMENTS_LISTED_MAX:
+            raise Dms3Error("argument_invalid", f"The limit is not 1 to {DOCUMENTS_LISTED_MAX}.")
+
+        def work(connection: Connection) -> Page:
+            found = catalogue.my_space(connection, space)
+            if found is None:
+                raise Dms3Error("not_found", f"There is no space {space[:64]!r}.")
+            rows = catalogue.page(connection, found[0], after, limit)
+            return Page(tuple(rows), rows[-1].number if len(rows) == limit else None)
+
+        return await asyncio.to_thread(self._reading, work)
+
+    async def named(self, cid: Cid) -> list[DocumentRow]:
+        """The documents whose content is `cid`."""
+        return await asyncio.to_thread(self._reading, catalogue.with_cid, cid)
+
+    async def remove(self, cid: Cid, space: str | None = None) -> int:
+        """Remove every document with content `cid` (of my space `space`); how many there were.
+
+        Their blocks go with the next sweep, unless another document needs them.
+        """
+        within = None if space is None else await self.space(space)
+
+        def work(connection: Connection) -> int:
+            numbers = catalogue.space_numbers(connection, None if within is None else [within])
+            rows = [row for row in catalogue.with_cid(connection, cid) if row.space in numbers]
+            for row in rows:
+                remove_document(connection, row)
+            return len(rows)
+
+        return await asyncio.wrap_future(self._database.transact(work))
+
+    async def search(self, question: Question) -> tuple[Hits, float]:
+        """The answer to `question` over this node's documents, and the milliseconds it took."""
+        begun = time.perf_counter()
+        hits = await asyncio.to_thread(find, self._database, self._packs, question)
+        return hits, (time.perf_counter() - begun) * 1_000
+
+    # content
+
+    async def size(self, cid: Cid) -> int | None:
+        """Bytes of the file `cid`, or None when its first block is not here.
+
+        Raises `argument_invalid` when it is a folder.
+        """
+        block = await self.load(cid)
+        if block is None:
+            return None
+        node = decode_block(cid, block)
+        if not isinstance(node, FileNode):
+            raise Dms3Error(
+                "argument_invalid", f"{cid} is a folder.", hint="Ask for one of its files."
+            )
+        return node.size
+
+    async def get(self, cid: Cid, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes `start` to `stop` of the file `cid`, in pieces of about 1 MiB.
+
+        Raises `content_unavailable` when a block is not here, `argument_invalid` for a folder.
+        """
+        pieces = read_file(self._must_have, cid, start, stop)
+
+        def some() -> bytes:
+            return b"".join(piece for _, piece in zip(range(_PIECES_AT_ONCE), pieces, strict=False))
+
+        while data := await asyncio.to_thread(some):
+            yield data
+
+    async def folder(self, cid: Cid) -> list[Link]:
+        """The entries of the folder `cid`; raises as `get`."""
+        return await asyncio.to_thread(lambda: list(list_folder(self._must_have, cid)))
+
+    async def load(self, cid: Cid) -> bytes | None:
+        """The block `cid`, or None when it is not here."""
+        return await asyncio.to_thread(self._packs.get, cid)
+
+    async def contains(self, space: SpaceId, cid: Cid) -> bool:
+        """Whether block `cid` belongs to `space`."""
+        return await asyncio.to_thread(self._reading, catalogue.contains, space, cid)
+
+    # upkeep
+
+    async def verify(self) -> AsyncIterator[Progress | Verified]:
+        """Check everything; Progress while it runs (blocks and bytes so far), Verified last."""
+        check = Check(self._database, self._packs)
+        running = asyncio.get_running_loop().run_in_executor(None, check.run)
+        try:
+            while not running.done():
+                await asyncio.wait([running], timeout=_CHECK_SECONDS)
+                yield Progress(check.blocks, check.blocks, check.bytes, check.bytes)
+            yield await running
+        finally:
+            check.stopped = True
+
+    async def sweep(self) -> Swept:
+        """Remove every block that no document needs."""
+        return await asyncio.to_thread(self._packs.sweep, catalogue.REFERENCED)
+
+    # the port
+
+    async def serve(self, operation: str, arguments: Any) -> Any:
+        """Carry out an operation of the port "library" (`search/operations.py`)."""
+        match operation, arguments:
+            case "search", operations.LibrarySearch():
+                return await self._serve_search(arguments)
+            case "block", operations.LibraryBlock(space=space, cid=cid):
+                block = await self.load(cid) if await self.contains(space, cid) else None
+                return _absent(cid) if block is None else block
+            case "has", tuple():
+                return await asyncio.to_thread(lambda: tuple(map(self._packs.has, arguments)))
+            case "load", Cid():
+                return await self.load(arguments)
+            case "keep", operations.LibraryKeep():
+                now_us = self._clock.now().wall_us
+                return await keep_blocks(self._database, self._packs, arguments, now_us)
+        return Failure("method_unknown", f"The library has no operation {operation!r} like this.")
+
+    async def _serve_search(self, asked: operations.LibrarySearch) -> operations.Found:
+        question = Question(asked.query, (asked.space,), asked.kind, asked.where, asked.limit)
+        found, _ = await self.search(question)
+        return operations.Found(
+            tuple(
+                operations.FoundHit(
+                    hit.cid, hit.title, hit.snippet[:HIT_SNIPPET_CHARS_MAX], hit.kind, hit.score
+                )
+                for hit in found.hits
+            ),
+            found.total,
+            found.opened,
+            found.skipped,
+        )
+
+    def _reading(self, work: Any, *arguments: Any) -> Any:  # any function of catalogue.py
+        with self._database.read() as connection:
+            return work(connection, *arguments)
+
+    def _must_have(self, cid: Cid) -> bytes:
+        block = self._packs.get(cid)
+        if block is None:
+            raise Dms3Error("content_unavailable", f"Block {cid} is not on this node.")
+        return block
+
+
+def _absent(cid: Cid) -> Failure:
+    return Failure("not_found", f"Block {cid} is not in that space.")
