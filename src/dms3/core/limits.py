@@ -68,6 +68,8 @@ PACKS_OPEN_MAX = 32  # open pack files for reading: 8 GiB of packs without reope
 STAGE_BLOCKS_MAX = 256  # blocks looked up together while they are staged
 STAGE_BYTES_MAX = 4 * MIB  # and their bytes held in memory meanwhile
 SWEEP_ROWS_MAX = 5_000  # block rows looked at per transaction of a sweep
+SWEEP_BYTES_MAX = 16 * MIB  # removed per transaction: its log must fit into the disk reserve
+SHRINK_PAGES_MAX = 1_024  # database pages given back per transaction: 4 MiB
 
 # sealing
 SEAL_CHUNK_BYTES = 64 * KIB  # dms3-search.md section 3: chunk of a sealed stream
@@ -301,7 +303,7 @@ SNIPPET_MATCHES_MAX = 64  # places looked at per word
 SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
 VERIFY_DAMAGES_LISTED_MAX = 1_000
 
-# fronts: commands, HTTP, the page
+# fronts, commands and HTTP and the page
 ARGUMENT_CHARS_MAX = 256 * KIB  # one text argument; longer text is a file
 ARGUMENT_ITEMS_MAX = 10_000  # of one argument that takes many
 API_BODY_BYTES_MAX = 4 * MIB  # a JSON body: larger input is uploaded as a blob
@@ -323,8 +325,7 @@ SESSIONS_MAX = 64  # browsers logged in; the oldest goes first
 SESSION_US_MAX = 30 * 24 * 3600 * SECOND_US  # then a browser logs in again
 PAGE_HITS_MAX = 20  # search results on the home page
 
-# fronts: configuration and logs
+# configuration and logs
 CONFIG_BYTES_MAX = 256 * KIB
 CONFIG_ITEMS_MAX = 256  # values of one setting that takes many
-CONFIG_DEPTH_MAX = 8  # brackets inside brackets: the standard TOML parser recurses
 LOG_VALUE_CHARS_MAX = 500  # one value of a log line

@@ -1,0 +1,239 @@
+"""The settings of a node: flag, then DMS3_* environment, then config.toml, then default.
+
+Source: docs/architecture.md, "Configuration". An unknown or wrong value is an error that names its
+origin and the nearest right one. Parameters that a network agrees on are not settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.limits import (
+    CONFIG_BYTES_MAX,
+    CONFIG_ITEMS_MAX,
+    NAME_CHARS_MAX,
+    UPLOAD_BYTES_MAX,
+)
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.node.table import nearest
+
+ROLES = (
+    *("delivery", "relay", "storage", "compute"),
+    *("validator", "security", "cloud", "gateway"),
+)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a node is told at its start; each value was checked.
+
+    `listen`: multiaddr for peers. `api_listen`: loopback HOST:PORT of the private listener.
+    `public`: HOST:PORT of the public listener, "" for none. `join`: multiaddrs of nodes to join.
+    `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
+    `origin`: setting -> "flag", "environment", "config.toml" or "default".
+    """
+
+    home: Path
+    name: str = ""
+    listen: str = "/ip4/0.0.0.0/tcp/7701"
+    api_listen: str = "127.0.0.1:7700"
+    public: str = ""
+    public_url: str = ""
+    join: tuple[str, ...] = ()
+    role: tuple[str, ...] = ()
+    network: str = ""
+    passphrase_file: str = ""
+    open: bool = True
+    upload_max: int = UPLOAD_BYTES_MAX
+    log_level: str = "info"
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def load_config(home: Path, flags: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
+    """The settings of the node on `home`.
+
+    `flags`: setting -> value as typed, None or () where not given. `environment`: all variables;
+    those called DMS3_NAME count. Raises `config_invalid`.
+    """
+    values: dict[str, Any] = {}
+    origin = dict.fromkeys(SETTINGS, "default")
+    sources = (
+        ("config.toml", read_settings(home / "config.toml")),
+        ("environment", _from_environment(environment)),
+        ("flag", {key: value for key, value in flags.items() if value not in (None, ())}),
+    )
+    for source, given in sources:
+        for key, value in given.items():
+            values[key] = _checked(key, value, source)
+            origin[key] = source
+    return Config(home=home, origin=origin, **values)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in the file `path`, not yet checked; none when there is no file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as cause:
+        raise Dms3Error("config_invalid", f"{path} cannot be read: {cause.strerror}.") from cause
+    return parse_settings(data)
+
+
+def parse_settings(data: bytes) -> dict[str, Any]:
+    """The settings in the text of a config.toml; raises `config_invalid`."""
+    if len(data) > CONFIG_BYTES_MAX:
+        raise Dms3Error("config_invalid", f"config.toml is larger than {CONFIG_BYTES_MAX} bytes.")
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as cause:
+        reason = str(cause) if isinstance(cause, tomllib.TOMLDecodeError) else "not readable text"
+        raise Dms3Error("config_invalid", f"config.toml is not TOML: {reason}.") from cause
+    return {key: _checked(key, value, "config.toml") for key, value in document.items()}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as "512 MiB", "2GB" or "1000"; raises ValueError."""
+    match = re.fullmatch(r"(\d{1,15})\s*([a-zA-Z]{0,3})", text.strip(), re.ASCII)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError("a size such as 512 MiB or 2 GB")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def parse_host_port(text: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT" or "[IPV6]:PORT"; port 0 asks for a free one. Or ValueError."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not (colon and re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host, re.ASCII)):
+        raise ValueError("HOST:PORT, for example 127.0.0.1:7700")
+    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65_535:
+        raise ValueError("HOST:PORT with a port from 0 to 65535")
+    return host, int(port)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {f"DMS3_{key.upper()}": key for key in SETTINGS}
+    return {key: environment[name] for name, key in names.items() if environment.get(name)}
+
+
+def _checked(key: str, value: Any, source: str) -> Any:
+    check = SETTINGS.get(key)
+    if check is None:
+        near = nearest(key, tuple(SETTINGS))
+        raise Dms3Error(
+            "config_invalid",
+            f"{source} has a setting {key[:64]!r}, which does not exist.",
+            hint=f"Did you mean {near}?" if near else f"Settings: {', '.join(SETTINGS)}.",
+        )
+    try:
+        return check(value)
+    except (ValueError, DecodeError) as wrong:
+        raise Dms3Error(
+            "config_invalid",
+            f"{key} from {source} is {str(value)[:80]!r}; it must be {wrong}.",
+            hint="dms3 up --help explains every setting.",
+        ) from wrong
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or any(ord(char) < 32 for char in value):
+        raise ValueError("text of one line")
+    return value
+
+
+def _name(value: Any) -> str:
+    text = _text(value).strip()
+    if len(text) > NAME_CHARS_MAX:
+        raise ValueError(f"at most {NAME_CHARS_MAX} characters long")
+    return text
+
+
+def _multiaddr(value: Any) -> str:
+    try:
+        return str(Multiaddr.parse(_text(value)))
+    except DecodeError as wrong:
+        example = "/ip4/0.0.0.0/tcp/7701"
+        raise ValueError(f"a multiaddr such as {example} ({wrong.reason})") from wrong
+
+
+def _host_port(value: Any) -> str:
+    text = _text(value)
+    if text:
+        parse_host_port(text)
+    return text
+
+
+def _url(value: Any) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"https?://[A-Za-z0-9._\[\]:-]{1,253}(/[!-~]*)?", text, re.ASCII):
+        raise ValueError("a URL such as https://node.example.org")
+    return text
+
+
+def _size(value: Any) -> int:
+    size = value if type(value) is int else parse_size(_text(value))
+    if not 0 < size <= UPLOAD_BYTES_MAX:
+        raise ValueError(f"a size from 1 byte to {UPLOAD_BYTES_MAX} bytes")
+    return size
+
+
+def _truth(value: Any) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if type(value) is bool:
+        return value
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise ValueError("true or false")
+
+
+def _choice(*known: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if _text(value) in known:
+            return str(value)
+        near = nearest(value, known)
+        raise ValueError(f"{near} (probably) or another of" * bool(near) + f" {', '.join(known)}")
+
+    return check
+
+
+def _many(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    def check_all(value: Any) -> tuple[str, ...]:
+        items = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or len(items) > CONFIG_ITEMS_MAX:
+            raise ValueError(f"a list of at most {CONFIG_ITEMS_MAX} values")
+        return tuple(dict.fromkeys(check(item) for item in items if item != ""))
+
+    return check_all
+
+
+SETTINGS: Mapping[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "listen": _multiaddr,
+    "api_listen": _host_port,
+    "public": _host_port,
+    "public_url": _url,
+    "join": _many(_multiaddr),
+    "role": _many(_choice(*ROLES)),
+    "network": _text,
+    "passphrase_file": _text,
+    "open": _truth,
+    "upload_max": _size,
+    "log_level": _choice(*LOG_LEVELS),
+}
+assert set(SETTINGS) == {
+    setting.name for setting in dataclasses.fields(Config) if setting.name not in ("home", "origin")
+}, "SETTINGS and Config name the same settings"

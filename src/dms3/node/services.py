@@ -1,0 +1,117 @@
+"""What the fronts and the system commands ask of a running node, as a Protocol.
+
+Source: docs/architecture.md, "Layers". `node/node.py` implements it; tests bring their own. No
+behaviour is defined here, so that the command line can import the table without a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from dms3.core.cid import Cid
+from dms3.core.database import StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One line of `dms3 doctor`: what was looked at, how it is, and what to do about it.
+
+    `verdict`: "pass", "warn" or "fail". `fix`: the next step, "" for a pass.
+    """
+
+    name: str
+    verdict: Literal["pass", "warn", "fail"]
+    detail: str
+    fix: str = ""
+
+
+class Content(Protocol):
+    """A file that can be streamed, found here or fetched from peers."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its file name for saving, or "" when it has none."""
+        ...
+
+    def read(self, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes `start` to `end` (exclusive) in pieces; raises `content_unavailable` on the way."""
+        ...
+
+
+class EventGap(Protocol):
+    """Events that a slow reader did not get (`io/loop.py`, Gap)."""
+
+    @property
+    def first(self) -> int:
+        """The first missing id."""
+        ...
+
+    @property
+    def last(self) -> int:
+        """The last missing id."""
+        ...
+
+
+class Upload(Protocol):
+    """What the spool answers (`io/spool.py`)."""
+
+    @property
+    def id(self) -> str:
+        """32 hex characters."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+class NodeServices(Protocol):
+    """A node, as its fronts see it. Every method may raise `node_locked` and `node_stopping`."""
+
+    async def status(self) -> dict[str, Any]:
+        """What `dms3 status` shows; JSON values, `ready` and `locked` among them. Never locked."""
+        ...
+
+    async def doctor(self) -> Sequence[Health]:
+        """Every check of the node's health."""
+        ...
+
+    async def identity(self) -> dict[str, Any]:
+        """What `dms3 id show` shows: root, peer_id, account, name, agents."""
+        ...
+
+    def ready(self) -> str:
+        """Why the node is not ready ("locked", "starting"), or "" when it is."""
+        ...
+
+    def metrics(self) -> bytes:
+        """The node's own registry in Prometheus text format."""
+        ...
+
+    def subscribe(self) -> AbstractContextManager[AsyncIterator[StoredEvent | EventGap]]:
+        """Events that become durable from now on; raises `limit_reached`."""
+        ...
+
+    async def events(self, since: int, limit: int) -> Sequence[StoredEvent]:
+        """At most `limit` stored events with id > `since`, in order."""
+        ...
+
+    async def receive(self, chunks: AsyncIterator[bytes]) -> Upload:
+        """Take an upload; raises `body_too_large`, `disk_full`, `node_busy`."""
+        ...
+
+    async def content(self, cid: Cid) -> Content:
+        """The file `cid`; content of others is fetched from peers as it is read.
+
+        Raises `content_unavailable`, `timed_out`, `argument_invalid` (a folder is not one file).
+        """
+        ...
