@@ -1,0 +1,166 @@
+"""Import and search speed beside their floors, in one run.
+
+    python benchmarks/import.py [--files 2000] [--json FILE]
+
+Import floor: read every file, SHA-256 it, insert its text into one FTS5 table of an encrypted
+database with the node's settings, one commit; one thread, no blocks stored. Search floor: the bare
+FTS5 statement `rowid, rank ... ORDER BY rank LIMIT 10` on the node's own index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import shutil
+import statistics
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+from dms3.io.clock import SystemClock, SystemEntropy
+from dms3.io.packs import Packs
+from dms3.io.pool import Pool
+from dms3.io.schema import MIGRATIONS
+from dms3.io.store import Store
+from dms3.node.finding import Question
+from dms3.node.importing import Imported
+from dms3.node.library import Library
+from dms3.search.query import match_text, parse_query
+
+WORDS = (
+    "socket", "thread", "exception", "parse header", "unicode error", "compile regex", "timeout",
+    "dictionary", "path join", "queue worker", "deprecated", "signature", "iterator", "checksum",
+    "email message", "locale", "decimal context", "event loop", "subprocess", "zip archive",
+)  # fmt: skip
+
+
+def copy_corpus(target: Path, files: int) -> int:
+    """Text files of Python's standard library below `target`; their bytes."""
+    source = Path(sysconfig.get_paths()["stdlib"])
+    count = size = 0
+    for path in sorted(source.rglob("*")):
+        if count == files:
+            break
+        if path.suffix not in (".py", ".txt", ".rst", ".html") or "site-packages" in path.parts:
+            continue
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        count += 1
+        size += path.stat().st_size
+    print(f"{count} files, {size / 1e6:.1f} MB from {source}")
+    return size
+
+
+def import_floor(folder: Path, home: Path) -> float:
+    """Seconds for the least work that makes the files searchable."""
+    store = Store.open(home / "floor", b"f" * 32, ())
+    store.transact(
+        lambda db: db.execute(
+            "CREATE VIRTUAL TABLE words USING fts5 (title, body, content='', "
+            "contentless_delete=1, tokenize=\"unicode61 remove_diacritics 2\")"
+        )
+    ).result()
+
+    def work(db: object) -> None:
+        for number, path in enumerate(sorted(folder.rglob("*"))):
+            if path.is_file():
+                data = path.read_bytes()
+                hashlib.sha256(data).digest()
+                text = data.decode("utf-8", "replace")
+                db.execute(  # type: ignore[attr-defined]
+                    "INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)",
+                    (number, path.name, text),
+                )
+
+    begun = time.perf_counter()
+    store.transact(work).result()
+    seconds = time.perf_counter() - begun
+    store.close()
+    return seconds
+
+
+async def measure(folder: Path, home: Path, size: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    floor = import_floor(folder, home)
+    store = Store.open(home / "database", b"k" * 32, MIGRATIONS)
+    packs = Packs(home / "packs", b"p" * 32, store, SystemEntropy())
+    pool = Pool()
+    library = Library(store, packs, pool, SystemClock(), SystemEntropy())
+    await library.start()
+    try:
+        begun = time.perf_counter()
+        done = [step async for step in library.add([str(folder)])][-1]
+        seconds = time.perf_counter() - begun
+        assert isinstance(done, Imported)
+        again = time.perf_counter()
+        unchanged = [step async for step in library.add([str(folder)])][-1]
+        again = time.perf_counter() - again
+        assert isinstance(unchanged, Imported)
+        assert unchanged.documents == 0
+        print(
+            f"floor   {floor:6.2f} s  {done.documents / floor:7.0f} files/s "
+            f"{size / floor / 1e6:6.2f} MB/s"
+        )
+        print(
+            f"import  {seconds:6.2f} s  {done.documents / seconds:7.0f} files/s "
+            f"{size / seconds / 1e6:6.2f} MB/s  = {floor / seconds:.2f} of the floor (goal 0.40)"
+        )
+        print(f"again   {again:6.2f} s  {unchanged.unchanged / again:7.0f} files/s unchanged")
+        rows.append(row("import", done.documents / seconds, done.documents / floor, 0.40))
+        rows.append(await measure_search(library, store))
+    finally:
+        await pool.close()
+        packs.close()
+        store.close()
+    return rows
+
+
+async def measure_search(library: Library, store: Store) -> dict[str, object]:
+    ours: list[float] = []
+    bare: list[float] = []
+    for text in WORDS * 5:
+        match = match_text(parse_query(text))
+        with store.read() as db:
+            begun = time.perf_counter()
+            for (number,) in db.execute("SELECT id FROM container ORDER BY id").fetchall():
+                db.execute(
+                    f"SELECT rowid, rank FROM index_{number} WHERE index_{number} MATCH ? "
+                    "ORDER BY rank LIMIT 10",
+                    (match,),
+                ).fetchall()
+            bare.append((time.perf_counter() - begun) * 1000)
+        _, milliseconds = await library.search(Question(text, limit=10))
+        ours.append(milliseconds)
+    one, two = statistics.median(ours), statistics.median(bare)
+    print(f"search  p50 {one:.2f} ms, bare FTS5 {two:.2f} ms = {one / two:.2f} times (goal 3)")
+    return row("search", 1000 / one, 1000 / two, 1 / 3)
+
+
+def row(name: str, ours: float, floor: float, goal: float) -> dict[str, object]:
+    ratio = ours / floor
+    return {
+        "name": name, "ours": round(ours, 1), "peer": round(floor, 1), "peer_name": "floor",
+        "ratio": round(ratio, 3), "unit": "files/s" if name == "import" else "queries/s",
+        "goal": round(goal, 3), "ok": ratio >= goal,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files", type=int, default=2_000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "corpus"
+        size = copy_corpus(folder, options.files)
+        rows = asyncio.run(measure(folder, Path(name), size))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
