@@ -230,8 +230,35 @@ def test_a_sweep_goes_through_more_rows_than_one_step(
     assert list(blocks.packs.verify()) == []
     before = blocks.store.commits
     assert blocks.packs.sweep(NONE).blocks == 30
-    assert blocks.store.commits - before == 6  # five steps, and the packs
+    assert blocks.store.commits - before == 7  # five steps, the packs, and nothing to give back
     assert blocks.packs.sweep(NONE).blocks == 0
+
+
+def test_a_step_of_a_sweep_removes_a_bounded_number_of_bytes(
+    blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs_module, "SWEEP_BYTES_MAX", 150)
+    kept = [block(("kept", number), 50) for number in range(4)]
+    gone = [block(("gone", number), 50) for number in range(10)]
+    blocks.put(*kept[:2], *gone[:5], *kept[2:], *gone[5:])
+    before = blocks.store.commits
+    swept = blocks.packs.sweep(naming(*kept))
+    assert (swept.blocks, swept.bytes) == (10, 500)
+    assert blocks.store.commits - before == 6  # 3, 3, 3 and 1 block, the packs, the pages
+    assert [blocks.packs.get(cid) for cid, _ in kept] == [data for _, data in kept]
+
+
+def test_a_sweep_gives_space_back_to_the_disk(blocks: Blocks) -> None:
+    blocks.put(*(block(number, 50_000) for number in range(100)))
+    blocks.reopen()  # the log is emptied into the database
+    path = blocks.folder / "store.db"
+    full = path.stat().st_size
+    assert full > 5_000_000
+    blocks.packs.sweep(naming(block(99, 50_000)))
+    blocks.reopen()
+    assert path.stat().st_size < full / 10
+    assert blocks.packs.get(block(99, 50_000)[0]) == block(99, 50_000)[1]
+    assert blocks.store.check() == []
 
 
 def test_a_pack_that_is_dead_is_deleted_with_its_key(blocks: Blocks) -> None:

@@ -26,8 +26,10 @@ from dms3.core.limits import (
     DISK_RESERVE_BYTES_MIN,
     PACK_COMPACT_DEAD_FRACTION,
     PACK_RECORD_BYTES_MIN,
+    SHRINK_PAGES_MAX,
     STAGE_BLOCKS_MAX,
     STAGE_BYTES_MAX,
+    SWEEP_BYTES_MAX,
     SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
@@ -236,19 +238,20 @@ class Packs:
     def sweep(self, referenced: str) -> Swept:
         """Remove every block whose CID the SQL query `referenced` does not give.
 
-        Runs in steps of SWEEP_ROWS_MAX rows, each its own transaction; blocks staged at the moment
-        stay. A pack without blocks is deleted; one that is mostly dead is rewritten without its
-        dead records, then deleted. For a worker thread: it waits for the writer. Works on a full
-        disk. `referenced` is text of this program, for example "SELECT cid FROM space_block".
+        Runs in steps of SWEEP_ROWS_MAX rows or SWEEP_BYTES_MAX removed bytes, each a transaction of
+        its own; blocks staged at the moment stay. A pack without blocks is deleted; one that is
+        mostly dead is rewritten without its dead records, then deleted; free pages of the database
+        go back to the disk. For a worker thread: it waits for the writer. Works on a full disk.
+        `referenced` is text of this program, for example "SELECT cid FROM space_block".
         """
         with self._database.read() as connection:
             last = _last_block(connection)
-        blocks = count = 0
-        for start in range(0, last, SWEEP_ROWS_MAX):
+        blocks = count = start = 0
+        while start < last:
             step = functools.partial(self._sweep_step, referenced=referenced, start=start)
-            removed = self._database.transact(step, frees_space=True).result()
-            blocks += removed[0]
-            count += removed[1]
+            removed, size, start = self._database.transact(step, frees_space=True).result()
+            blocks += removed
+            count += size
         packs = self._delete_dead()
         moved = sum(
             self._compact(use.name)
@@ -257,6 +260,8 @@ class Packs:
         )
         if moved > 0:
             packs += self._delete_dead()
+        while self._database.transact(_shrink, frees_space=True).result():
+            pass
         return Swept(blocks, count, packs, moved)
 
     def use(self) -> list[PackUse]:
@@ -326,14 +331,24 @@ class Packs:
 
     # sweeping and recovery
 
-    def _sweep_step(self, connection: Connection, referenced: str, start: int) -> tuple[int, int]:
-        query = f"{_SWEEPABLE} ({referenced})"
-        rows = connection.execute(query, (start, start + SWEEP_ROWS_MAX)).fetchall()
+    def _sweep_step(
+        self, connection: Connection, referenced: str, start: int
+    ) -> tuple[int, int, int]:
+        """Blocks and bytes removed behind row `start`, and the row to go on behind."""
+        end = start + SWEEP_ROWS_MAX
+        query = f"{_SWEEPABLE} ({referenced}) ORDER BY id"
+        rows = connection.execute(query, (start, end)).fetchall()
         with self._lock:
             staged = list(self._staged)
             free = [row for row in rows if not any(Cid(row[1]) in one for one in staged)]
+        size = 0
+        for index, (number, _, length) in enumerate(free):
+            size += length
+            if size >= SWEEP_BYTES_MAX:
+                free, end = free[: index + 1], number
+                break
         connection.executemany("DELETE FROM block WHERE id = ?", [(row[0],) for row in free])
-        return len(free), sum(row[2] for row in free)
+        return len(free), size, end
 
     def _delete_dead(self) -> int:
         """Delete every pack no block lies in; the number of them."""
@@ -425,6 +440,19 @@ class Packs:
 def _last_block(connection: Connection) -> int:
     row = connection.execute("SELECT max(id) FROM block").fetchone()
     return 0 if row is None or row[0] is None else int(row[0])
+
+
+def _shrink(connection: Connection) -> bool:
+    """Give some free pages of the database back to the disk; whether there were any."""
+    before = _free_pages(connection)
+    if before > 0:
+        connection.execute(f"PRAGMA incremental_vacuum({SHRINK_PAGES_MAX})").fetchall()
+    return _free_pages(connection) < before
+
+
+def _free_pages(connection: Connection) -> int:
+    row = connection.execute("PRAGMA freelist_count").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _pack_row(connection: Connection, record: Record, known: dict[bytes, int]) -> int:

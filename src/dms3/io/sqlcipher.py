@@ -108,7 +108,12 @@ class _Ended:
 
 
 def enter_wal(connection: Any) -> None:
-    """Set the durability of a writer: write-ahead log, flushed at every commit."""
+    """Set the durability of a writer: write-ahead log, flushed at every commit.
+
+    A new file is laid out so that free pages can be given back to the disk.
+    """
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise Dms3Error(
