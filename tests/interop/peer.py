@@ -119,6 +119,7 @@ async def foreign(kind: str, security: str = "noise") -> AsyncIterator[ForeignPe
         limit=1 << 20,
     )
     peer = ForeignPeer(process)
+    killed = False
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(peer.read())
@@ -126,7 +127,9 @@ async def foreign(kind: str, security: str = "noise") -> AsyncIterator[ForeignPe
             peer.peer_id, peer.address = ready["peer"], ready["addresses"][0]
             yield peer
             process.kill()
+            killed = True
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if not killed:  # a second kill would take the exit status away from the loop
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         await process.wait()
