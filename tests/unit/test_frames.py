@@ -1,6 +1,7 @@
 """Frames: layout, limits on both sides, splitting, credit, version and failure bodies."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from dms3.core.codec import encode_plain
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.limits import FAILURE_MESSAGE_CHARS_MAX, FRAME_BODY_BYTES_MAX, MINORS_MAX
 from dms3.core.varint import encode_varint
+from dms3.p2p.conduct import CONDUCT
 from dms3.p2p.frames import (
     ANSWER,
     FRAME_BYTES_MAX,
@@ -166,3 +168,15 @@ def test_a_failure_out_of_bounds_is_refused(body):
 def test_an_unknown_retry_of_a_later_minor_counts_as_never():
     body = encode_plain({"code": "not_found", "message": "m", "retry": "tomorrow"})
     assert decode_failure(body).retry is Retry.NEVER
+
+
+def test_the_documented_table_of_conduct_is_the_real_one():
+    text = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
+    for code, (points, clause) in CONDUCT.items():
+        assert f"| `{code}` | {points} | {clause.removeprefix('it ')} |" in text
+
+
+def test_the_documented_limits_of_frames_are_the_real_ones():
+    text = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
+    assert f"5 to {FRAME_BYTES_MAX:,} |" in text
+    assert f"at most {FRAME_BODY_BYTES_MAX:,} bytes" in text
