@@ -27,6 +27,14 @@ class HastyDriver(Driver):
         super()._release_point(seat, wrote=wrote)
 
 
+class OvertakingDriver(Driver):
+    """Lets an event without writes overtake what its machine has not yet made durable."""
+
+    def _release_point(self, seat, *, wrote):
+        point = super()._release_point(seat, wrote=wrote)
+        return point if wrote else None
+
+
 def run_bank(
     seed: int,
     *,
@@ -93,6 +101,19 @@ def test_a_driver_that_sends_first_is_caught() -> None:
             assert 0 < len(outcome.last_events) <= 50
     assert len(caught) >= 4, f"only {caught}"
     assert min(caught) <= 3, "it took too many seeds"
+
+
+def test_a_driver_that_lets_events_overtake_is_caught() -> None:
+    plan = FaultPlan(
+        copies_per_million=300_000,
+        crash_every_us=30_000,
+        down_for_us=200_000,
+        commit_min_us=20_000,
+        commit_max_us=200_000,
+    )
+    for seed in range(3):
+        assert not run_bank(seed, plan=plan, driver_class=OvertakingDriver).ok
+        assert run_bank(seed, plan=plan).ok
 
 
 def test_without_faults_every_transfer_is_made_once() -> None:

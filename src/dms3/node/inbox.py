@@ -48,7 +48,7 @@ class Inbox:
     """A queue of at most `limit` refusable events, plus those that are owed."""
 
     def __init__(self, limit: int) -> None:
-        assert limit > 0
+        assert limit > 0, "an inbox without room"
         self._limit = limit
         self._events: deque[Event | Arrived] = deque()
         self.dropped = 0

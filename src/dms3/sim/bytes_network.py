@@ -10,42 +10,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from dms3.core.errors import Failure, Retry
 from dms3.core.limits import SIM_HOLD_US, SIM_STALL_US
 from dms3.core.machine import Send
-from dms3.core.network import MAIN, network_id
 from dms3.core.ports import Action, AskPeer, Forget, ReplyPeer
-from dms3.libp2p.connection import Connection
 from dms3.libp2p.events import Closed, ConnectionEvent, Identified, Secured
-from dms3.libp2p.identify import IdentifyInfo
-from dms3.p2p.link import Link
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
+from dms3.sim.bytes_end import End, make_end
 from dms3.sim.checkers import ViolationError
-from dms3.sim.faults import Faults
 from dms3.sim.seeds import SeededEntropy, stream
 from dms3.sim.wiring import Weather, Wiring
 from dms3.sim.world import Network, SimNode, World
 
 _WIRE_BITS = 64  # a question is `connection << 64 | question of its link`, as in node/network.py
-
-
-@dataclass(slots=True, eq=False)
-class _End:
-    """One node's end of a connection."""
-
-    node: SimNode
-    far: int
-    number: int
-    connection: Connection
-    link: Link
-    held: deque[Told] = field(default_factory=deque)  # offered to the driver and not taken
-    arriving: deque[tuple[int, bytes]] = field(default_factory=deque)  # (when, bytes)
-    handles: set[int] = field(default_factory=set)  # our open questions; iterated sorted
-    delivering: bool = False  # whether an arrival is on the heap
-    up: bool = False
-    timer_at: int | None = None
 
 
 class BytesNetwork:
@@ -57,7 +35,7 @@ class BytesNetwork:
         self._world = world
         self._weather = weather
         self._wiring = Wiring(world, weather, self, neighbours)
-        self._ends: list[dict[int, _End]] = [{} for _ in world.nodes]
+        self._ends: list[dict[int, End]] = [{} for _ in world.nodes]
         self._entropy = SeededEntropy(stream(world.seed, "connections"))
         self._pieces = stream(world.seed, "pieces")
 
@@ -96,14 +74,14 @@ class BytesNetwork:
         if end is not None:
             self._settle(end)
 
-    def _forget(self, ends: Iterable[_End], handle: int) -> None:
+    def _forget(self, ends: Iterable[End], handle: int) -> None:
         for end in ends:
             if handle in end.handles:
                 end.handles.discard(handle)
                 end.link.cancel(handle)
                 self._settle(end)
 
-    def _ask(self, node: SimNode, end: _End | None, action: AskPeer, now_us: int) -> None:
+    def _ask(self, node: SimNode, end: End | None, action: AskPeer, now_us: int) -> None:
         failure: Failure | None
         if end is None or not end.up:
             failure = Failure("peer_unreachable", "not connected", Retry.LATER)
@@ -133,7 +111,9 @@ class BytesNetwork:
             return  # one of them has crashed meanwhile
         for index, far in ((dialer, other), (other, dialer)):
             node = self._world.nodes[index]
-            self._ends[index][far] = self._end(node, far, link, dialer=index == dialer)
+            self._ends[index][far] = make_end(
+                node, far, link, dialer=index == dialer, entropy=self._entropy
+            )
         self._settle(self._ends[dialer][other])
         self._settle(self._ends[other][dialer])
 
@@ -144,24 +124,9 @@ class BytesNetwork:
             del reason  # the connection has its own words for it
             self._handle(end, end.connection.receive_eof(end.node.now().mono_us))
 
-    def _end(self, node: SimNode, far: int, number: int, *, dialer: bool) -> _End:
-        assert node.driver is not None
-        protocols = node.driver.protocols()
-        connection = Connection(
-            key=node.key,
-            dialer=dialer,
-            expected_peer=self._world.peers[far] if dialer else None,
-            protocols=lambda name: name in protocols,
-            identify=lambda: IdentifyInfo("dms3/1", "dms3-sim", (), tuple(sorted(protocols))),
-            entropy=self._entropy,
-            now_us=node.now().mono_us,
-        )
-        link = Link(connection, dict.fromkeys(sorted(protocols), (0,)), network_id(MAIN))
-        return _End(node, far, number, connection, link)
-
     # Bytes
 
-    def _settle(self, end: _End) -> None:
+    def _settle(self, end: End) -> None:
         """Put what the connection wants to send on its way, and its next timer on the heap."""
         far = self._ends[end.far].get(end.node.index)
         while data := end.connection.data_to_send():
@@ -176,7 +141,7 @@ class BytesNetwork:
             end.timer_at = at
             self._world.at(at, self._on_timer, end, at)
 
-    def _put(self, source: _End, target: _End, data: bytes) -> None:
+    def _put(self, source: End, target: End, data: bytes) -> None:
         """Let `data` arrive in one or two pieces, after what was sent before."""
         last = target.arriving[-1][0] if target.arriving else 0
         cut = self._pieces.randrange(len(data)) if self._pieces.randrange(4) == 0 else 0
@@ -186,12 +151,12 @@ class BytesNetwork:
                 target.arriving.append((last, piece))
         self._arm(source.node.index, target)
 
-    def _arm(self, source: int, end: _End) -> None:
+    def _arm(self, source: int, end: End) -> None:
         if end.arriving and not end.delivering:
             end.delivering = True
             self._world.at(end.arriving[0][0], self._deliver, source, end)
 
-    def _deliver(self, source: int, end: _End) -> None:
+    def _deliver(self, source: int, end: End) -> None:
         end.delivering = False
         if self._ends[end.node.index].get(source) is not end:
             return
@@ -207,7 +172,7 @@ class BytesNetwork:
         self._handle(end, end.connection.receive_data(data, end.node.now().mono_us))
         self._arm(source, end)
 
-    def _on_timer(self, end: _End, at: int) -> None:
+    def _on_timer(self, end: End, at: int) -> None:
         if end.timer_at != at or self._ends[end.node.index].get(end.far) is not end:
             return
         end.timer_at = None
@@ -222,7 +187,7 @@ class BytesNetwork:
 
     # Events
 
-    def _handle(self, end: _End, events: Sequence[ConnectionEvent]) -> None:
+    def _handle(self, end: End, events: Sequence[ConnectionEvent]) -> None:
         for event in events:
             if isinstance(event, Secured):
                 end.up = True
@@ -236,7 +201,7 @@ class BytesNetwork:
                 self._tell(end, end.link.on_event(event, end.node.now().mono_us))
         self._settle(end)
 
-    def _close(self, end: _End, event: Closed) -> None:
+    def _close(self, end: End, event: Closed) -> None:
         index = end.node.index
         if self._ends[index].get(end.far) is not end:
             return
@@ -248,7 +213,7 @@ class BytesNetwork:
             self._tell(end, end.link.close())
             end.node.peer_down(self._world.peers[end.far], event.reason)
 
-    def _tell(self, end: _End, happened: Sequence[LinkEvent]) -> None:
+    def _tell(self, end: End, happened: Sequence[LinkEvent]) -> None:
         """Pass on what the link says, in order."""
         peer = self._world.peers[end.far]
         node = end.node
@@ -270,7 +235,7 @@ class BytesNetwork:
             if node.driver is None:
                 return  # crashed while it listened
 
-    def _offer(self, end: _End, event: Told) -> None:
+    def _offer(self, end: End, event: Told) -> None:
         """Give a message to the driver; while it takes none, they wait in order."""
         if end.held:
             end.held.append(event)
@@ -280,7 +245,7 @@ class BytesNetwork:
             end.held.append(event)
             self._wiring.later(SIM_HOLD_US, self._offer_held, end)
 
-    def _offer_held(self, end: _End) -> None:
+    def _offer_held(self, end: End) -> None:
         if self._ends[end.node.index].get(end.far) is not end:
             return
         held, end.held = end.held, deque()
@@ -289,6 +254,6 @@ class BytesNetwork:
         self._settle(end)
 
 
-def over_bytes(world: World, faults: Faults) -> Network:
+def over_bytes(world: World, weather: Weather) -> Network:
     """Bytes fidelity, all nodes connected to all."""
-    return BytesNetwork(world, faults)
+    return BytesNetwork(world, weather)

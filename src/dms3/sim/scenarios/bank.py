@@ -150,6 +150,7 @@ class BankChecker(Checker):
     def restarted(self, node: SimNode) -> None:
         """What the disk holds must agree with everything the node has ever said."""
         self._keep_word(node)
+        self.sweep(node.world)
 
     def sweep(self, world: World) -> None:
         """Money is in an account or under way, never both and never neither."""
