@@ -513,6 +513,12 @@ def test_conduct_of_a_peer_that_nobody_knows_is_not_kept():
     assert rig.state == {}
 
 
+def test_conduct_without_a_price_is_refused():
+    rig = Rig()
+    rig.up(1)
+    assert rig.call("conduct", Conducted(peer(1), "bad_manners")).code == "argument_invalid"
+
+
 def test_a_bucket_allows_a_burst_and_then_a_pace():
     bucket = Bucket(3, 10)
     assert [bucket.admit(0) for _ in range(4)] == [True, True, True, False]

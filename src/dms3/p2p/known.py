@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dms3.core.codec import decode, encode
-from dms3.core.errors import Failure
+from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, PEERS_KNOWN_MAX
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
-from dms3.p2p.conduct import Score
+from dms3.p2p.conduct import CONDUCT, Score
 from dms3.p2p.contacts import Contact
 
 TABLE = "known"
@@ -148,7 +148,12 @@ class KnownPeers:
     # Conduct
 
     def misconduct(self, peer: PeerId, code: str, now: Now) -> bool:
-        """Count `code` against `peer`; whether it is to be refused from now on."""
+        """Count `code` against `peer`; whether it is to be refused from now on.
+
+        Raises `argument_invalid` for a code without a price.
+        """
+        if code not in CONDUCT:
+            raise Dms3Error("argument_invalid", f"{code!r} is not in the table of conduct.")
         if self.is_refused(peer, now.wall_us) or (peer not in self._rows and peer not in self.up):
             return False
         return self._session(peer).score.add(code, now.mono_us)
