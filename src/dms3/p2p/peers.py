@@ -345,10 +345,6 @@ class PeerBook:
     # Conduct
 
     def _conduct(self, conducted: Conducted, request: RequestId, now: Now) -> list[Effect]:
-        if conducted.code not in CONDUCT:
-            raise Dms3Error(
-                "argument_invalid", f"{conducted.code!r} is not in the table of conduct."
-            )
         return [*self._misconduct(conducted, now), Reply(request, None)]
 
     def _misconduct(self, conducted: Conducted, now: Now) -> list[Effect]:
