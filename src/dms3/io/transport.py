@@ -12,19 +12,20 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from dms3.core import limits
 from dms3.core.errors import Dms3Error, Retry
 from dms3.core.ids import PeerId
 from dms3.core.machine import Entropy, Now
-from dms3.libp2p import events
+from dms3.io.transport_wire import Handler, Secured, Wire
 from dms3.libp2p.connection import Connection
 from dms3.libp2p.dialing import Backoff
-from dms3.libp2p.events import ConnectionEvent
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_id import NodeKey
+
+__all__ = ["Clock", "Gate", "Handler", "Secured", "Transport", "open_gate"]
 
 _FAMILIES = {"ip4": socket.AF_INET, "dns4": socket.AF_INET, "ip6": socket.AF_INET6}
 _FAMILIES["dns6"] = socket.AF_INET6
@@ -38,26 +39,6 @@ class Clock(Protocol):
         ...
 
 
-class Handler(Protocol):
-    """Who is told about connections; called on the loop, must not block.
-
-    When a connection replaces another to the same peer, `on_secured` of the new one comes before
-    `on_closed` of the old one. Events of streams the handler has reset may still follow.
-    """
-
-    def on_secured(self, link: Secured) -> None:
-        """A connection is ready."""
-        ...
-
-    def on_event(self, link: Secured, event: ConnectionEvent) -> None:
-        """Something happened on a stream, or the peer has described itself."""
-        ...
-
-    def on_closed(self, link: Secured, code: str, reason: str) -> None:
-        """The connection is over, with every stream; `code` is a key of core/errors.CODES."""
-        ...
-
-
 Gate = Callable[[PeerId | None, Multiaddr, bool], bool]
 """Whether to have a connection: (peer when known, remote address, inbound)."""
 
@@ -66,204 +47,6 @@ def open_gate(peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
     """A gate that lets everybody through."""
     del peer, address, inbound
     return True
-
-
-class Secured:
-    """A secured connection to `peer` at address `remote`; `inbound`: the peer dialled.
-
-    What is queued is written once per turn of the loop. See `Connection` for the stream methods.
-    """
-
-    __slots__ = ("_wire", "inbound", "peer", "remote", "secured_us")
-
-    def __init__(self, wire: _Wire, peer: PeerId, now_us: int) -> None:
-        self._wire = wire
-        self.peer = peer
-        self.remote = wire.remote
-        self.inbound = wire.inbound
-        self.secured_us = now_us
-
-    def open_stream(self, protocols: Sequence[str]) -> int:
-        """A new stream; see `Connection.open_stream`."""
-        stream = self._wire.connection.open_stream(protocols)
-        self._wire.schedule()
-        return stream
-
-    def send(self, stream: int, data: bytes) -> int:
-        """Queue `data`; the bytes of the stream now unsent. See `Connection.send`."""
-        queued = self._wire.connection.send(stream, data)
-        self._wire.schedule()
-        return queued
-
-    def consume(self, stream: int, count: int) -> None:
-        """Say that `count` received bytes have been used."""
-        self._wire.connection.consume(stream, count)
-        self._wire.schedule()
-
-    def finish(self, stream: int) -> None:
-        """Close our half of the stream after what is queued."""
-        self._wire.connection.finish(stream)
-        self._wire.schedule()
-
-    def reset(self, stream: int) -> None:
-        """End the stream at once."""
-        self._wire.connection.reset(stream)
-        self._wire.schedule()
-
-    def push_identify(self) -> None:
-        """Tell the peer that what Identify says about this node has changed."""
-        self._wire.connection.push_identify()
-        self._wire.schedule()
-
-    def close(self, reason: str) -> None:
-        """End the connection after what is queued; `on_closed` follows with code `cancelled`."""
-        self._wire.connection.close(reason)
-        self._wire.schedule()
-
-    @property
-    def paused(self) -> bool:
-        """Whether the socket takes no more for now."""
-        return self._wire.paused
-
-    @property
-    def rtt_us(self) -> int:
-        """The last measured round-trip time, in microseconds."""
-        return self._wire.connection.rtt_us or 0
-
-    def __repr__(self) -> str:
-        return f"Secured({peer_id_text(self.peer)}, {self.remote}, inbound={self.inbound})"
-
-
-class _Wire(asyncio.Protocol):
-    """One socket: moves bytes between it and its Connection, and keeps the Connection's timer."""
-
-    def __init__(
-        self, owner: Transport, *, expected: PeerId | None, remote: Multiaddr | None
-    ) -> None:
-        self._owner = owner
-        self._expected = expected
-        self._loop = asyncio.get_running_loop()
-        self._socket: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_us = 0
-        self._scheduled = False
-        self._ending = False
-        self.inbound = remote is None
-        self.remote = remote if remote is not None else Multiaddr.tcp("0.0.0.0", 0)  # noqa: S104  # unknown until the socket is there
-        self.paused = False
-        self.in_handshake = False  # inbound and counted as such by the transport
-        self.link: Secured | None = None
-        self.ready: asyncio.Future[Secured | Dms3Error] = self._loop.create_future()
-        self.connection: Connection
-
-    # Called by asyncio.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast("asyncio.Transport", transport)
-        self._socket.set_write_buffer_limits(high=limits.SOCKET_QUEUE_BYTES)
-        name = self._socket.get_extra_info("peername")
-        if self.inbound and name:
-            self.remote = Multiaddr.tcp(name[0], name[1])
-        self.connection = self._owner.connect(self, self._expected)
-        if self._owner.admit(self):
-            self.flush()
-        else:
-            self._end_now()
-
-    def data_received(self, data: bytes) -> None:
-        self._dispatch(self.connection.receive_data(data, self._owner.now_us()))
-        self.flush()
-
-    def eof_received(self) -> bool:
-        self._dispatch(self.connection.receive_eof(self._owner.now_us()))
-        self.flush()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc  # the reason a person sees comes from the Connection
-        if self._timer is not None:
-            self._timer.cancel()
-        self._socket = None
-        self._dispatch(self.connection.receive_eof(self._owner.now_us()))
-        self._owner.forget(self)
-
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        self.flush()
-
-    # Called by the transport and its links.
-
-    def schedule(self) -> None:
-        """Flush once this turn of the loop is over."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what is due, deliver what that caused, and set the timer."""
-        self._scheduled = False
-        connection = self.connection
-        while self._socket is not None and not self.paused:
-            data = connection.data_to_send()
-            if not data:
-                break
-            self._socket.write(data)
-        self._set_timer()
-        if connection.closed:
-            self._end()
-
-    def close(self, code: str, reason: str) -> None:
-        """End the connection from our side."""
-        self.connection.close(reason, code)
-        self._dispatch(self.connection.on_timer(self._owner.now_us()))
-        self.flush()
-
-    def abort(self) -> None:
-        """Drop the socket at once."""
-        self._end_now()
-
-    def _set_timer(self) -> None:
-        due = self.connection.next_timer()
-        if due is None or self._socket is None:
-            return
-        if self._timer is None or due < self._timer_us:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_us = due
-            delay = max(0, due - self._owner.now_us()) / limits.SECOND_US
-            self._timer = self._loop.call_later(delay, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._dispatch(self.connection.on_timer(self._owner.now_us()))
-        self.flush()
-
-    def _dispatch(self, happened: list[ConnectionEvent]) -> None:
-        for event in happened:
-            if isinstance(event, events.Closed):
-                self._owner.closed(self, event.code, event.reason)
-            elif isinstance(event, events.Secured):
-                self._owner.secured(self, event.peer)
-            elif self.link is not None:
-                self._owner.handler.on_event(self.link, event)
-
-    def _end(self) -> None:
-        """Close the socket after what is queued, but not later than CLOSE_US_MAX."""
-        if self._socket is not None and not self._ending:
-            self._ending = True
-            self._socket.close()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_later(
-                limits.CLOSE_US_MAX / limits.SECOND_US, self._end_now
-            )
-
-    def _end_now(self) -> None:
-        if self._socket is not None:
-            self._socket.abort()
 
 
 class Transport:
@@ -292,7 +75,7 @@ class Transport:
         self._clock = clock
         self._gate = gate
         self._servers: list[asyncio.Server] = []
-        self._wires: dict[_Wire, None] = {}
+        self._wires: dict[Wire, None] = {}
         self._handshakes = 0  # inbound, not yet secured
         self._links: dict[PeerId, Secured] = {}
         self._dials = 0
@@ -330,7 +113,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: _Wire(self, expected=None, remote=None), host, port, family=_FAMILIES[kind]
+                lambda: Wire(self, expected=None, remote=None), host, port, family=_FAMILIES[kind]
             )
         except OSError as error:
             raise Dms3Error(
@@ -461,7 +244,7 @@ class Transport:
         endpoint = target.tcp_endpoint
         assert endpoint is not None, "targets are TCP addresses"
         kind, host, port = endpoint
-        wire = _Wire(self, expected=peer, remote=target)
+        wire = Wire(self, expected=peer, remote=target)
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(
@@ -477,7 +260,7 @@ class Transport:
 
     # Called by the wires.
 
-    def connect(self, wire: _Wire, expected: PeerId | None) -> Connection:
+    def connect(self, wire: Wire, expected: PeerId | None) -> Connection:
         """The Connection of a new socket."""
         return Connection(
             key=self._key,
@@ -490,7 +273,7 @@ class Transport:
             remote=wire.remote,
         )
 
-    def admit(self, wire: _Wire) -> bool:
+    def admit(self, wire: Wire) -> bool:
         """Count a new socket in; False when there are too many or the gate is shut."""
         self._wires[wire] = None
         if not wire.inbound:
@@ -505,13 +288,13 @@ class Transport:
         )
         return not crowded and self._gate(None, wire.remote, True)
 
-    def _from_same_host(self, wire: _Wire) -> int:
+    def _from_same_host(self, wire: Wire) -> int:
         host = wire.remote.parts[0]
         if ipaddress.ip_address(host[1]).is_loopback:
             return 0
         return sum(other.inbound and other.remote.parts[0] == host for other in self._wires)
 
-    def secured(self, wire: _Wire, peer: PeerId) -> None:
+    def secured(self, wire: Wire, peer: PeerId) -> None:
         """A handshake is complete: keep this connection or the one there already is."""
         self._handshakes -= wire.in_handshake
         wire.in_handshake = False
@@ -532,7 +315,7 @@ class Transport:
         for waiting in self._waiting.get(peer, []):
             self._settle(waiting, link)
 
-    def _refuse(self, wire: _Wire, outcome: Secured | Dms3Error) -> None:
+    def _refuse(self, wire: Wire, outcome: Secured | Dms3Error) -> None:
         self._settle(wire.ready, outcome)
         wire.connection.close("not needed")
         wire.schedule()
@@ -548,7 +331,7 @@ class Transport:
             return True
         return new.inbound == (new.peer < self._key.peer_id)
 
-    def closed(self, wire: _Wire, code: str, reason: str) -> None:
+    def closed(self, wire: Wire, code: str, reason: str) -> None:
         """A connection is over; its socket may still be open for a moment."""
         link = wire.link
         if link is None:
@@ -558,7 +341,7 @@ class Transport:
             del self._links[link.peer]
         self.handler.on_closed(link, code, reason)
 
-    def forget(self, wire: _Wire) -> None:
+    def forget(self, wire: Wire) -> None:
         """The socket is gone."""
         self._wires.pop(wire, None)
         self._handshakes -= wire.in_handshake

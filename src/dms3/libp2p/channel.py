@@ -108,9 +108,10 @@ class Channel:
         if securing.session is None:
             return
         self._session = securing.session
-        if yamux.PROTOCOL in securing.remote_muxers:
+        early = securing.muxers and securing.remote_muxers  # early agreement needs both lists
+        if early and yamux.PROTOCOL in securing.remote_muxers:
             self.established = True
-        elif securing.remote_muxers:
+        elif early:
             raise Dms3Error("protocol_unsupported", "the peer does not speak /yamux/1.0.0")
         else:
             self._negotiation = _negotiation(yamux.PROTOCOL, dialer=self._dialer)

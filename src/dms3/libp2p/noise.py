@@ -274,8 +274,8 @@ class Securing:
         "_admit",
         "_handshake",
         "_key",
-        "_muxers",
         "dialer",
+        "muxers",
         "peer",
         "remote_muxers",
         "session",
@@ -293,7 +293,7 @@ class Securing:
         self.dialer = dialer
         self._admit = admit
         self._key = key
-        self._muxers = tuple(muxers)
+        self.muxers = tuple(muxers)
         self._handshake = Handshake(
             initiator=dialer, static=entropy.draw(_KEY), ephemeral=entropy.draw(_KEY)
         )
@@ -317,7 +317,7 @@ class Securing:
 
     def _payload(self) -> bytes:
         signature = self._key.sign(_SIGNED_PREFIX + self._handshake.static_public)
-        return Payload(self._key.public, signature, self._muxers).encode()
+        return Payload(self._key.public, signature, self.muxers).encode()
 
     def _identify(self, data: bytes) -> None:
         payload = Payload.decode(data)

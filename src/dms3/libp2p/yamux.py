@@ -153,7 +153,7 @@ class Yamux:
             delta = stream.consumed + self._grow(stream)
             stream.consumed = 0
             stream.receive_window += delta
-            self._put(_WINDOW, 0, identifier, delta)
+            self._put(_WINDOW, self._ack(stream), identifier, delta)
 
     def finish(self, identifier: int) -> None:
         """Close our half of the stream after the queued data."""
@@ -371,10 +371,7 @@ class Yamux:
         done = stream.fin_wanted and not stream.fin_sent and size == stream.queued
         if size == 0 and not done:
             return 0
-        flags = 0
-        if stream.inbound and not stream.acknowledged:
-            stream.acknowledged = True
-            flags = _ACK
+        flags = self._ack(stream)
         if size:
             out.append(_HEADER.pack(0, _DATA, flags, stream.id, size))
             stream.send_window -= size
@@ -393,6 +390,13 @@ class Yamux:
             stream.noticed = False
             self._events.append(StreamDrained(stream.id))
         return size + _HEADER_SIZE
+
+    def _ack(self, stream: _Stream) -> int:
+        """The ACK flag, if the next frame of `stream` has to carry it."""
+        if stream.acknowledged or not stream.inbound:
+            return 0
+        stream.acknowledged = True
+        return _ACK
 
     def _schedule(self, stream: _Stream) -> None:
         if not stream.scheduled:

@@ -69,7 +69,7 @@ def test_an_answer_nobody_asked_for_is_refused():
 
 @pytest.mark.parametrize("role", [Dialer(["/x"]), Listener(lambda _name: True)])
 def test_another_greeting_is_refused(role):
-    with pytest.raises(DecodeError, match="multistream 1.0"):
+    with pytest.raises(DecodeError, match="does not speak multistream"):
         role.receive(encode_message("/multistream/2.0.0"))
 
 

@@ -2,6 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from coincurve import PrivateKey
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from dms3.core import limits
 from dms3.core.errors import DecodeError
@@ -61,10 +64,6 @@ def test_published_texts():
 
 
 def _signers():
-    from coincurve import PrivateKey
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, padding
-
     secret = {name: bytes.fromhex(VECTORS["private"][name]) for name in KINDS}
     rsa_key = serialization.load_der_private_key(secret["rsa"][5:], None)
     ecdsa_key = serialization.load_der_private_key(secret["ecdsa"][4:], None)
@@ -96,9 +95,6 @@ def test_a_key_of_one_kind_in_the_envelope_of_another_verifies_nothing():
 
 
 def test_a_small_rsa_identity_is_refused():
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
     small = rsa.generate_private_key(65537, 1024)
     der = small.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
