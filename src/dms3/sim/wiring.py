@@ -84,8 +84,10 @@ class Wiring:
         for other in self._neighbours[index]:
             link = self._links.pop(_pair(index, other), None)
             if link is not None:
-                silent = self._weather.blocked(index, other)
-                delay = SIM_SILENCE_US if silent else self._weather.delay_us()
+                # mostly after what the node said last: its system still sends that
+                delay = self._weather.delay_us() + self._weather.delay_us()
+                if self._weather.blocked(index, other):
+                    delay = SIM_SILENCE_US
                 self.later(delay, self._wired.lost, other, index, link, "connection reset")
 
     def rewired(self) -> None:
