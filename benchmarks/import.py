@@ -61,7 +61,7 @@ def import_floor(folder: Path, home: Path) -> float:
     store.transact(
         lambda db: db.execute(
             "CREATE VIRTUAL TABLE words USING fts5 (title, body, content='', "
-            "contentless_delete=1, tokenize=\"unicode61 remove_diacritics 2\")"
+            'contentless_delete=1, tokenize="unicode61 remove_diacritics 2")'
         )
     ).result()
 
@@ -136,6 +136,8 @@ async def measure_search(library: Library, store: Store) -> dict[str, object]:
         _, milliseconds = await library.search(Question(text, limit=10))
         ours.append(milliseconds)
     one, two = statistics.median(ours), statistics.median(bare)
+    first = statistics.median(ours[: len(WORDS)])
+    print(f"search  p50 of first questions {first:.2f} ms = {first / two:.2f} times")
     print(f"search  p50 {one:.2f} ms, bare FTS5 {two:.2f} ms = {one / two:.2f} times (goal 3)")
     return row("search", 1000 / one, 1000 / two, 1 / 3)
 

@@ -299,7 +299,8 @@ CONDITION_CHARS_MAX = 256
 CONDITION_STARS_MAX = 4  # wildcards in one pattern: more make matching slow
 SNIPPET_CHARS = 200
 SNIPPET_TEXT_BYTES_MAX = MIB  # beginning of a document in which a snippet is looked for
-SNIPPET_MATCHES_MAX = 64  # places looked at per word
+SNIPPET_CACHE_BYTES_MAX = 16 * MIB  # documents shown lately: the next search shows many again
+SNIPPET_MATCHES_MAX = 16  # places looked at per word
 SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
 VERIFY_DAMAGES_LISTED_MAX = 1_000
 
@@ -312,7 +313,7 @@ API_CHUNK_SECONDS_MAX = 30  # silence in the middle of an upload
 API_HEADER_BYTES_MAX = 64 * KIB  # request line and headers, as nginx's four large buffers
 API_HEADER_SECONDS_MAX = 10  # from the first byte of a request to the end of its headers
 API_CONNECTIONS_MAX = 512  # open at once: pages, programs, event readers
-API_STOP_SECONDS_MAX = 2  # requests that still run when the node stops get this long
+API_STOP_SECONDS_MAX = 1  # requests that still run when the node stops get this long
 BLOB_NAME_CHARS_MAX = 255  # file name that travels with an upload
 EVENTS_PAGE_MAX = 512  # stored events read at once for a reader that catches up
 EVENTS_TOPICS_MAX = 32  # topics one reader may name
@@ -329,3 +330,6 @@ PAGE_HITS_MAX = 20  # search results on the home page
 CONFIG_BYTES_MAX = 256 * KIB
 CONFIG_ITEMS_MAX = 256  # values of one setting that takes many
 LOG_VALUE_CHARS_MAX = 500  # one value of a log line
+
+# reading while content arrives
+READ_WAIT_SECONDS_MAX = 120  # for one block; a fetch gives up earlier when nobody has it

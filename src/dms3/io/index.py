@@ -9,7 +9,7 @@ are `io/catalogue.py`. Words are compared without case and accents; there is no 
 # ruff: noqa: S608 - table names are made from row numbers, everything else is bound
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,23 +104,25 @@ def search(
     """The best `limit` documents of the opened containers, in one order over all of them."""
     text = match_text(query)
     where, values = _where(conditions)
-    phrases = query.phrases
-    counts = _statistics(connection, opened.opened, query) if len(opened.opened) > 1 else []
-    together = summed(counts) if counts else None
-    rows: list[tuple[int, float, float]] = []
+    found: list[tuple[Container, list[tuple[int, float]]]] = []
+    for container in opened.opened:
+        rows = _best_of(connection, _table(container.number), text, where, values, limit)
+        if rows:
+            found.append((container, rows))
+    counts = [_statistics(connection, container, query) for container, _ in found[1:] and found]
+    together = summed(counts)  # of one container alone nothing needs correcting
+    ranked: list[tuple[int, float, float]] = []
     total = 0
-    for position, container in enumerate(opened.opened):
-        table = _table(container.number)
-        factor = correction(counts[position], together) if together else 1.0
-        found = _best_of(connection, table, text, where, values, limit)
-        rows += [(document, rank, factor) for document, rank in found]
-        if len(found) < limit:
-            total += len(found)
-        elif counts and len(phrases) == 1 and not query.excluded and not where:
+    for position, (container, rows) in enumerate(found):
+        factor = correction(counts[position], together) if counts else 1.0
+        ranked += [(document, rank, factor) for document, rank in rows]
+        if len(rows) < limit:
+            total += len(rows)
+        elif counts and len(query.phrases) == 1 and not query.excluded and not where:
             total += counts[position].frequencies[0]
         else:
-            total += _count(connection, table, text, where, values)
-    return Result(merge(rows, limit), total)
+            total += _count(connection, _table(container.number), text, where, values)
+    return Result(merge(ranked, limit), total)
 
 
 def check_table(connection: Connection, container: int) -> None:
@@ -224,18 +226,11 @@ def _count(
     return _first(connection.execute(sql, (text, *values)))
 
 
-def _statistics(
-    connection: Connection, opened: Iterable[Container], query: Query
-) -> list[Statistics]:
-    """How common each phrase of `query` is in each container."""
-    texts = [phrase_text(phrase) for phrase in query.phrases]
-    return [
-        Statistics(
-            container.documents,
-            tuple(_count(connection, _table(container.number), text, "", ()) for text in texts),
-        )
-        for container in opened
-    ]
+def _statistics(connection: Connection, container: Container, query: Query) -> Statistics:
+    """How common each phrase of `query` is in a container."""
+    table = _table(container.number)
+    counts = [_count(connection, table, phrase_text(phrase), "", ()) for phrase in query.phrases]
+    return Statistics(container.documents, tuple(counts))
 
 
 def _where(conditions: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:

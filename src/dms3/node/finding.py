@@ -6,6 +6,8 @@ Source: docs/interfaces.md, `search`. Runs in a thread. Peers' documents are sea
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +15,12 @@ from dms3.core.cid import Cid
 from dms3.core.database import Connection, Database
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import SpaceId
-from dms3.core.limits import CHUNK_BYTES, SEARCH_HITS_MAX, SNIPPET_TEXT_BYTES_MAX
+from dms3.core.limits import (
+    CHUNK_BYTES,
+    SEARCH_HITS_MAX,
+    SNIPPET_CACHE_BYTES_MAX,
+    SNIPPET_TEXT_BYTES_MAX,
+)
 from dms3.core.unixfs_read import read_file
 from dms3.io import catalogue, index
 from dms3.io.catalogue import DocumentRow
@@ -24,7 +31,9 @@ from dms3.search.container import plan
 from dms3.search.kind import check_kind
 from dms3.search.query import Query, parse_query
 from dms3.search.rank import Ranked
-from dms3.search.snippet import Snippet, has_match, make_snippet
+from dms3.search.snippet import Snippet, find_part, make_snippet
+
+_LOOK_CHARS = 8_192  # beginning of a text in which words with accents are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,38 @@ class Question:
     limit: int = 20
 
 
-def find(database: Database, packs: Packs, question: Question) -> Hits:
+class RecentBlocks:
+    """Blocks that were read for snippets, the latest SNIPPET_CACHE_BYTES_MAX of them; thread-safe.
+
+    Searches come in rows about the same documents: while a query is typed, page after page.
+    """
+
+    def __init__(self, packs: Packs) -> None:
+        self._packs = packs
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[Cid, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, cid: Cid) -> bytes:
+        """The block; raises DecodeError when it is missing."""
+        with self._lock:
+            block = self._blocks.get(cid)
+            if block is not None:
+                self._blocks.move_to_end(cid)
+                return block
+        block = self._packs.get(cid)
+        if block is None:
+            raise DecodeError(0, f"block {cid} is missing")
+        with self._lock:
+            if cid not in self._blocks:
+                self._blocks[cid] = block
+                self._bytes += len(block)
+            while self._bytes > SNIPPET_CACHE_BYTES_MAX:
+                self._bytes -= len(self._blocks.popitem(last=False)[1])
+        return block
+
+
+def find(database: Database, recent: RecentBlocks, question: Question) -> Hits:
     """The answer to `question`; raises `argument_invalid` when it cannot be understood."""
     query = parse_query(question.query)
     conditions = parse_conditions(question.where)
@@ -80,7 +120,7 @@ def find(database: Database, packs: Packs, question: Question) -> Hits:
         result = index.search(connection, opened, query, conditions, question.limit)
         found = _documents(connection, result.ranked)
     hits = tuple(
-        _hit(row, ranked.score, spaces[row.space], _snippet(packs, row, text, query))
+        _hit(row, ranked.score, spaces[row.space], _snippet(recent, row, text, query))
         for ranked, row, text in found
     )
     return Hits(hits, result.total, len(opened.opened), opened.skipped)
@@ -116,30 +156,35 @@ def _hit(row: DocumentRow, score: int, space: SpaceId, snippet: Snippet) -> Hit:
     )
 
 
-def _snippet(packs: Packs, row: DocumentRow, text: str | None, query: Query) -> Snippet:
+def _snippet(recent: RecentBlocks, row: DocumentRow, text: str | None, query: Query) -> Snippet:
     """The piece of a document to show; its beginning when a match lies far behind."""
     if text is not None:
-        return make_snippet(text[:SNIPPET_TEXT_BYTES_MAX], query)
+        part = _part(text[:SNIPPET_TEXT_BYTES_MAX].encode(), "utf-8", query)
+        return make_snippet(text[:_LOOK_CHARS], query) if part is None else part
     if not row.encoding:
         return make_snippet(row.name, query)
     try:
-        return _snippet_of_blocks(packs, row, query)
+        return _snippet_of_blocks(recent, row, query)
     except DecodeError:  # a damaged document is still found; `store verify` says what is wrong
         return make_snippet(row.name, query)
 
 
-def _snippet_of_blocks(packs: Packs, row: DocumentRow, query: Query) -> Snippet:
-    def get(cid: Cid) -> bytes:
-        block = packs.get(cid)
-        if block is None:
-            raise DecodeError(0, f"block {cid} is missing")
-        return block
+def _part(data: bytes, encoding: str, query: Query) -> Snippet | None:
+    """The snippet around the densest matches in `data`, or None when there are none to be seen."""
+    if encoding.startswith(("utf-16", "utf-32")):
+        return None
+    found = find_part(data, query)
+    if found is None:
+        return None
+    return make_snippet(data[slice(*found)].decode(encoding, "ignore"), query)
 
-    beginning = ""
+
+def _snippet_of_blocks(recent: RecentBlocks, row: DocumentRow, query: Query) -> Snippet:
+    beginning = b""
     for start in range(0, min(row.bytes, SNIPPET_TEXT_BYTES_MAX), CHUNK_BYTES):
-        data = b"".join(read_file(get, row.cid, start, start + CHUNK_BYTES))
-        text = decode_text(data, row.encoding)
-        if has_match(text, query):
-            return make_snippet(text, query)
-        beginning = beginning or text
-    return make_snippet(beginning, query)
+        data = b"".join(read_file(recent.get, row.cid, start, start + CHUNK_BYTES))
+        part = _part(data, row.encoding, query)
+        if part is not None:
+            return part
+        beginning = beginning or data[: 4 * _LOOK_CHARS]
+    return make_snippet(decode_text(beginning, row.encoding)[:_LOOK_CHARS], query)

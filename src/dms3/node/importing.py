@@ -142,10 +142,10 @@ class Import:
         for start in range(0, len(walked.files), _LOOK_UP_FILES):
             for file in await self._changed(walked.files[start : start + _LOOK_UP_FILES]):
                 if file.size > IMPORT_PART_BYTES:
-                    async for progress in self._large(
-                        file, read_parts(file.source, file.stamp, file.size)
-                    ):
-                        yield progress
+                    parts = read_parts(file.source, file.stamp, file.size)
+                    async with contextlib.aclosing(self._large(file, parts)) as large:
+                        async for progress in large:
+                            yield progress
                     continue
                 small.append(file)
                 if self._is_round(small):
@@ -156,8 +156,10 @@ class Import:
         await self._turn([])
         for upload in uploads:
             file = File("", upload.name, upload.size, 0, walked.top, chosen=True)
-            async for progress in self._large(file, _parts_of(upload.pieces())):
-                yield progress
+            pieces = _parts_of(upload.pieces())
+            async with contextlib.aclosing(self._large(file, pieces)) as large:
+                async for progress in large:
+                    yield progress
         await self._finish()
         yield self._progress()
 

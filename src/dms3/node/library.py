@@ -33,7 +33,7 @@ from dms3.io.catalogue import DocumentRow, SpaceRow
 from dms3.io.packs import Packs, Swept
 from dms3.io.pool import Pool
 from dms3.node.checking import Check, Verified
-from dms3.node.finding import Hits, Question, find
+from dms3.node.finding import Hits, Question, RecentBlocks, find
 from dms3.node.importing import Import, Imported, Progress, Upload, remove_document
 from dms3.node.keeping import keep_blocks
 from dms3.node.walk import walk
@@ -54,6 +54,14 @@ class Clock(Protocol):
         ...
 
 
+class BlockMissing(Dms3Error):
+    """Block `cid` is not on this node; whoever reads may fetch it and go on."""
+
+    def __init__(self, cid: Cid) -> None:
+        super().__init__("content_unavailable", f"Block {cid} is not on this node.")
+        self.cid = cid
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Documents of one space; `next` continues after them, None when there are no more."""
@@ -70,6 +78,7 @@ class Library:
     ) -> None:
         self._database = database
         self._packs = packs
+        self._recent = RecentBlocks(packs)
         self._pool = pool
         self._clock = clock
         self._entropy = entropy
@@ -182,7 +191,7 @@ class Library:
     async def search(self, question: Question) -> tuple[Hits, float]:
         """The answer to `question` over this node's documents, and the milliseconds it took."""
         begun = time.perf_counter()
-        hits = await asyncio.to_thread(find, self._database, self._packs, question)
+        hits = await asyncio.to_thread(find, self._database, self._recent, question)
         return hits, (time.perf_counter() - begun) * 1_000
 
     # content
@@ -286,7 +295,7 @@ class Library:
     def _must_have(self, cid: Cid) -> bytes:
         block = self._packs.get(cid)
         if block is None:
-            raise Dms3Error("content_unavailable", f"Block {cid} is not on this node.")
+            raise BlockMissing(cid)
         return block
 
 

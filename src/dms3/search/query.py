@@ -86,7 +86,8 @@ def fold(text: str) -> str:
     """`text` without case and accents, of the same length, so that places in both are equal."""
     if text.isascii():
         return text.lower()
-    return "".join(char.lower() if char.isascii() else _fold_char(char) for char in text)
+    table = {ord(char): _fold_char(char) for char in set(text) if not char.isascii()}
+    return text.translate(table).lower()
 
 
 def _fold_char(char: str) -> str:

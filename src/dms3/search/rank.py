@@ -46,7 +46,7 @@ def rarity(documents: int, frequency: int) -> float:
 
 
 def summed(parts: Iterable[Statistics]) -> Statistics:
-    """The statistics of several containers taken together; all about the same phrases."""
+    """The statistics of containers (maybe none) taken together; all about the same phrases."""
     parts = list(parts)
     columns = zip(*(part.frequencies for part in parts), strict=True)
     return Statistics(

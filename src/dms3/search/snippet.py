@@ -7,6 +7,7 @@ itself, never from the index; words are compared without case and accents.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dms3.core.limits import SNIPPET_CHARS, SNIPPET_MATCHES_MAX, SNIPPET_TRIES_M
 from dms3.search.query import WORD, Phrase, Query, fold
 
 _SPACES = re.compile(r"\s+")
+_FIRST_LOOK_BYTES = 16_384  # most documents show early what they are about
 _LEAD_CHARS = SNIPPET_CHARS // 4  # text shown before the first match
 
 
@@ -50,10 +52,44 @@ def find_marks(text: str, query: Query) -> tuple[tuple[int, int], ...]:
     return tuple(marks)
 
 
-def has_match(text: str, query: Query) -> bool:
-    """Whether any phrase of `query` stands in `text`."""
-    folded = fold(text)
-    return any(True for phrase in query.phrases for _ in _places(folded, phrase))
+def find_part(data: bytes, query: Query) -> tuple[int, int] | None:
+    """Where in text `data` (an encoding that contains ASCII) a snippet should be cut, or None.
+
+    Looks at plain ASCII words only, which makes it fast enough to run over whole documents; the
+    text between the two byte positions is then looked at closely by `make_snippet`.
+    """
+    for length in (_FIRST_LOOK_BYTES, len(data)):
+        places = _all_places(data[:length].lower(), query)
+        if places:
+            best = _densest(places, len(query.phrases))
+            return max(0, best - SNIPPET_CHARS), best + 3 * SNIPPET_CHARS
+    return None
+
+
+def _all_places(lower: bytes, query: Query) -> list[tuple[int, int]]:
+    """Sorted (place, phrase number) of the ASCII phrases of `query` in `lower`."""
+    places: list[tuple[int, int]] = []
+    wanted = SNIPPET_MATCHES_MAX if len(query.phrases) > 1 else 1  # of one phrase, the first
+    for index, phrase in enumerate(query.phrases):
+        words = [word.encode() for word in phrase.words]
+        if all(word.isascii() for word in words):
+            found = itertools.islice(_byte_places(lower, words, phrase), wanted)
+            places += ((place, index) for place in found)
+    return sorted(places)
+
+
+def _byte_places(lower: bytes, words: list[bytes], phrase: Phrase) -> Iterator[int]:
+    """The first places where `words` stand next to each other in `lower`."""
+    more = rb"[0-9a-z\x80-\xff]*" if phrase.is_prefix else rb"(?![0-9a-z\x80-\xff])"
+    pattern = re.compile(rb"[^0-9a-z\x80-\xff]+".join(map(re.escape, words)) + more)
+    start = -1
+    for _ in range(SNIPPET_TRIES_MAX):
+        start = lower.find(words[0], start + 1)
+        if start < 0:
+            return
+        before = lower[start - 1] if start else 0
+        if before < 0x80 and not chr(before).isalnum() and pattern.match(lower, start):
+            yield start
 
 
 def _best_place(folded: str, query: Query) -> int:
@@ -63,16 +99,21 @@ def _best_place(folded: str, query: Query) -> int:
         for index, phrase in enumerate(query.phrases)
         for start, _ in _places(folded, phrase)
     )
+    return _densest(found, len(query.phrases))
+
+
+def _densest(places: list[tuple[int, int]], phrases: int) -> int:
+    """Of sorted (place, phrase number): where a window shows the most different phrases."""
     best, most = 0, 0
-    for position, (start, _) in enumerate(found):
+    for position, (start, _) in enumerate(places):
         window = {
             index
-            for other, index in found[position : position + SNIPPET_MATCHES_MAX]
+            for other, index in places[position : position + SNIPPET_MATCHES_MAX]
             if other < start + SNIPPET_CHARS - _LEAD_CHARS
         }
         if len(window) > most:
             best, most = start, len(window)
-        if most == len(query.phrases):
+        if most == phrases:
             break
     return best
 
@@ -106,4 +147,7 @@ def _word_start(text: str, start: int) -> int:
 
 
 def _one_line(text: str) -> str:
-    return _SPACES.sub(" ", "".join(char if char.isprintable() else " " for char in text)).strip()
+    line = _SPACES.sub(" ", text).strip()
+    if line.isprintable():
+        return line
+    return _SPACES.sub(" ", "".join(char if char.isprintable() else " " for char in line)).strip()
