@@ -91,5 +91,6 @@ def test_with_its_reserve_a_node_finishes_refuses_and_makes_room(disk: Path) -> 
     assert (swept.blocks, swept.moved) == (len(confirmed) - 1, 1)
     assert codes_until_full(store, packs, [100_000])[0][0] == "ok"
     assert packs.has(confirmed[0])
+    spool.close()
     packs.close()
     store.close()

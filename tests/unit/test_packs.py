@@ -48,6 +48,12 @@ class Blocks:
         self.packs.close()
         self.store.close()
 
+    def die(self) -> None:
+        """As far as the disk can tell: the kernel lets go of the lock, nothing else happens."""
+        os.close(self.packs._held)
+        self.packs._held = None
+        self.store.close()
+
     def reopen(self) -> None:
         self.close()
         self.open()
@@ -332,7 +338,7 @@ def test_a_crash_while_a_pack_is_rewritten_loses_nothing(
             patch.setattr(Packs, stop, dies)
             with pytest.raises(KeyboardInterrupt):
                 blocks.packs.sweep(naming(some[0]))
-        blocks.store.close()  # and nothing else: the process is dead
+        blocks.die()
         blocks.open()
         assert list(blocks.packs.verify()) == []
         assert blocks.packs.get(some[0][0]) == some[0][1]
@@ -423,7 +429,7 @@ def test_what_was_never_committed_is_cut_off_at_the_next_start(tmp_path: Path) -
     orphan.write_bytes(MARK + b"a pack whose row was never committed")
     foreign = path.with_name("notes.txt")
     foreign.write_text("not ours")
-    blocks.store.close()  # and nothing else: the process is dead
+    blocks.die()
     blocks.open()
     assert blocks.files() == sorted([path, foreign])
     assert path.stat().st_size == size
@@ -444,7 +450,7 @@ def test_a_nonce_is_never_used_twice_under_one_key_across_restarts(tmp_path: Pat
         data = path.read_bytes()
         start = len(MARK) + LARGE + FRAME_BYTES + 4
         seen.add(data[start : start + 12])
-        blocks.store.close()
+        blocks.die()
         blocks.open()
     assert len(seen) == 5
     blocks.close()
@@ -513,6 +519,7 @@ def test_verify_reports_its_progress(blocks: Blocks) -> None:
 
 def test_a_wrong_key_reads_nothing(blocks: Blocks) -> None:
     blocks.put(block("secret", LARGE))
+    blocks.packs.close()
     other = Packs(blocks.folder / "packs", bytes(32), blocks.store, blocks.entropy, reserve=0)
     with pytest.raises(Dms3Error) as caught:
         other.get(block("secret", LARGE)[0])
@@ -521,6 +528,17 @@ def test_a_wrong_key_reads_nothing(blocks: Blocks) -> None:
 
 
 # disk
+
+
+def test_a_second_holder_is_refused_and_removes_nothing(blocks: Blocks) -> None:
+    staged = blocks.packs.stage([block("on its way", LARGE)])
+    for _ in range(2):
+        with pytest.raises(Dms3Error) as caught:
+            Packs(blocks.folder / "packs", KEY, blocks.store, blocks.entropy, reserve=0)
+        assert caught.value.code == "home_in_use"
+    blocks.packs.sync()
+    blocks.attach(staged)
+    assert list(blocks.packs.verify()) == []
 
 
 def test_a_full_disk_is_noticed_before_a_record_is_written(blocks: Blocks) -> None:

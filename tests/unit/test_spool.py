@@ -141,8 +141,18 @@ def test_what_an_earlier_process_left_is_removed_at_the_start(tmp_path: Path) ->
     folder.mkdir()
     (folder / f"{'ab' * 16}.upload").write_bytes(b"left over")
     (folder / "notes.txt").write_text("not ours")
-    Spool(folder, SeededEntropy(stream(1)), reserve=0)
+    Spool(folder, SeededEntropy(stream(1)), reserve=0).close()
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_second_holder_is_refused_and_removes_nothing(spool: Spool, tmp_path: Path) -> None:
+    done = asyncio.run(spool.receive(pieces(b"data")))
+    with pytest.raises(Dms3Error) as caught:
+        Spool(tmp_path / "spool", SeededEntropy(stream(4)), reserve=0)
+    assert caught.value.code == "home_in_use"
+    assert list(spool.read(done.id)) == [b"data"]
+    spool.close()
+    Spool(tmp_path / "spool", SeededEntropy(stream(4)), reserve=0).close()
 
 
 def test_a_changed_file_is_noticed(spool: Spool, tmp_path: Path) -> None:

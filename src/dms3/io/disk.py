@@ -7,6 +7,7 @@ of the adapters, not one of them: it opens no file of theirs.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -50,3 +51,22 @@ def flush_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def hold_folder(folder: Path) -> int:
+    """A descriptor that keeps every other holder out of `folder` until it is closed.
+
+    The kernel lets go of it when the process dies. Raises `home_in_use` when another holds it:
+    two who both remove "what nobody needs" would remove each other's work.
+    """
+    number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as cause:
+        os.close(number)
+        raise Dms3Error(
+            "home_in_use",
+            f"Another program uses the folder {folder.name} of this home.",
+            hint="Stop the other node first.",
+        ) from cause
+    return number

@@ -33,6 +33,7 @@ from dms3.core.limits import (
     SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
+from dms3.io.disk import hold_folder
 from dms3.io.packfile import (
     MARK,
     PackAppender,
@@ -119,6 +120,7 @@ class Packs:
         """Opens `folder` (made when missing) and removes what no committed row names.
 
         `key`: 32 bytes that seal the pack keys. `reserve`: bytes that stay free on the disk.
+        Raises `home_in_use` while another object or process has the folder open.
         """
         self._folder = folder
         self._key = key
@@ -126,6 +128,7 @@ class Packs:
         self._lock = threading.Lock()  # what is staged
         self._staged: weakref.WeakSet[Staged] = weakref.WeakSet()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._held: int | None = hold_folder(folder)
         self._appender = PackAppender(folder, key, entropy, reserve)
         self._reader = PackReader(folder)
         self._recover()
@@ -279,9 +282,12 @@ class Packs:
         return uses
 
     def close(self) -> None:
-        """Flush and close every file."""
-        self._appender.close()
-        self._reader.close()
+        """Flush and close every file; a second time changes nothing."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._appender.close()
+            self._reader.close()
+            os.close(held)
 
     # adding
 
@@ -408,6 +414,8 @@ class Packs:
             self.sync()
             move = functools.partial(self._move, staged=staged, name=name)
             moved += self._database.transact(move, frees_space=True).result()
+            with self._lock:
+                self._staged.discard(staged)  # the writer may hold it a moment longer
         return moved
 
     def _move(self, connection: Connection, staged: Staged, name: bytes) -> int:

@@ -24,7 +24,7 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Entropy
 from dms3.crypto.seal import KEY_BYTES, SEALED_CHUNK_BYTES, StreamOpener, StreamSealer
-from dms3.io.disk import check_space, write_error
+from dms3.io.disk import check_space, hold_folder, write_error
 
 ID_BYTES = 16
 _READ_BYTES = 16 * SEALED_CHUNK_BYTES  # one read gives about 1 MiB
@@ -120,7 +120,8 @@ class Spool:
     ) -> None:
         """Makes `folder` when missing and removes every upload an earlier process left.
 
-        `limit`: bytes of one upload. `reserve`: bytes that stay free on the disk.
+        `limit`: bytes of one upload. `reserve`: bytes that stay free on the disk. Raises
+        `home_in_use` while another object or process has the folder open.
         """
         self._folder = folder
         self._entropy = entropy
@@ -129,6 +130,7 @@ class Spool:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._held: int | None = hold_folder(folder)
         for path in sorted(folder.glob("*.upload")):
             path.unlink()
 
@@ -210,9 +212,12 @@ class Spool:
             entry.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Delete every upload."""
+        """Delete every upload; a second time changes nothing."""
         for name in list(self._entries):
             self.remove(name)
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def check_space(self, bytes_wanted: int) -> None:
         """Raise `disk_full` unless the disk holds `bytes_wanted` and the reserve beside it."""

@@ -266,6 +266,7 @@ class Store:
                 count = min(len(self._jobs), STORE_GROUP_WORKS_MAX)
                 group = [self._jobs.popleft() for _ in range(count)]
             self._write_group([job for job in group if job[1].set_running_or_notify_cancel()])
+            del group  # what the works hold is let go of now, not with the next group
 
     def _write_group(self, group: list[Job]) -> None:
         """One transaction for `group`; afterwards every future of it is resolved."""
