@@ -189,6 +189,14 @@ def _pack_integer(value: int) -> int:
     return value
 
 
+def _unpack_integer(raw: Any, _strict: bool) -> int:
+    if type(raw) is not int:  # bool is an int in Python, and not here
+        raise DecodeError(0, f"expected int, found {type(raw).__name__}")
+    if raw < INTEGER_MIN:  # CBOR has negative integers of 65 bits
+        raise DecodeError(0, "an integer is beyond 64 bits")
+    return raw
+
+
 def _unpack_bytes(raw: Any, _strict: bool) -> bytes:
     if type(raw) is not bytes or raw[:1] != b"\0":
         raise DecodeError(0, "expected bytes with a 0x00 prefix")
@@ -203,7 +211,7 @@ def _unpack_cid(raw: Any, _strict: bool) -> Cid:
 
 _LEAVES: dict[Any, tuple[Pack, Unpack]] = {
     bool: (bool, _expect(bool)),
-    int: (_pack_integer, _expect(int)),
+    int: (_pack_integer, _unpack_integer),
     str: (str, _expect(str)),
     bytes: (lambda value: b"\0" + value, _unpack_bytes),
     Cid: (lambda value: value.binary, _unpack_cid),

@@ -1,0 +1,38 @@
+"""Bounds that depend on one another, and units that names promise."""
+
+import pytest
+
+from dms3.core import limits
+
+NUMBERS = {
+    name: value
+    for name, value in vars(limits).items()
+    if name.isupper() and isinstance(value, int | float)
+}
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_a_bound_is_positive(name):
+    assert NUMBERS[name] > 0
+
+
+def test_a_range_has_its_smaller_end_first():
+    for name, value in NUMBERS.items():
+        if name.endswith("_MIN"):
+            assert value < NUMBERS.get(name[:-4] + "_MAX", float("inf")), name
+
+
+def test_a_leaf_fits_a_block_and_a_node_of_links_too():
+    assert limits.CHUNK_BYTES < limits.BLOCK_BYTES_MAX
+    link_bytes = 64  # CID, empty name, size, tags and lengths
+    assert limits.LINKS_PER_NODE_MAX * link_bytes < limits.BLOCK_BYTES_MAX
+    assert limits.DIRECTORY_BYTES_MAX < limits.BLOCK_BYTES_MAX
+
+
+def test_a_block_goes_into_a_pack_and_not_into_a_persist():
+    assert limits.PERSIST_VALUE_BYTES_MAX < limits.BLOCK_BYTES_MAX < limits.PACK_BYTES_MAX
+
+
+def test_a_frame_with_a_block_fits_the_queue_of_a_stream():
+    assert limits.BLOCK_BYTES_MAX < limits.STREAM_QUEUE_BYTES_MAX
+    assert limits.STREAM_QUEUE_NOTICE_BYTES < limits.STREAM_QUEUE_BYTES_MAX
