@@ -101,6 +101,7 @@ REQUESTS_WAITING_MAX = 1_024  # per stream at the asker, until one in flight is 
 REQUEST_BYTES_WAITING_MAX = 4 * MIB  # per stream at the asker
 REQUEST_BYTES_HELD_MAX = 8 * MIB  # per stream at the answerer: questions in the hands of machines
 ANSWER_BYTES_QUEUED_MAX = 7 * MIB  # per stream, below STREAM_QUEUE_BYTES_MAX: more is refused
+CREDIT_GATHER_BYTES_MAX = 64 * KIB  # credit that waits for the rest of a batch: a quarter window
 CREDIT_HELD_BYTES_MIN = MIB  # no credit goes back while more than this waits to be sent
 LATE_ANSWERS_KEPT_MAX = 1_024  # ids given up whose answer may still come, per stream
 STREAMS_INBOUND_MAX = 64  # per link: one per protocol, and those that are ending
@@ -204,7 +205,7 @@ SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop witho
 SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
 SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is offered again
 SIM_STALL_US = SECOND_US // 20  # how often bytes held up by a partition are tried again
-SIM_NODES_MAX = {"messages": 10_000, "bytes": 50}  # per fidelity; memory and patience
+SIM_NODES_MAX = {"messages": 200, "bytes": 50}  # per fidelity, while all connect to all
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
 # identity of a node

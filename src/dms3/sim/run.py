@@ -50,6 +50,8 @@ def run_scenario(
         for line in outcome.last_events:
             emit({"event": line})
         command = f"dms3 sim run {name} --nodes {nodes} --seed {seed} --minutes {minutes:g}"
+        if fidelity != "messages":
+            command += f" --fidelity {fidelity}"
         emit({"violation": outcome.violation, "replay": command})
     last: dict[str, Any] = {
         "ok": outcome.ok,
