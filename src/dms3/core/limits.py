@@ -334,3 +334,7 @@ LOG_VALUE_CHARS_MAX = 500  # one value of a log line
 
 # reading while content arrives
 READ_WAIT_SECONDS_MAX = 120  # for one block; a fetch gives up earlier when nobody has it
+
+# people and health
+CARD_LIFE_US = 365 * 24 * 3600 * SECOND_US  # a card is passed on by hand: rarely, but not for ever
+LAG_WARN_US = 250_000  # a person notices a quarter of a second

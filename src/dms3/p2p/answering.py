@@ -15,6 +15,7 @@ from dms3.core.limits import (
     ANSWER_WAIT_US,
     CANCEL_LEAK_US,
     CANCELS_BURST_MAX,
+    CREDIT_GATHER_BYTES_MAX,
     CREDIT_HELD_BYTES_MIN,
     FRAME_BODY_BYTES_MAX,
     REQUEST_BYTES_HELD_MAX,
@@ -133,6 +134,8 @@ class Answering(Side):
         if not self._untaken:
             self._owed += self._early
             self._early = 0
+        if self._untaken and self._owed < CREDIT_GATHER_BYTES_MAX:
+            return  # more is about to be taken: one window update serves for all
         if self._owed and self.queued <= CREDIT_HELD_BYTES_MIN:
             self._mux.consume(self.stream, self._owed)
             self._owed = 0
