@@ -11,7 +11,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,7 +19,6 @@ import pytest
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.varint import decode_varint
-from dms3.io import pool as pool_module
 from dms3.io.pool import Pool, default_workers
 
 
@@ -294,5 +292,3 @@ def test_the_loop_keeps_running_while_a_worker_computes() -> None:
 
     with_pool(use, workers=1)
     assert ticks > 100
-    assert threading.active_count() < 20
-    assert pool_module.POOL_WORKERS_MAX >= 2
