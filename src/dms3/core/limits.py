@@ -91,7 +91,7 @@ ASKS_OPEN_MAX = 4_096  # unanswered Calls and Requests of one machine; the next 
 QUESTIONS_OPEN_MAX = 4_096  # unanswered questions to one machine; the next one is refused
 EVENT_EFFECTS_MAX = 65_536  # effects of one event: a machine that wants more works in steps
 
-# p2p: frames and links
+# frames and links of p2p
 FRAME_BODY_BYTES_MAX = (
     BLOCK_BYTES_MAX + 4 * KIB
 )  # one block, or a question of that size with its proof
@@ -218,7 +218,7 @@ DIRECTORY_ENTRIES_MAX = 1_000_000  # names listed of one folder
 NAME_BYTES_MAX = 255  # one name in a folder: the bound of common file systems
 PATH_PARTS_MAX = 64  # names in a path below a CID, and folders inside folders of an import
 
-# sharing: grants
+# grants of sharing
 GRANTS_GIVEN_MAX = 10_000  # in memory at about 1 KB each
 GRANTS_RECEIVED_MAX = 4_096
 GRANTS_PER_ISSUER_MAX = 256  # so that one contact cannot fill the table
