@@ -10,7 +10,8 @@ ARGS ?=
 tests_in = $(wildcard tests/$(1)/test_*.py tests/$(1)/*/test_*.py)
 FAST = unit property vectors
 
-.PHONY: help setup demo check test test-fast test-sim test-docs test-network test-interop long bench peers clean
+# A list of checks or tests is one line each, so that `make -k` shows all that fails.
+.PHONY: help setup demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-interop long bench peers clean
 .DEFAULT_GOAL := help
 # A later target of `make test` runs against what an earlier one left: never in parallel.
 .NOTPARALLEL:
@@ -29,11 +30,21 @@ setup:
 demo: setup
 	@.venv/bin/dms3 demo $(ARGS)
 
-check: setup
+check: check-format check-lint check-types check-imports check-rules
+
+check-format: setup
 	$(PY) -m ruff format --check .
+
+check-lint: setup
 	$(PY) -m ruff check .
+
+check-types: setup
 	$(PY) -m mypy
+
+check-imports: setup
 	.venv/bin/lint-imports --no-logo
+
+check-rules: setup
 	$(PYTEST) -q tests/unit/test_source_rules.py tests/unit/test_import_contracts.py
 
 test: test-fast test-sim test-docs test-network test-interop
