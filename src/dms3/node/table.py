@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import keyword
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -117,6 +126,11 @@ class Parameter:
     about: About
 
     @property
+    def argument(self) -> str:
+        """What Python calls it: a word that is a keyword there (`with`) gets an underscore."""
+        return f"{self.name}_" if keyword.iskeyword(self.name) else self.name
+
+    @property
     def required(self) -> bool:
         """Whether the caller has to give it."""
         return self.default is inspect.Parameter.empty
@@ -203,7 +217,7 @@ class Command:
 
     noun: str
     verb: str
-    function: Callable[..., Awaitable[Result] | AsyncIterator[Step]]
+    function: Callable[..., Awaitable[Result] | AsyncGenerator[Step]]
     parameters: tuple[Parameter, ...]
     summary: str
     description: str
@@ -234,7 +248,8 @@ class Command:
         bound = {}
         for parameter in self.parameters:
             if parameter.name in arguments:
-                bound[parameter.name] = parameter.bind(arguments[parameter.name], paths=paths)
+                value = arguments[parameter.name]
+                bound[parameter.argument] = parameter.bind(value, paths=paths)
             elif parameter.required:
                 raise Dms3Error(
                     "argument_invalid",
@@ -243,7 +258,7 @@ class Command:
                 )
         return bound
 
-    async def run(self, node: Any, arguments: Mapping[str, Any]) -> AsyncIterator[Step]:
+    async def run(self, node: Any, arguments: Mapping[str, Any]) -> AsyncGenerator[Step]:
         """Steps of the command; the last one is its Result. `arguments`: from `bind`.
 
         `node` is whatever the function takes first; the table does not look into it.
@@ -253,8 +268,9 @@ class Command:
             yield await outcome
             return
         last: Step | None = None
-        async for last in outcome:
-            yield last
+        async with aclosing(outcome) as steps:
+            async for last in steps:
+                yield last
         assert isinstance(last, Result), f"{self.name} ended with {last!r} instead of a Result"
 
 
@@ -343,7 +359,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     if get_origin(hint) is Literal:
         choices, hint = get_args(hint), str
     assert hint in _SCALARS, f"parameter {name} has type {hint}, which the table does not know"
-    return Parameter(name, hint, many, optional, choices, default, about)
+    return Parameter(name.rstrip("_"), hint, many, optional, choices, default, about)
 
 
 def _type_name(kind: Scalar) -> str:

@@ -1,0 +1,337 @@
+"""The private listener: every command of the table as a route, and the node's page beside them.
+
+Source: docs/api.md; RFC 9457 (errors). Routes and OpenAPI are generated from the table, so nothing
+here names a command. This module is the HTTP boundary: what nobody expected ends here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request, WebSocket
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dms3 import __version__
+from dms3.api import blobs, events, page, reference
+from dms3.api.answers import (
+    NDJSON,
+    DisconnectedError,
+    answer,
+    dumps,
+    error_data,
+    internal,
+    problem,
+    while_connected,
+)
+from dms3.api.guard import CALLER, Caller, Guard
+from dms3.api.sessions import Sessions
+from dms3.api.templating import Pages
+from dms3.core.errors import Dms3Error
+from dms3.node.services import NodeServices
+from dms3.node.table import Command, Item, Progress, Step, Table, unknown
+
+PREFIX = "/api/v1"
+Report = Callable[[str, BaseException], None]
+"""Called with a path and what went wrong there that nobody expected: log it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A node's private listener: its ASGI `app` and the `sessions` of its page."""
+
+    app: ASGIApp
+    sessions: Sessions
+    routes: FastAPI = field(repr=False)
+
+    def login_path(self) -> str:
+        """Path and query of a URL that logs a browser in, once and within a minute."""
+        return f"/login?code={self.sessions.code()}"
+
+
+def build_front(
+    node: NodeServices,
+    table: Table,
+    *,
+    token: str,
+    sessions: Sessions,
+    hosts: Iterable[str] = (),
+    report: Report,
+) -> Front:
+    """The private listener of `node` with the commands of `table`.
+
+    `token`: what `HOME/api.token` holds. `hosts`: names of the node beside loopback ones.
+    """
+    app = FastAPI(
+        title="dms3",
+        version=__version__,
+        summary="The API of one dms3 node.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_exception_handler(Dms3Error, _on_error)
+    app.add_exception_handler(DisconnectedError, _on_disconnect)
+    app.add_exception_handler(HTTPException, _on_http_error(table))
+    app.add_exception_handler(Exception, _on_unexpected)
+    for command in table:
+        _add_command(app, node, command)
+    _add_files(app, node)
+    _add_events(app, node)
+    _add_probes(app, node)
+    pages = Pages()
+    reference.add_reference(app, pages)
+    page.add_page(app, node, table, sessions, pages)
+    guard = Guard(_Boundary(app, report), token=token, sessions=sessions, hosts=hosts)
+    return Front(guard, sessions, app)
+
+
+def _add_command(app: FastAPI, node: NodeServices, command: Command) -> None:
+    async def endpoint(request: Request) -> Response:
+        given = await _json_object(request)
+        arguments = command.bind(given, paths=request.scope[CALLER] is Caller.TOKEN)
+        steps = command.run(node, arguments)
+        if NDJSON in request.headers.get("accept", ""):
+            return _Lines(steps)
+        return answer(await while_connected(request.receive, _last(steps)))
+
+    app.add_api_route(
+        PREFIX + command.path,
+        endpoint,
+        methods=["POST"],
+        operation_id=command.name.replace(" ", "_"),
+        tags=[command.noun],
+        summary=command.summary,
+        description=command.description or command.summary,
+        response_class=Response,
+        response_model=None,
+        responses=reference.responses(),
+        openapi_extra=reference.request_of(command),
+    )
+
+
+def _add_files(app: FastAPI, node: NodeServices) -> None:
+    async def put(request: Request) -> Response:
+        return await blobs.answer_put(node, request)
+
+    async def get(request: Request, cid: str) -> Response:
+        return await blobs.answer_get(node, request, cid)
+
+    for path, endpoint, methods, name, words in (
+        ("/blob", put, ["PUT"], "blob_put", "Upload a file; its id is a PATH for commands"),
+        ("/blob/{cid}", get, ["GET"], "blob_get", "A file by its content identifier, with ranges"),
+        ("/blob/{cid}", get, ["HEAD"], "blob_head", "Size and name of a file"),
+    ):
+        app.add_api_route(
+            PREFIX + path,
+            endpoint,
+            methods=methods,
+            operation_id=name,
+            tags=["blob"],
+            summary=words,
+            response_class=Response,
+            response_model=None,
+            responses=reference.file_responses(name),
+            openapi_extra=reference.upload_body() if name == "blob_put" else None,
+        )
+
+
+def _add_events(app: FastAPI, node: NodeServices) -> None:
+    async def get(request: Request) -> Response:
+        return await events.answer_events(node, request)
+
+    async def websocket(socket: WebSocket) -> None:
+        await events.answer_websocket(node, socket)
+
+    app.add_api_route(
+        PREFIX + "/events",
+        get,
+        methods=["GET"],
+        operation_id="events",
+        tags=["events"],
+        summary="Events as they happen: server-sent events, or a WebSocket",
+        response_class=Response,
+        response_model=None,
+        responses=reference.event_responses(),
+        openapi_extra=reference.event_parameters(),
+    )
+    app.add_api_websocket_route(PREFIX + "/events", websocket)
+
+
+def _add_probes(app: FastAPI, node: NodeServices) -> None:
+    async def healthz() -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz() -> Response:
+        reason = node.ready()
+        return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
+
+    async def metrics() -> Response:
+        return Response(node.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
+        app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
+
+
+async def _json_object(request: Request) -> Mapping[str, Any]:
+    """The JSON object in the body; an empty body is an empty object. Raises `body_malformed`."""
+    body = await request.body()
+    if not body:
+        return {}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Dms3Error(
+            "body_malformed",
+            f"The body is {kind[:60] or 'of no type'}, not application/json.",
+            hint="Send the parameters as a JSON object with Content-Type: application/json.",
+        )
+    try:
+        value = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+    except (ValueError, RecursionError) as cause:
+        raise Dms3Error("body_malformed", f"The body is not JSON: {cause}"[:200]) from cause
+    if not isinstance(value, dict):
+        raise Dms3Error("body_malformed", "The body is not a JSON object of parameters.")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+async def _last(steps: AsyncGenerator[Step]) -> Mapping[str, Any]:
+    """Data of the last step; items on the way are gathered under "items" when there are any."""
+    items: list[Mapping[str, Any]] = []
+    data: Mapping[str, Any] = {}
+    async with aclosing(steps):
+        async for step in steps:
+            if isinstance(step, Item):
+                items.append(step.data)
+            elif not isinstance(step, Progress):
+                data = step.data
+    return {**data, "items": items} if items else data
+
+
+class _Lines(Response):
+    """One JSON line per step; the first one is there before the answer begins."""
+
+    media_type = NDJSON
+
+    def __init__(self, steps: AsyncGenerator[Step]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._steps = steps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines; the command is cancelled when the client goes away."""
+        try:
+            await while_connected(receive, self._pump(scope, send))
+        except DisconnectedError:
+            return
+
+    async def _pump(self, scope: Scope, send: Send) -> None:
+        begun = False
+        try:
+            async with aclosing(self._steps) as steps:
+                async for step in steps:
+                    if not begun:
+                        await send(self._start())
+                        begun = True
+                    await send(_line(_step_data(step)))
+        except Dms3Error as error:
+            if not begun:
+                raise
+            await send(_line({"error": error_data(error)}))
+        except Exception as error:
+            if not begun:
+                raise
+            scope["dms3.report"](error)
+            await send(_line({"error": error_data(internal())}))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _start(self) -> Message:
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    if isinstance(step, Progress):
+        return {
+            "progress": {
+                "done": step.done,
+                "total": step.total,
+                "unit": step.unit,
+                "text": step.text,
+            }
+        }
+    return {"item" if isinstance(step, Item) else "data": step.data}
+
+
+def _line(data: dict[str, Any]) -> Message:
+    return {"type": "http.response.body", "body": dumps(data) + b"\n", "more_body": True}
+
+
+class _Boundary:
+    """Reports what nobody expected; the client was answered by `_on_unexpected`, if it could be."""
+
+    def __init__(self, app: ASGIApp, report: Report) -> None:
+        self._app = app
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        scope["dms3.report"] = lambda error: self._report(path, error)
+        try:
+            await self._app(scope, receive, send)
+        except Dms3Error as error:  # in the middle of an answer that cannot carry it
+            if error.code not in ("content_unavailable", "cancelled", "node_stopping"):
+                self._report(path, error)
+        except Exception as error:  # noqa: BLE001 - the HTTP boundary
+            self._report(path, error)
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Dms3Error)
+    return problem(error)
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    return problem(Dms3Error("cancelled", "The client went away."))
+
+
+async def _on_unexpected(_request: Request, _error: Exception) -> Response:
+    return problem(internal())
+
+
+def _on_http_error(table: Table) -> Callable[[Request, Exception], Any]:
+    paths = [PREFIX + command.path for command in table]
+
+    async def handler(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = request.url.path
+        if error.status_code == 405:
+            method = "POST" if path in paths else "another method"
+            refusal = Dms3Error(
+                "method_unknown", f"{path[:80]} is not for {request.method}.", hint=f"Use {method}."
+            )
+        else:
+            refusal = unknown("route", path, paths, code="method_unknown")
+        response = problem(refusal)
+        response.status_code = error.status_code
+        return response
+
+    return handler
