@@ -49,7 +49,7 @@ def function(count: int) -> str:
 
 
 def many_imports(count: int) -> str:
-    return "".join(f"from dms3.core.m{n} import x\n" for n in range(count))
+    return "".join(f"from dms3.io.m{n} import x\n" for n in range(count))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,8 @@ def test_a_missing_module_docstring_is_found():
         ("assertions", "assert x > 1, 'why'", "p2p/link.py"),
         ("assertions", "assert x is not None", "p2p/link.py"),
         ("state", "for x in sorted({1, 2}): y", "p2p/link.py"),
-        ("imports", many_imports(12), "p2p/link.py"),
+        ("sizes", "x = 1  # noqa: S104  " + "a" * 96, "p2p/link.py"),
+        ("imports", many_imports(12) + "import dms3.core.x\n", "p2p/link.py"),
         ("imports", many_imports(13), "node/node.py"),
         ("imports", "import dms3.node.driver", "sim/world.py"),
     ],
