@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dms3.core.errors import Dms3Error
-from dms3.node.dev import DevNetwork, dev_network
+from dms3.cli.dev import DevNetwork, dev_network
 from dms3.sdk import Client
 
 FILES = 160
@@ -90,7 +90,7 @@ async def share_and_kill(network: DevNetwork, delay_s: float) -> None:
     """An acknowledged share outlives a kill right after it."""
     node = network.nodes["alice"]
     async with Client(home=Path(node.home), api=node.api) as client:
-        await client.call("store", "share", space="documents", contact="bob")
+        await client.call("store", "share", space="documents", **{"with": "bob"})
         await asyncio.sleep(delay_s)
         network.kill("alice")
     await network.wait("alice")
@@ -99,7 +99,7 @@ async def share_and_kill(network: DevNetwork, delay_s: float) -> None:
         given = await client.call("store", "list")
         space = next(row for row in given["spaces"] if row["name"] == "documents")
         assert [reader["name"] for reader in space["readers"]] == ["bob"]
-        await client.call("store", "unshare", space="documents", contact="bob")
+        await client.call("store", "unshare", space="documents", **{"with": "bob"})
 
 
 def test_three_kills_lose_nothing(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Self
 
-from dms3.node.dev import DevNetwork
+from dms3.cli.dev import DevNetwork
 from dms3.sdk import Client
 
 MARKER = "The heron waits beside the ninth lock at Marsworth"
@@ -79,7 +79,7 @@ async def share_and_fetch(network: DevNetwork, document: Path) -> None:
         added = await one.call("store", "add", paths=[blob["id"]])
         assert added["documents"] == 1
         await one.upload(document)  # stays in the spool: nobody imports it
-        await one.call("store", "share", space="documents", contact="bob")
+        await one.call("store", "share", space="documents", **{"with": "bob"})
         found = await one.call("search", "", query="heron Marsworth")
         assert found["total"] == 1
         assert await two.download(found["hits"][0]["cid"]) == document.read_bytes()

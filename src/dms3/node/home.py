@@ -87,7 +87,7 @@ class Home:
                 raise Dms3Error(
                     "home_in_use",
                     f"A node already runs on {self.path}{self._who(descriptor)}.",
-                    hint="Use that one, stop it first, or give this one another folder with --home.",
+                    hint="Use or stop that one, or choose another folder with --home.",
                 ) from cause
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())

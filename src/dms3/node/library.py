@@ -54,7 +54,7 @@ class Clock(Protocol):
         ...
 
 
-class BlockMissing(Dms3Error):
+class BlockMissingError(Dms3Error):
     """Block `cid` is not on this node; whoever reads may fetch it and go on."""
 
     def __init__(self, cid: Cid) -> None:
@@ -295,7 +295,7 @@ class Library:
     def _must_have(self, cid: Cid) -> bytes:
         block = self._packs.get(cid)
         if block is None:
-            raise BlockMissing(cid)
+            raise BlockMissingError(cid)
         return block
 
 

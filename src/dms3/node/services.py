@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from dms3.core.cid import Cid
 from dms3.core.database import StoredEvent
+from dms3.node.table import BlobOrPath, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,24 @@ class NodeServices(Protocol):
         """What `dms3 id show` shows: root, peer_id, account, name, agents."""
         ...
 
+    @property
+    def people(self) -> PeopleServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
+    def documents(self) -> DocumentServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    async def protect(self, passphrase: str, current: str | None) -> None:
+        """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
+        ...
+
+    async def unlock(self, passphrase: str) -> None:
+        """Open a locked node; raises `passphrase_wrong`."""
+        ...
+
     def ready(self) -> str:
         """Why the node is not ready ("locked", "starting"), or "" when it is."""
         ...
@@ -115,3 +134,87 @@ class NodeServices(Protocol):
         Raises `content_unavailable`, `timed_out`, `argument_invalid` (a folder is not one file).
         """
         ...
+
+
+class PeopleServices(Protocol):
+    """The person, their contacts and the nodes of others; answers are JSON values."""
+
+    async def words(self) -> dict[str, Any]:
+        """The twelve words."""
+        ...
+
+    async def card(self) -> dict[str, Any]:
+        """This node's contact card."""
+        ...
+
+    async def add(self, card: str) -> dict[str, Any]:
+        """The contact that the text of a card makes."""
+        ...
+
+    async def contacts(self) -> dict[str, Any]:
+        """All contacts."""
+        ...
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """The contact that was removed."""
+        ...
+
+    async def peers(self) -> dict[str, Any]:
+        """Known and connected nodes."""
+        ...
+
+    async def connect(self, address: str) -> dict[str, Any]:
+        """A connection to the node at a multiaddr, or to a known peer id."""
+        ...
+
+    async def ping(self, peer: str) -> dict[str, Any]:
+        """The round-trip time to a connected peer id or contact."""
+        ...
+
+
+class DocumentServices(Protocol):
+    """Spaces and documents, here and at peers; answers are JSON values."""
+
+    def add(self, paths: Sequence[BlobOrPath], space: str, kind: str | None) -> AsyncIterator[Step]:
+        """Import; steps, the result last."""
+        ...
+
+    async def list(self, space: str | None, after: int, limit: int) -> dict[str, Any]:
+        """Spaces, and the documents of one when it is named."""
+        ...
+
+    async def describe(self, cid: str) -> dict[str, Any]:
+        """What is known of the file `cid`, after its first block is here."""
+        ...
+
+    async def remove(self, cid: str, space: str | None) -> dict[str, Any]:
+        """How many documents were removed."""
+        ...
+
+    async def share(self, space: str, contact: str, until: str | None) -> dict[str, Any]:
+        """The grant that was given."""
+        ...
+
+    async def unshare(self, space: str, contact: str) -> dict[str, Any]:
+        """How many grants were taken back."""
+        ...
+
+    def verify(self) -> AsyncIterator[Step]:
+        """Check every block, document and index entry; steps, the result last."""
+        ...
+
+    async def search(self, asked: SearchAsked) -> dict[str, Any]:
+        """Hits here and, where asked, at peers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAsked:
+    """A search as a person asks it; `scope` is local, peers, cloud or all."""
+
+    query: str
+    space: str | None
+    kind: str | None
+    where: tuple[str, ...]
+    scope: str
+    limit: int

@@ -20,7 +20,7 @@ from typing import Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DEMO_FIRST_FILES_MIN, DEMO_WALK_FILES_MAX
-from dms3.node.dev import DevNetwork
+from dms3.cli.dev import DevNetwork
 from dms3.sdk import Client
 
 FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__"})
@@ -137,7 +137,7 @@ class Tour:
         return f"{words!r}: {found['total']} hits in {found['milliseconds']:.1f} ms"
 
     async def _share(self) -> str:
-        await self._call("alice", "store", "share", space=SPACE, contact="bob")
+        await self._call("alice", "store", "share", space=SPACE, **{"with": "bob"})
         await self._until(
             "bob",
             "store",
@@ -221,7 +221,7 @@ class Tour:
         return f"{words!r}: {found['total']} hits after the restart"
 
     async def _unshare(self) -> str:
-        await self._call("alice", "store", "unshare", space=SPACE, contact="bob")
+        await self._call("alice", "store", "unshare", space=SPACE, **{"with": "bob"})
         words, _ = await self._distinctive_words()
         found = await self._call("bob", "search", "", query=words, scope="peers")
         expect(found["total"] == 0, f"bob still finds {found['total']} documents")

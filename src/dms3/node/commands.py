@@ -1,0 +1,19 @@
+"""The table of all commands of a node, in the order in which help lists them.
+
+Source: docs/interfaces.md, "Command line". Cheap to import: the command line reads it for help.
+"""
+
+from __future__ import annotations
+
+from dms3.node import commands_people, commands_store, commands_system
+from dms3.node.table import Table
+
+TABLE = Table(
+    (
+        commands_system.status,
+        commands_system.doctor,
+        commands_system.id_show,
+        *commands_people.COMMANDS,
+        *commands_store.COMMANDS,
+    )
+)

@@ -1,0 +1,108 @@
+"""Commands about documents: `store` and `search`.
+
+Source: docs/interfaces.md, "Command line". Cheap to import: what they do is in `node/documents.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+from dms3.node.services import NodeServices, SearchAsked
+from dms3.node.table import About, BlobOrPath, Result, Step, command
+
+Contact = Annotated[str, About("a contact: name, or beginning of the root", "--with", "CONTACT")]
+Space = Annotated[str, "the name of a space"]
+
+
+@command("store", "add", example="dms3 store add ~/letters --space letters")
+async def store_add(
+    node: NodeServices,
+    paths: Annotated[tuple[BlobOrPath, ...], About("files, folders or uploads", metavar="PATH")],
+    space: Annotated[str, "the space they go to; made when it is not there"] = "documents",
+    kind: Annotated[str | None, "what they are, where the file names do not say it"] = None,
+) -> AsyncIterator[Step]:
+    """Import files and folders; what is there already is not imported twice."""
+    async for step in node.documents.add(paths, space, kind):
+        yield step
+
+
+@command("store", "list", example="dms3 store list --space letters")
+async def store_list(
+    node: NodeServices,
+    space: Annotated[str | None, "list the documents of this space too"] = None,
+    after: Annotated[int, "go on after this document number (`next` of the page before)"] = 0,
+    limit: Annotated[int, "documents listed at most"] = 100,
+) -> Result:
+    """The spaces that are here or were shared with you, and the documents of one."""
+    return Result(await node.documents.list(space, after, limit))
+
+
+@command("store", "get", example="dms3 store get bafkreib... -o letter.txt", download=True)
+async def store_get(
+    node: NodeServices, cid: Annotated[str, About("the content identifier", metavar="CID")]
+) -> Result:
+    """Open a file by its content identifier, from here or from a peer who lets you read it."""
+    return Result(await node.documents.describe(cid))
+
+
+@command("store", "remove", example="dms3 store remove bafkreib...")
+async def store_remove(
+    node: NodeServices,
+    cid: Annotated[str, About("the content identifier", metavar="CID")],
+    space: Annotated[str | None, "remove it from this space only"] = None,
+) -> Result:
+    """Remove a document; copies that others already made may still exist."""
+    return Result(await node.documents.remove(cid, space))
+
+
+@command("store", "share", example="dms3 store share letters --with bob --until 2027-03-01")
+async def store_share(
+    node: NodeServices,
+    space: Space,
+    with_: Contact,
+    until: Annotated[str | None, "the last day, as 2027-03-01; without it: until unshared"] = None,
+) -> Result:
+    """Let a contact read and search a space."""
+    return Result(await node.documents.share(space, with_, until))
+
+
+@command("store", "unshare", example="dms3 store unshare letters --with bob")
+async def store_unshare(node: NodeServices, space: Space, with_: Contact) -> Result:
+    """Take a grant back; copies already made may still exist."""
+    return Result(await node.documents.unshare(space, with_))
+
+
+@command("store", "verify", example="dms3 store verify")
+async def store_verify(node: NodeServices) -> AsyncIterator[Step]:
+    """Read and hash everything that is kept; says what is damaged."""
+    async for step in node.documents.verify():
+        yield step
+
+
+@command("search", example='dms3 search "event loop" --kind text --scope all')
+async def search(
+    node: NodeServices,
+    query: Annotated[str, 'words, "a phrase", -without, one OR other, begin*'],
+    space: Annotated[str | None, "only this space"] = None,
+    kind: Annotated[str | None, "only this kind of document"] = None,
+    where: Annotated[tuple[str, ...], "FIELD:RANGE, such as bytes:1000..5000"] = (),
+    scope: Annotated[
+        Literal["local", "peers", "cloud", "all"], "where to look: here, at peers, or both"
+    ] = "local",
+    limit: Annotated[int, "hits at most"] = 20,
+) -> Result:
+    """Find documents, best first."""
+    return Result(await node.documents.search(SearchAsked(query, space, kind, where, scope, limit)))
+
+
+COMMANDS = (
+    store_add,
+    store_list,
+    store_get,
+    store_remove,
+    store_share,
+    store_unshare,
+    store_verify,
+    search,
+)

@@ -1,0 +1,117 @@
+"""Reading a file by its CID while it may still be on its way from a peer.
+
+Source: docs/architecture.md, "Between nodes". What is here is read at once; for a block that is
+not, the fetch machine is set going and the reader waits for that block. Every block was checked
+against its CID before it is seen here. Peers and grants are the machines' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+from dms3.core.cid import Cid
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import READ_WAIT_SECONDS_MAX
+from dms3.node.library import BlockMissingError, Library
+from dms3.search.operations import AwaitBlock, Fetch
+
+Ask = Callable[[str, Any], Awaitable[Any]]
+"""`Loop.call`: ask a machine."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Run something in the node's own task group."""
+
+
+class File:
+    """The file `cid`: what is here from `library`, the rest through `ask` from peers."""
+
+    def __init__(self, library: Library, ask: Ask, spawn: Spawn, cid: Cid) -> None:
+        self._library = library
+        self._ask = ask
+        self._spawn = spawn
+        self._cid = cid
+        self.size = 0
+        self.name = ""
+
+    async def open(self) -> File:
+        """This file with its size and name known; raises `content_unavailable`."""
+        async with self._fetching() as job:
+            size = await self._library.size(self._cid)
+            while size is None:
+                await job.bring(self._cid)
+                size = await self._library.size(self._cid)
+        named = await self._library.named(self._cid)
+        self.size = size
+        self.name = next((row.name for row in named if row.name), "")
+        return self
+
+    async def read(self, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes `start` to `end` in pieces; waits for blocks that are still on their way."""
+        async with self._fetching() as job:
+            while start < end:
+                try:
+                    async for piece in self._library.get(self._cid, start, end):
+                        start += len(piece)
+                        yield piece
+                except BlockMissingError as missing:
+                    await job.bring(missing.cid)
+
+    @contextlib.asynccontextmanager
+    async def _fetching(self) -> AsyncIterator[_Job]:
+        """A job that begins with the first missing block and is given up when nobody reads."""
+        job = _Job(self._library, self._ask, self._spawn, self._cid)
+        try:
+            yield job
+        finally:
+            job.end()
+
+
+class _Job:
+    """At most one fetch of a file, and waiting for single blocks of it."""
+
+    def __init__(self, library: Library, ask: Ask, spawn: Spawn, root: Cid) -> None:
+        self._library = library
+        self._ask = ask
+        self._spawn = spawn
+        self._root = root
+        self._task: asyncio.Task[None] | None = None
+        self._failure: Dms3Error | None = None
+
+    async def bring(self, block: Cid) -> None:
+        """Return when `block` is here; raises what the fetch ended with."""
+        if self._task is None:
+            self._task = self._spawn(self._fetch())
+            await asyncio.sleep(0)  # its question reaches the machine before ours
+        try:
+            async with asyncio.timeout(READ_WAIT_SECONDS_MAX):
+                await self._wait_for(block)
+        except TimeoutError as cause:
+            raise Dms3Error(
+                "timed_out",
+                f"Block {block} did not come within {READ_WAIT_SECONDS_MAX} s.",
+                hint="What has come is kept; ask again to go on from there.",
+            ) from cause
+
+    async def _wait_for(self, block: Cid) -> None:
+        assert self._task is not None
+        try:
+            await self._ask("fetch.block", AwaitBlock(self._root, block))
+        except Dms3Error as error:  # there is no job any more, or it failed
+            await asyncio.wait([self._task])
+            if await self._library.load(block) is None:
+                raise self._failure or error from None
+
+    async def _fetch(self) -> None:
+        """The fetch; what it ends with is kept for the reader."""
+        try:
+            await self._ask("fetch.fetch", Fetch(self._root))
+        except Dms3Error as error:
+            self._failure = error
+
+    def end(self) -> None:
+        """Nobody reads any more: what has come is kept, the rest is not asked for."""
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,311 @@
+"""Spaces and documents, here and at peers: what the `store` and `search` commands do.
+
+Source: docs/interfaces.md. Joins the library with the sharing and fetch machines and shapes
+answers for programs and people. Implements `DocumentServices` of node/services.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from dms3.core.cid import Cid
+from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.ids import PeerId, Root, SpaceId
+from dms3.core.limits import SEARCH_HITS_MAX, SECOND_US
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.node import importing
+from dms3.node.checking import Verified
+from dms3.node.finding import Question
+from dms3.node.node import Node
+from dms3.node.services import SearchAsked
+from dms3.node.table import BlobOrPath, Progress, Result, Step
+from dms3.p2p.contacts import Contact
+from dms3.search.operations import Grants, PeersFound, SearchPeers, Share, Unshare
+
+
+class Documents:
+    """The services over a running `node`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def add(
+        self, paths: Sequence[BlobOrPath], space: str, kind: str | None
+    ) -> AsyncIterator[Step]:
+        """Import; an upload leaves the spool once it has been imported."""
+        sources = [self._source(path) for path in paths]
+        async for step in self._node.library.add(sources, space, kind):
+            if isinstance(step, importing.Progress):
+                yield Progress(step.done, step.total, "files")
+            else:
+                yield Result(_imported(step))
+        for path in paths:
+            if path.blob is not None:
+                self._node.spool.remove(path.blob)
+
+    def _source(self, path: BlobOrPath) -> str | importing.Upload:
+        blob = path.blob
+        if blob is None:
+            return path.value
+        spool = self._node.spool
+        return importing.Upload(path.name or blob, spool.size(blob), lambda: spool.read(blob))
+
+    async def list(self, space: str | None, after: int, limit: int) -> dict[str, Any]:
+        """My spaces with their readers, spaces shared with me, documents of the one named."""
+        grants: Grants = await self._node.call("sharing.grants")
+        names = await self._names()
+        mine = [
+            {
+                "name": row.name,
+                "space": row.space.hex(),
+                "mine": True,
+                "owner": self._node.identity.name,
+                "documents": row.documents,
+                "bytes": row.bytes,
+                "readers": [
+                    {
+                        "name": names.get(given.reader),
+                        "root": given.reader.hex(),
+                        "until_us": given.until_us,
+                        "delivered": bool(given.delivered),
+                        "refused": given.refused,
+                    }
+                    for given in grants.given
+                    if given.space == row.space
+                ],
+            }
+            for row in await self._node.library.spaces()
+        ]
+        shared = [
+            {
+                "name": received.name,
+                "space": received.space.hex(),
+                "mine": False,
+                "owner": names.get(received.issuer),
+                "root": received.issuer.hex(),
+                "until_us": received.until_us,
+                "connected": bool(received.connected),
+            }
+            for received in grants.received
+        ]
+        data: dict[str, Any] = {"spaces": mine + shared}
+        if space is not None:
+            page = await self._node.library.documents(space, after, limit)
+            data["documents"] = [
+                {
+                    "number": row.number,
+                    "cid": str(row.cid),
+                    "name": row.name,
+                    "title": row.title,
+                    "kind": row.kind,
+                    "bytes": row.bytes,
+                    "source": row.source,
+                    "modified_us": row.modified_us,
+                    "added_us": row.added_us,
+                    "note": row.note,
+                }
+                for row in page.documents
+            ]
+            data["next"] = page.next
+        return data
+
+    async def describe(self, cid: str) -> dict[str, Any]:
+        """The file's size and name; its first block is fetched when it is not here."""
+        content = await self._node.content(parse_cid(cid))
+        return {"cid": cid, "size": content.size, "name": content.name}
+
+    async def remove(self, cid: str, space: str | None) -> dict[str, Any]:
+        """How many documents were removed; raises `not_found` when there was none."""
+        removed = await self._node.library.remove(parse_cid(cid), space)
+        if not removed:
+            raise Dms3Error("not_found", f"No document of yours has the content {cid}.")
+        await self._node.library.sweep()
+        return {"removed": removed}
+
+    async def share(self, space: str, contact: str, until: str | None) -> dict[str, Any]:
+        """The grant; raises `not_found` for an unknown space or contact."""
+        who: Contact = await self._node.call("peers.contact_find", contact)
+        share = Share(
+            await self._node.library.space(space),
+            space,
+            Root(who.root),
+            (PeerId(who.peer),),
+            until_us=None if until is None else end_of_day_us(until),
+        )
+        shared = await self._node.call("sharing.share", share)
+        return {
+            "space": space,
+            "with": who.name,
+            "root": who.root.hex(),
+            "until_us": shared.until_us,
+            "new": shared.fresh,
+        }
+
+    async def unshare(self, space: str, contact: str) -> dict[str, Any]:
+        """How many grants were taken back; raises `not_found` when there was none."""
+        who: Contact = await self._node.call("peers.contact_find", contact)
+        wanted = Unshare(await self._node.library.space(space), Root(who.root))
+        done = await self._node.call("sharing.unshare", wanted)
+        if not done.count:
+            raise Dms3Error("not_found", f"{who.name} has no grant on the space {space!r}.")
+        return {"space": space, "with": who.name, "withdrawn": done.count}
+
+    async def verify(self) -> AsyncIterator[Step]:
+        """Check everything; a damage is a result, not an error."""
+        async for step in self._node.library.verify():
+            if isinstance(step, Verified):
+                yield Result(
+                    {
+                        "blocks": step.blocks,
+                        "bytes": step.bytes,
+                        "documents": step.documents,
+                        "damaged": [
+                            {"what": one.what, "reason": one.reason} for one in step.damaged
+                        ],
+                    }
+                )
+            else:
+                yield Progress(step.done, None, "blocks")
+
+    async def search(self, asked: SearchAsked) -> dict[str, Any]:
+        """Hits of this node and of peers in one ranking, with what was opened and what was not."""
+        if not 1 <= asked.limit <= SEARCH_HITS_MAX:
+            raise Dms3Error("argument_invalid", f"The limit is 1 to {SEARCH_HITS_MAX} hits.")
+        begun_us = self._node.clock.now().mono_us
+        answers = []
+        async with asyncio.TaskGroup() as group:
+            if asked.scope in ("local", "all"):
+                answers.append(group.create_task(self._search_here(asked)))
+            if asked.scope in ("peers", "all"):
+                answers.append(group.create_task(self._search_peers(asked)))
+        parts = [answer.result() for answer in answers]
+        hits = sorted(
+            (hit for part in parts for hit in part["hits"]), key=lambda hit: -hit["score"]
+        )
+        containers = {
+            key: sum(part["containers"][key] for part in parts)
+            for key in ("opened", "skipped", "unreachable")
+        }
+        return {
+            "hits": hits[: asked.limit],
+            "total": sum(part["total"] for part in parts),
+            "containers": containers,
+            "unreachable": [one for part in parts for one in part["unreachable"]],
+            "milliseconds": (self._node.clock.now().mono_us - begun_us) / 1_000,
+        }
+
+    async def _search_here(self, asked: SearchAsked) -> dict[str, Any]:
+        spaces = {row.space: row.name for row in await self._node.library.spaces()}
+        wanted: tuple[SpaceId, ...] | None = None
+        if asked.space is not None:
+            wanted = tuple(space for space, name in spaces.items() if name == asked.space)
+            if not wanted and asked.scope == "local":
+                await self._node.library.space(asked.space)  # says that there is none
+        question = Question(asked.query, wanted, asked.kind, asked.where, asked.limit)
+        found, _ = await self._node.library.search(question)
+        node = peer_id_text(self._node.identity.peer)
+        hits = [
+            {
+                "cid": str(hit.cid),
+                "title": hit.title,
+                "snippet": hit.snippet,
+                "marks": [list(mark) for mark in hit.marks],
+                "score": hit.score,
+                "kind": hit.kind,
+                "space": spaces.get(hit.space, ""),
+                "node": node,
+                "source": hit.source,
+                "bytes": hit.bytes,
+            }
+            for hit in found.hits
+        ]
+        return _part(hits, found.total, found.opened, found.skipped, [])
+
+    async def _search_peers(self, asked: SearchAsked) -> dict[str, Any]:
+        grants: Grants = await self._node.call("sharing.grants")
+        names = {received.space: received.name for received in grants.received}
+        wanted: list[SpaceId | None] = [None]
+        if asked.space is not None:
+            wanted = [space for space, name in sorted(names.items()) if name == asked.space]
+        hits: list[dict[str, Any]] = []
+        total = opened = skipped = 0
+        unreachable = []
+        for space in wanted:
+            question = SearchPeers(asked.query, asked.limit, asked.kind, asked.where, space)
+            found: PeersFound = await self._node.call("sharing.search", question)
+            hits += [
+                {
+                    "cid": str(one.hit.cid),
+                    "title": one.hit.title,
+                    "snippet": one.hit.snippet,
+                    "score": one.hit.score,
+                    "kind": one.hit.kind,
+                    "space": names.get(one.space, ""),
+                    "node": peer_id_text(one.peer),
+                }
+                for one in found.hits
+            ]
+            total, opened = total + found.total, opened + found.opened
+            skipped += found.skipped
+            unreachable += [
+                {"space": one.name, "code": one.code, "message": one.message}
+                for one in found.unreached
+            ]
+        return _part(hits, total, opened, skipped, unreachable)
+
+    async def _names(self) -> dict[Root, str]:
+        contacts = await self._node.call("peers.contact_list")
+        return {Root(contact.root): contact.name for contact in contacts}
+
+
+def parse_cid(text: str) -> Cid:
+    """The content identifier a person typed; raises `argument_invalid`."""
+    try:
+        return Cid.parse(text)
+    except DecodeError as error:
+        raise Dms3Error(
+            "argument_invalid",
+            f"{text[:64]!r} is not a content identifier: {error.reason}.",
+            hint="It looks like bafkrei... and is shown by search and store list.",
+        ) from error
+
+
+def end_of_day_us(text: str) -> int:
+    """The last microsecond (UTC) of the day written as 2027-03-01; raises `argument_invalid`."""
+    try:
+        day = date.fromisoformat(text)
+        end = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+    except (ValueError, OverflowError) as cause:
+        raise Dms3Error(
+            "argument_invalid", f"{text[:32]!r} is not a day.", hint="Write it as 2027-03-01."
+        ) from cause
+    return int(end.timestamp()) * SECOND_US - 1
+
+
+def _imported(done: importing.Imported) -> dict[str, Any]:
+    return {
+        "documents": done.documents,
+        "bytes": done.bytes,
+        "unchanged": done.unchanged,
+        "skipped": [{"path": one.path, "reason": one.reason} for one in done.skipped],
+        "skipped_count": done.skipped_count,
+        "root": None if done.root is None else str(done.root),
+    }
+
+
+def _part(
+    hits: list[dict[str, Any]],
+    total: int,
+    opened: int,
+    skipped: int,
+    unreachable: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "hits": hits,
+        "total": total,
+        "containers": {"opened": opened, "skipped": skipped, "unreachable": len(unreachable)},
+        "unreachable": unreachable,
+    }

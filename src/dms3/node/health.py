@@ -1,0 +1,133 @@
+"""How a node is: what `dms3 status` shows and what `dms3 doctor` looks at, each with a fix.
+
+Source: docs/interfaces.md. Every check says what it saw with its value; none changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import stat
+from typing import Any
+
+from dms3.core.limits import DISK_RESERVE_BYTES_MIN, LAG_WARN_US
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.node.home import Home
+from dms3.node.node import Node
+from dms3.node.services import Health
+from dms3.p2p.known import PeerRow
+
+MB = 1_000_000
+
+
+async def describe(node: Node) -> dict[str, Any]:
+    """The parts of `dms3 status` that an open node knows."""
+    rows: tuple[PeerRow, ...] = await node.call("peers.list")
+    contacts = await node.call("peers.contact_list")
+    spaces = await node.library.spaces()
+    grants = await node.call("sharing.grants")
+    jobs = await node.call("fetch.jobs")
+    connected = [row for row in rows if row.connected]
+    return {
+        "name": node.identity.name,
+        "root": node.identity.root.hex(),
+        "peer_id": peer_id_text(node.identity.peer),
+        "addresses": list(node.addresses),
+        "peers": {"connected": len(connected), "known": len(rows)},
+        "contacts": {
+            "known": len(contacts),
+            "connected": sum(row.name is not None for row in connected),
+        },
+        "spaces": {"mine": len(spaces), "shared_with_me": len(grants.received)},
+        "documents": sum(space.documents for space in spaces),
+        "bytes": sum(space.bytes for space in spaces),
+        "fetches": len(jobs),
+        "last_event": await asyncio.to_thread(node.store.last_event),
+        "lag_milliseconds": node.lag_us / 1_000,
+    }
+
+
+async def examine(home: Home, node: Node | None) -> list[Health]:
+    """Every check; those of the inside only when `node` is open."""
+    checks = [await asyncio.to_thread(_key_mode, home), await asyncio.to_thread(_disk, home)]
+    if node is None:
+        return [
+            *checks,
+            Health("node", "warn", "The node is locked.", "Unlock it with dms3 unlock."),
+        ]
+    return [
+        *checks,
+        await asyncio.to_thread(_database, node),
+        await _peers(node),
+        await _contacts(node),
+        _lag(node),
+    ]
+
+
+def _key_mode(home: Home) -> Health:
+    for path in (home.key, home.token_file):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            return Health(
+                "secrets", "fail", f"{path} can be read by others.", f"Run: chmod 600 '{path}'"
+            )
+    return Health("secrets", "pass", "Only you can read the key and the API token.")
+
+
+def _disk(home: Home) -> Health:
+    free = shutil.disk_usage(home.path).free
+    detail = f"{free // MB} MB are free on the disk of {home.path}."
+    if free < DISK_RESERVE_BYTES_MIN:
+        return Health("disk", "fail", detail, "Free some space: nothing new is stored.")
+    if free < 10 * DISK_RESERVE_BYTES_MIN:
+        return Health("disk", "warn", detail, "Free some space soon.")
+    return Health("disk", "pass", detail)
+
+
+def _database(node: Node) -> Health:
+    problems = node.store.check()
+    if problems:
+        return Health(
+            "database",
+            "fail",
+            f"{len(problems)} problems, first: {problems[0]}",
+            "Copy the home folder, then restore it from a backup.",
+        )
+    return Health("database", "pass", "Every page of the database is whole.")
+
+
+async def _peers(node: Node) -> Health:
+    rows: tuple[PeerRow, ...] = await node.call("peers.list")
+    connected = sum(row.connected for row in rows)
+    if connected:
+        return Health("peers", "pass", f"Connected to {connected} nodes.")
+    if not rows:
+        return Health("peers", "warn", "No other node is known.", "Add a person: dms3 contact add.")
+    problem = next((row.problem.message for row in rows if row.problem), "no answer yet")
+    return Health(
+        "peers",
+        "warn",
+        f"None of {len(rows)} known nodes is connected: {problem}",
+        "Look at dms3 peer list; ask whether the other node runs.",
+    )
+
+
+async def _contacts(node: Node) -> Health:
+    grants = await node.call("sharing.grants")
+    waiting = [given for given in grants.given if not given.delivered]
+    if not waiting:
+        return Health("sharing", "pass", "Every grant has reached its reader.")
+    first = waiting[0]
+    return Health(
+        "sharing",
+        "warn",
+        f"{len(waiting)} grants wait for their readers' nodes, such as that on {first.name!r}.",
+        "They are delivered when the reader's node connects.",
+    )
+
+
+def _lag(node: Node) -> Health:
+    detail = f"The node answers within {node.lag_us / 1_000:.1f} ms of its turn."
+    if node.lag_us > LAG_WARN_US:
+        return Health("pace", "warn", detail, "The machine is busy; look at what else runs on it.")
+    return Health("pace", "pass", detail)

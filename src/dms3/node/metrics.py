@@ -1,0 +1,49 @@
+"""The node's figures for Prometheus: one registry per node, gathered when they are asked for.
+
+Source: docs/interfaces.md, `/metrics`. Names are `dms3_SUBSYSTEM_THING_UNIT`; no peer id, name or
+CID is ever a label.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from dms3.core.limits import SECOND_US
+from dms3.node.node import Node
+
+LAG_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """The registry of one node."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._ready = Gauge("dms3_node_ready", "1 when the node is open.", registry=self._registry)
+        self._lag = Histogram(
+            "dms3_loop_lag_seconds",
+            "By how much the event loop was late.",
+            buckets=LAG_BUCKETS_SECONDS,
+            registry=self._registry,
+        )
+        self._peers = Gauge("dms3_peers_connected", "Connected nodes.", registry=self._registry)
+        self._commits = Gauge(
+            "dms3_store_commits_total", "Durable transactions.", registry=self._registry
+        )
+        self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
+
+    def lag(self, lag_us: int) -> None:
+        """The event loop was late by `lag_us`."""
+        self._lag.observe(lag_us / SECOND_US)
+
+    def failed(self) -> None:
+        """A part failed."""
+        self._bugs.inc()
+
+    def text(self, node: Node | None) -> bytes:
+        """The registry in Prometheus text format."""
+        self._ready.set(0 if node is None else 1)
+        if node is not None:
+            self._peers.set(len(node.network.figures()))
+            self._commits.set(node.store.commits)
+        return generate_latest(self._registry)

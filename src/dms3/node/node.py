@@ -1,0 +1,217 @@
+"""The composition root: the one place that knows every part of a node and joins them.
+
+Source: docs/architecture.md. Reads from top to bottom like the table of contents: store, identity,
+documents, machines, driver, network. Decides nothing: rules live in the parts. Two nodes in one
+process share nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dms3 import __version__
+from dms3.core.cid import Cid
+from dms3.core.machine import Entropy, View
+from dms3.core.network import NetworkParameters, network_id
+from dms3.io.clock import SystemClock, SystemEntropy
+from dms3.io.loop import Loop
+from dms3.io.packs import Packs
+from dms3.io.pool import Pool
+from dms3.io.schema import MIGRATIONS
+from dms3.io.spool import Spool
+from dms3.io.store import Store
+from dms3.io.transport import Transport
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.node.content import File
+from dms3.node.driver import Driver
+from dms3.node.home import Home
+from dms3.node.identity import Identity, create_identity, keep_identity, load_identity
+from dms3.node.inbox import Hosted, Overflow
+from dms3.node.interfaces import spelled_out
+from dms3.node.library import Library
+from dms3.node.network import Network
+from dms3.p2p import peers
+from dms3.search.fetch import Fetching
+from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
+from dms3.search.sharing import Sharing
+
+AGENT = f"dms3/{__version__}"
+PROTOCOLS = {
+    peers.PROTOCOL: peers.MINORS,
+    GRANT_PROTOCOL: (0,),
+    SEARCH_PROTOCOL: (0,),
+    BLOCK_PROTOCOL: (0,),
+}
+
+
+class Log(Protocol):
+    """Where the node writes what an operator wants to know (`node/logs.py`)."""
+
+    def info(self, event: str, **values: Any) -> Any:
+        """Something happened."""
+        ...
+
+    def error(self, event: str, **values: Any) -> Any:
+        """Something that should not happen did."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node is told from outside: its `name` for people, where it listens and whom it joins.
+
+    `network`: the parameters of the network it belongs to.
+    """
+
+    name: str
+    listen: Sequence[str]
+    join: Sequence[str]
+    network: NetworkParameters
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A running node's parts, for the commands. Machines are asked through `call`."""
+
+    identity: Identity
+    store: Store
+    packs: Packs
+    spool: Spool
+    library: Library
+    loop: Loop
+    network: Network
+    clock: SystemClock
+    group: asyncio.TaskGroup  # for what goes on beside commands
+    lag_us: int = 0
+
+    async def call(self, operation: str, arguments: Any = None) -> Any:
+        """What machine operation ("NAME.OPERATION") answers; raises its failure as Dms3Error."""
+        return await self.loop.call(operation, arguments)
+
+    async def content(self, cid: Cid) -> File:
+        """The file `cid`, from here or from peers; raises `content_unavailable`."""
+        return await File(self.library, self.call, self.group.create_task, cid).open()
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Where other nodes may try to reach this one: what it listens at, spelled out."""
+        return spelled_out(self.network.listening)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node listens, each with its peer id."""
+        peer = peer_id_text(self.identity.peer)
+        return tuple(f"{address}/p2p/{peer}" for address in self.reachable)
+
+
+@contextlib.asynccontextmanager
+async def open_node(
+    home: Home, key: bytes, settings: Settings, log: Log, on_lag: Callable[[int], None]
+) -> AsyncIterator[Node]:
+    """A running node on `home` (its lock is held by the caller) with the 32-byte store `key`.
+
+    Leaving the block stops it in order: network, machines, documents, store. Raises Dms3Error for
+    whatever is wrong with the home or the addresses; a machine that fails ends the block.
+    """
+    clock, entropy = SystemClock(), SystemEntropy()
+    async with contextlib.AsyncExitStack() as stack:
+        store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        identity = await _identity(store, entropy, settings.name)
+        packs = await asyncio.to_thread(Packs, home.packs, _packs_key(key), store, entropy)
+        stack.callback(packs.close)
+        spool = Spool(home.spool, entropy)
+        stack.callback(spool.close)
+        pool = Pool()
+        stack.push_async_callback(pool.close)
+        library = Library(store, packs, pool, clock, entropy)
+
+        def on_bug(machine: str, event: str, error: Exception) -> None:
+            log.error("machine_failed", machine=machine, event_kind=event, exc_info=error)
+
+        def lag(lag_us: int) -> None:
+            node.lag_us = lag_us
+            on_lag(lag_us)
+
+        driver = Driver(
+            _machines(identity, settings, entropy),
+            store.view(),
+            last_event=store.last_event(),
+            on_bug=on_bug,
+        )
+        loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag)
+        network = Network(
+            protocols=PROTOCOLS,
+            network=network_id(settings.network),
+            events=loop,
+            clock=clock,
+            transport=lambda handler: _transport(handler, identity, clock, entropy),
+            agent=AGENT,
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        node = Node(identity, store, packs, spool, library, loop, network, clock, group)
+        ports = {"transport": network.port, "library": library.serve}
+        group.create_task(loop.run(network, ports))
+        reports = group.create_task(network.report(loop.call))
+        try:
+            await library.start()
+            for address in settings.listen:
+                await network.listen(Multiaddr.parse(address))
+            yield node
+        finally:
+            reports.cancel()
+            await network.close()
+            loop.stop()
+
+
+def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
+    root_key = identity.tree.root()
+    book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy)
+    sharing = Sharing(root_key, identity.peer, identity.name, entropy)
+    protocols = dict.fromkeys(
+        (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
+    )
+    return [
+        Hosted("peers", book, {peers.PROTOCOL: Overflow.DROP_OLDEST}),
+        Hosted("sharing", sharing, protocols),
+        Hosted("fetch", Fetching()),
+    ]
+
+
+def _transport(
+    handler: Network, identity: Identity, clock: SystemClock, entropy: Entropy
+) -> Transport:
+    return Transport(
+        key=identity.node_key,
+        handler=handler,
+        protocols=handler.speaks,
+        identify=handler.describe,
+        entropy=entropy,
+        gate=handler.gate,
+        clock=clock,
+    )
+
+
+async def _identity(store: Store, entropy: Entropy, name: str) -> Identity:
+    """The identity of this home; a new one is durable before anyone hears of it."""
+    view: View = store.view()
+    identity = load_identity(view)
+    if identity is None:
+        identity = create_identity(entropy, name)
+        written: futures.Future[None] = store.commit([keep_identity(identity)], [])
+        await asyncio.wrap_future(written)
+    return identity
+
+
+def _packs_key(store_key: bytes) -> bytes:
+    """The key that seals pack keys: another one than the database's, so that neither is reused."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"dms3 packs").derive(store_key)

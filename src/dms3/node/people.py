@@ -1,0 +1,139 @@
+"""The person, their contacts and other nodes: what the `id`, `contact` and `peer` commands do.
+
+Source: docs/interfaces.md. Asks the peer book and the identity, and shapes answers for programs and
+people; decides nothing itself. Implements `PeopleServices` of node/services.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dms3.core.codec import encode
+from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.ids import PeerId
+from dms3.core.limits import ADDRESSES_PER_PEER_MAX, CARD_LIFE_US
+from dms3.libp2p.peer_id import parse_peer_id, peer_id_text
+from dms3.node.node import Node
+from dms3.p2p.card import card_text, issue_card
+from dms3.p2p.contacts import Contact
+from dms3.p2p.known import PeerRow
+
+US_PER_MS = 1_000
+
+
+class People:
+    """The services over a running `node`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def words(self) -> dict[str, Any]:
+        """The twelve words, in order."""
+        return {"words": self._node.identity.words}
+
+    async def card(self) -> dict[str, Any]:
+        """This node's card, valid for `CARD_LIFE_US`, with where it listens now."""
+        identity = self._node.identity
+        now = self._node.clock.now()
+        listening = self._node.reachable[:ADDRESSES_PER_PEER_MAX]
+        card = issue_card(
+            identity.tree.root(),
+            name=identity.name,
+            peer=identity.peer,
+            addresses=listening,
+            certificate=encode(identity.certify(now.wall_us)),
+            since_us=now.wall_us,
+            until_us=now.wall_us + CARD_LIFE_US,
+        )
+        return {
+            "card": card_text(card),
+            "name": card.name,
+            "root": card.root.hex(),
+            "peer_id": peer_id_text(identity.peer),
+            "addresses": list(card.addresses),
+            "until_us": card.until_us,
+        }
+
+    async def add(self, card: str) -> dict[str, Any]:
+        """The contact; raises `card_invalid`, `card_expired`, `limit_reached`."""
+        return _contact(await self._node.call("peers.contact_add", card))
+
+    async def contacts(self) -> dict[str, Any]:
+        """All contacts, by name."""
+        found = await self._node.call("peers.contact_list")
+        return {"contacts": [_contact(contact) for contact in found]}
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """The contact that was removed; raises `not_found`."""
+        return _contact(await self._node.call("peers.contact_remove", name))
+
+    async def peers(self) -> dict[str, Any]:
+        """Every known node, with the traffic of those that are connected."""
+        figures = {one.peer: one for one in self._node.network.figures()}
+        rows: tuple[PeerRow, ...] = await self._node.call("peers.list")
+        peers = []
+        for row in rows:
+            data = _peer(row)
+            if row.peer in figures:
+                one = figures[row.peer]
+                data |= {
+                    "bytes_in": one.bytes_in,
+                    "bytes_out": one.bytes_out,
+                    "asked": one.asked,
+                    "answered": one.answered,
+                    "direct": one.direct,
+                }
+            peers.append(data)
+        return {"peers": peers, "connected": sum(row.connected for row in rows)}
+
+    async def connect(self, address: str) -> dict[str, Any]:
+        """The connection; raises `peer_unreachable`, `network_mismatch`, `timed_out`."""
+        dialed = await self._node.call("peers.connect", address)
+        return {"peer_id": peer_id_text(dialed.peer), "address": dialed.address}
+
+    async def ping(self, peer: str) -> dict[str, Any]:
+        """The round trip; raises `peer_unreachable` when it is not connected."""
+        wanted = await self._peer_of(peer)
+        rtt_us = await self._node.call("peers.ping", wanted)
+        return {"peer_id": peer_id_text(wanted), "milliseconds": rtt_us / US_PER_MS}
+
+    async def _peer_of(self, text: str) -> PeerId:
+        """A peer id as typed, or the node of the contact of that name."""
+        try:
+            return parse_peer_id(text)
+        except DecodeError:
+            try:
+                contact: Contact = await self._node.call("peers.contact_find", text)
+            except Dms3Error as error:
+                raise Dms3Error(
+                    error.code,
+                    f"{text[:64]!r} is neither a peer id nor a contact.",
+                    hint="See dms3 peer list and dms3 contact list.",
+                ) from error
+            return PeerId(contact.peer)
+
+
+def _contact(contact: Contact) -> dict[str, Any]:
+    return {
+        "name": contact.name,
+        "root": contact.root.hex(),
+        "peer_id": peer_id_text(PeerId(contact.peer)),
+        "addresses": list(contact.addresses),
+        "added_us": contact.added_us,
+    }
+
+
+def _peer(row: PeerRow) -> dict[str, Any]:
+    return {
+        "peer_id": peer_id_text(row.peer),
+        "name": row.name,
+        "root": None if row.root is None else row.root.hex(),
+        "connected": row.connected,
+        "inbound": row.inbound,
+        "address": row.address,
+        "addresses": list(row.addresses),
+        "seen_us": row.seen_us,
+        "points": row.points,
+        "milliseconds": None if row.rtt_us is None else row.rtt_us / US_PER_MS,
+        "problem": None if row.problem is None else row.problem.message,
+    }
