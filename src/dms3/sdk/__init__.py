@@ -1,1 +1,6 @@
-"""What programs outside the node import: a client of its API."""
+"""What programs import to talk to a node: `from dms3.sdk import Client`."""
+
+from dms3.sdk.blocking import SyncClient
+from dms3.sdk.client import Client
+
+__all__ = ["Client", "SyncClient"]
