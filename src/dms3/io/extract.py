@@ -13,7 +13,12 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from dms3.core.limits import HIT_TITLE_CHARS_MAX, IMPORT_SNIFF_BYTES, TITLE_SCAN_CHARS_MAX
+from dms3.core.limits import (
+    HIT_TITLE_CHARS_MAX,
+    IMPORT_PART_BYTES,
+    IMPORT_SNIFF_BYTES,
+    TITLE_SCAN_CHARS_MAX,
+)
 from dms3.search.kind import CODE, FILE, HTML, MARKDOWN, TEXT, kind_of_name
 
 UNTITLED = "untitled"
@@ -104,7 +109,7 @@ def extract(name: str, data: bytes) -> Extracted:
 def detect_encoding(data: bytes) -> str | None:
     """The name of the encoding of text `data`, or None when it is binary.
 
-    A last character that is cut off does not count, so that the beginning of a file will do.
+    In the first part of a large file a last character that is cut off does not count.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
@@ -113,7 +118,8 @@ def detect_encoding(data: bytes) -> str | None:
     if start.startswith(_BINARY_STARTS) or b"\0" in start:
         return None
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)
+        is_whole = len(data) < IMPORT_PART_BYTES
+        codecs.getincrementaldecoder("utf-8")().decode(data, is_whole)
     except UnicodeDecodeError:
         return None if _CONTROLS.search(start) else _declared(start)
     return "utf-8"

@@ -63,7 +63,7 @@ def _parse(text: str) -> Condition:
     low, dots, high = written.partition("..")
     if not dots:
         high = low
-    elif not low and not high:
+    if not low and not high:
         raise _refused(f"{text!r} has no bound", "LOW..HIGH, LOW.., ..HIGH or one value")
     bounds = _integer if field.type is FieldType.INTEGER else _time
     return Condition(
