@@ -446,6 +446,17 @@ def test_a_withdrawn_grant_is_worth_nothing_at_once_and_after_a_restart(shared):
     assert alice.ask(B, BLOCK_PROTOCOL, question).code == "grant_missing"
 
 
+def test_a_question_that_is_with_the_library_when_the_grant_goes_gets_nothing(shared):
+    alice, bob = shared
+    question = encode(BlockQuestion(SPACE, CID, proof_of(bob)))
+    request = alice.ask(B, BLOCK_PROTOCOL, question)
+    call = alice.one(Call)
+    alice.call("unshare", Unshare(SPACE, Root(BOB.public)))
+    alice.event(Answered(call.token, b"block"))
+    assert alice.one(Reply).request == request
+    assert alice.one(Reply).body.code == "grant_missing"
+
+
 def test_a_right_that_was_not_given(alice, bob):
     alice.event(PeerUp(B, "", True))
     bob.event(PeerUp(A, "", False))

@@ -46,13 +46,13 @@ RIGHTS_MAX = 8  # "read" and "search" today
 CLOCK_AHEAD_US_MAX = 120 * SECOND_US  # clocks of two machines may differ by this; then: parked
 PASSPHRASE_BYTES_MAX = 1_024  # what Argon2id is given
 PASSPHRASE_BYTES_MIN = 8  # shorter ones fall to a list of common words
-KEY_FILE_BYTES_MAX = 4 * KIB
+KEY_FILE_BYTES_MAX = 4 * KIB  # the file has about 200; a larger one is something else
 ARGON2_MEMORY_KIB = 64 * KIB  # RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes
-ARGON2_PASSES = 3
-ARGON2_LANES = 4
+ARGON2_PASSES = 3  # RFC 9106, second recommended option
+ARGON2_LANES = 4  # RFC 9106, second recommended option
 ARGON2_MEMORY_KIB_MAX = 1 << 20  # a key file that asks for more than 1 GiB is refused
-ARGON2_PASSES_MAX = 64
-ARGON2_LANES_MAX = 64
+ARGON2_PASSES_MAX = 64  # a damaged file must not keep the start busy for minutes
+ARGON2_LANES_MAX = 64  # more threads than any machine we run on has for this
 
 # store
 DISK_RESERVE_BYTES_MIN = 64 * MIB  # below this much free space no new work is accepted
@@ -220,18 +220,22 @@ PATH_PARTS_MAX = 64  # names in a path below a CID, and folders inside folders o
 
 # grants of sharing
 GRANTS_GIVEN_MAX = 10_000  # in memory at about 1 KB each
-GRANTS_RECEIVED_MAX = 4_096
+GRANTS_RECEIVED_MAX = 4_096  # in memory at about 1 KB each
 GRANTS_PER_ISSUER_MAX = 256  # so that one contact cannot fill the table
 WITHDRAWN_KEPT_MAX = 4_096  # serials remembered so that a late offer does not bring a grant back
 READER_PEERS_MAX = 8  # devices of one person a grant is delivered to
 OUTBOX_MAX = 16_384  # deliveries not yet answered
 DELIVERIES_AT_ONCE_MAX = 16  # per peer
-DELIVERY_TIMEOUT_US = 20 * SECOND_US
-DELIVERY_BACKOFF_US_MIN = SECOND_US
-DELIVERY_BACKOFF_US_MAX = 600 * SECOND_US
+DELIVERY_TIMEOUT_US = (
+    20 * SECOND_US
+)  # a reader answers in milliseconds; slow links and busy nodes included
+DELIVERY_BACKOFF_US_MIN = SECOND_US  # first pause; doubled each time
+DELIVERY_BACKOFF_US_MAX = (
+    600 * SECOND_US
+)  # a contact added later gets its grants within ten minutes
 OFFERS_OPEN_MAX = 256  # offers waiting for the answer whether their issuer is a contact
-GRANT_MESSAGE_BYTES_MAX = 4 * KIB
-SPACE_NAME_CHARS_MAX = 128
+GRANT_MESSAGE_BYTES_MAX = 4 * KIB  # a grant, a certificate and a name
+SPACE_NAME_CHARS_MAX = 128  # shown in one line to people
 
 # sharing: search and blocks for peers
 PROOFS_KEPT_MAX = 4_096  # checked proofs remembered: two signatures, 0.13 ms, saved per question
@@ -240,23 +244,23 @@ SERVED_PER_PEER_MAX = 128  # of one peer; REQUESTS_IN_FLIGHT_MAX of its stream
 SEARCH_COST_US = SECOND_US // 20  # one peer: 20 searches each second...
 SEARCH_BURST_US = 2 * SECOND_US  # ...after a burst of 40
 BLOCK_COST_US = SECOND_US // 4_000  # one peer: 4,000 blocks each second: 1 GB/s of full chunks
-BLOCK_BURST_US = SECOND_US
+BLOCK_BURST_US = SECOND_US  # a second of blocks may come at once
 GRANT_COST_US = SECOND_US // 10  # one peer: 10 offers or withdrawals each second
 GRANT_BURST_US = 30 * SECOND_US  # after a burst of 300: all a contact may hold, and its repeats
 SEARCHES_OPEN_MAX = 64  # searches of our own under way
 SEARCH_ASKED_MAX = 256  # spaces asked by one search
 SEARCH_HITS_MAX = 200  # in one answer: below 400 KB
 SEARCH_TIMEOUT_US = 5 * SECOND_US  # default; late peers are named, not awaited
-SEARCH_TIMEOUT_US_MAX = 60 * SECOND_US
-SEARCH_QUESTION_BYTES_MAX = 16 * KIB
-SEARCH_ANSWER_BYTES_MAX = MIB
-BLOCK_QUESTION_BYTES_MAX = 4 * KIB
-REMOTE_QUERY_CHARS_MAX = 1_024
-REMOTE_CONDITIONS_MAX = 16
-REMOTE_CONDITION_CHARS_MAX = 256
-HIT_TITLE_CHARS_MAX = 300
-HIT_SNIPPET_CHARS_MAX = 1_000
-KIND_CHARS_MAX = 64
+SEARCH_TIMEOUT_US_MAX = 60 * SECOND_US  # nobody looks at a search for longer
+SEARCH_QUESTION_BYTES_MAX = 16 * KIB  # a query, conditions and a proof
+SEARCH_ANSWER_BYTES_MAX = MIB  # SEARCH_HITS_MAX hits of the longest texts in ASCII
+BLOCK_QUESTION_BYTES_MAX = 4 * KIB  # a CID and a proof
+REMOTE_QUERY_CHARS_MAX = 1_024  # longer than any question a person types
+REMOTE_CONDITIONS_MAX = 16  # more than the typed fields of any kind
+REMOTE_CONDITION_CHARS_MAX = 256  # a field name and two ends of a range
+HIT_TITLE_CHARS_MAX = 300  # one long line
+HIT_SNIPPET_CHARS_MAX = 1_000  # a paragraph
+KIND_CHARS_MAX = 64  # a name and a version
 
 # fetch
 FETCHES_MAX = 64  # jobs at once
@@ -266,15 +270,15 @@ FETCH_ESTIMATE_BYTES_MIN = 64 * KIB  # what an unknown or small block counts in 
 FETCH_LOOK_BLOCKS_MAX = 64  # blocks looked up locally in one Call
 FETCH_WANTS_MAX = 262_144  # links seen and not yet followed: several of the largest nodes
 FETCH_NODES_MAX = 262_144  # inner nodes of one DAG: 11 TB of full files, no bomb of shared links
-FETCH_BLOCK_TIMEOUT_US = 20 * SECOND_US
+FETCH_BLOCK_TIMEOUT_US = 20 * SECOND_US  # 2 MiB at 1 Mbit/s, with some to spare
 FETCH_STRIKES_MAX = 3  # timeouts in a row of one source before it is left alone for this job
 FETCH_BUSY_US = SECOND_US // 4  # pause after a source said `limit_reached`
 FETCH_PATIENCE_US = 30 * SECOND_US  # default wait without any new block
-FETCH_PATIENCE_US_MAX = 3_600 * SECOND_US
+FETCH_PATIENCE_US_MAX = 3_600 * SECOND_US  # who waits longer asks again
 FETCH_RESUME_PATIENCE_US = 600 * SECOND_US  # after a restart nobody waits, and peers come slowly
 FETCH_PROGRESS_US = SECOND_US // 2  # between two progress events
 FETCH_WAITERS_MAX = 1_024  # readers waiting for a block of one job
-FETCH_SOURCES_MAX = 64
+FETCH_SOURCES_MAX = 64  # more peers add nothing to one window
 FETCH_BANNED_MAX = 1_024  # peers that sent a wrong block, remembered until the next start
 
 # import

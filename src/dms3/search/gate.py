@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dms3.core.errors import Dms3Error, Failure, Retry
+from dms3.core.errors import Failure, Retry
 from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.limits import PROOFS_KEPT_MAX
 from dms3.core.machine import Now
@@ -18,6 +18,7 @@ from dms3.crypto.grant import Grant, Proof, check_grant_dates, check_proof, chec
 from dms3.search.grants import GivenBook
 
 FORGERIES = ("grant_invalid", "certificate_invalid")  # an honest peer never shows these
+WITHDRAWN = Failure("grant_missing", "The grant was withdrawn.")
 TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 
 
@@ -29,8 +30,8 @@ class Gate:
         self._given = given
         self._checked: dict[tuple[PeerId, bytes, bytes], tuple[Grant, Certificate]] = {}
 
-    def check(self, proof: Proof, space: SpaceId, right: str, peer: PeerId, now: Now) -> None:
-        """Return when `peer` may use `right` on `space`; else raise what it is to be told.
+    def check(self, proof: Proof, space: SpaceId, right: str, peer: PeerId, now: Now) -> Grant:
+        """The grant by which `peer` may use `right` on `space`; else raise what it is to be told.
 
         `grant_invalid`, `grant_expired`, `grant_missing` (withdrawn or never given, or without
         this right), `certificate_invalid`, `certificate_expired`, `not_yet_valid`.
@@ -48,7 +49,12 @@ class Gate:
         check_use(grant, space, right)
         given = self._given.get(grant.serial)
         if given is None or given.record.grant != proof.grant:
-            raise Dms3Error("grant_missing", "The grant was withdrawn.")
+            raise WITHDRAWN.error()
+        return grant
+
+    def stands(self, grant: Grant) -> bool:
+        """Whether `grant` has not been withdrawn since it was checked."""
+        return self._given.get(grant.serial) is not None
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ does not exist get the same refusal, byte for byte. Holds no document.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId, RequestId, SpaceId, Token
@@ -19,8 +21,8 @@ from dms3.core.limits import (
     SERVED_PER_PEER_MAX,
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply, Requested
-from dms3.crypto.grant import READ, SEARCH
-from dms3.search.gate import FORGERIES, TOO_OFTEN, Gate, Pace
+from dms3.crypto.grant import READ, SEARCH, Grant
+from dms3.search.gate import FORGERIES, TOO_OFTEN, WITHDRAWN, Gate, Pace
 from dms3.search.messages import (
     BLOCK_PROTOCOL,
     SEARCH_PROTOCOL,
@@ -41,6 +43,16 @@ PREFIX = "serve:"
 NOT_FOUND = Failure("not_found", "This space holds no such block.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A question that is with the library, and the grant by which it was let in."""
+
+    request: RequestId
+    peer: PeerId
+    protocol: str
+    grant: Grant
+
+
 class Serving:
     """Questions of peers that are with the library."""
 
@@ -50,7 +62,7 @@ class Serving:
             SEARCH_PROTOCOL: Pace(SEARCH_COST_US, SEARCH_BURST_US),
             BLOCK_PROTOCOL: Pace(BLOCK_COST_US, BLOCK_BURST_US),
         }
-        self._open: dict[Token, tuple[RequestId, PeerId, str]] = {}
+        self._open: dict[Token, _Question] = {}
         self._tokens: dict[RequestId, Token] = {}
         self._per_peer: dict[PeerId, int] = {}
         self._next = 0
@@ -68,7 +80,7 @@ class Serving:
         if busy or len(self._open) >= SERVED_OPEN_MAX:
             return [Reply(event.request, TOO_OFTEN)], None
         try:
-            port, arguments = self._admit(event, now)
+            grant, port, arguments = self._admit(event, now)
         except DecodeError as error:
             failure = Failure("decode_failed", error.reason)
             return [Reply(event.request, failure)], Penalty(peer, MALFORMED)
@@ -77,19 +89,20 @@ class Serving:
             return [Reply(event.request, Failure.of(error))], blame
         self._next += 1
         token = Token(f"{PREFIX}{self._next}")
-        self._open[token] = (event.request, peer, event.protocol)
+        self._open[token] = _Question(event.request, peer, event.protocol, grant)
         self._tokens[event.request] = token
         self._per_peer[peer] = self._per_peer.get(peer, 0) + 1
         return [Call(port, arguments, token)], None
 
     def answered(self, token: Token, body: object) -> list[Effect]:
-        """The library's answer, as the peer may see it."""
-        found = self._open.get(token)
-        if found is None:
+        """The library's answer, as the peer may see it; none if the grant went meanwhile."""
+        question = self._open.get(token)
+        if question is None:
             return []
-        request, _, protocol = found
         self._close(token)
-        return [Reply(request, _for_peer(protocol, body))]
+        if not self._gate.stands(question.grant):
+            return [Reply(question.request, WITHDRAWN)]
+        return [Reply(question.request, _for_peer(question.protocol, body))]
 
     def withdrawn(self, request: RequestId) -> list[Effect]:
         """The peer no longer waits."""
@@ -104,22 +117,24 @@ class Serving:
         for pace in self._paces.values():
             pace.forget(peer)
 
-    def _admit(self, event: Requested, now: Now) -> tuple[str, LibrarySearch | LibraryBlock]:
+    def _admit(self, event: Requested, now: Now) -> tuple[Grant, str, LibrarySearch | LibraryBlock]:
         if event.protocol == SEARCH_PROTOCOL:
             question = decode_search_question(event.body)
             space = SpaceId(question.space)
-            self._gate.check(question.proof, space, SEARCH, event.peer, now)
-            return "library.search", LibrarySearch(
+            grant = self._gate.check(question.proof, space, SEARCH, event.peer, now)
+            search = LibrarySearch(
                 space, question.query, question.limit, question.kind, question.where
             )
+            return grant, "library.search", search
         wanted = decode_block_question(event.body)
         space = SpaceId(wanted.space)
-        self._gate.check(wanted.proof, space, READ, event.peer, now)
-        return "library.block", LibraryBlock(space, wanted.cid)
+        grant = self._gate.check(wanted.proof, space, READ, event.peer, now)
+        return grant, "library.block", LibraryBlock(space, wanted.cid)
 
     def _close(self, token: Token) -> None:
-        request, peer, _ = self._open.pop(token)
-        del self._tokens[request]
+        question = self._open.pop(token)
+        peer = question.peer
+        del self._tokens[question.request]
         self._per_peer[peer] -= 1
         if not self._per_peer[peer]:
             del self._per_peer[peer]
