@@ -15,7 +15,7 @@ CLOCK_JUMP_US_MAX = 2 * SECOND_US  # architecture.md: a larger wall jump arrives
 # driver
 INBOX_EVENTS_MAX = 4_096  # per machine; each event is at most a frame, so memory is bounded by both
 COMMIT_EVENTS_MAX = 512  # events in one group commit: bounds the time the next group waits
-COMMIT_WRITES_MAX = 8_192
+COMMIT_WRITES_MAX = 8_192  # writes in one group commit: some 16 for each of its events
 STEP_EVENTS_MAX = (
     64  # events between two looks at the sockets, so that one peer cannot hold the loop
 )
@@ -145,7 +145,7 @@ MULTIADDR_PARTS_MAX = 16  # deeper nesting than any relayed address has
 DNS_NAME_CHARS_MAX = 253  # RFC 1035 section 2.3.4
 PUBLIC_KEY_BYTES_MAX = 2_048  # the largest accepted identity, RSA-8192 in DER, needs about 1.1 KB
 RSA_BITS_MIN = 2_048  # go-libp2p refuses smaller and larger RSA identities with the same bounds
-RSA_BITS_MAX = 8_192
+RSA_BITS_MAX = 8_192  # as above
 PROTOBUF_FIELDS_MAX = 4_096  # fields of one message; a full list of protocols has hundreds
 PROTOCOL_ID_BYTES_MAX = 256  # one protocol name; ours have below 32
 MULTISTREAM_MESSAGE_BYTES_MAX = 1_024  # js-libp2p MAX_PROTOCOL_LENGTH
@@ -287,7 +287,7 @@ IMPORT_SKIPS_LISTED_MAX = 10_000  # skipped files named in a result; the rest is
 IMPORT_FILE_BYTES_MAX = 8 * 1024 * MIB  # a larger file is skipped
 IMPORT_PART_BYTES = 8 * MIB  # a larger file is read in parts of this size; its beginning is indexed
 IMPORT_BATCH_BYTES = 4 * MIB  # files read by one job of a worker: about 0.2 s of work
-IMPORT_BATCH_FILES_MAX = 256
+IMPORT_BATCH_FILES_MAX = 256  # small files read by one job of a worker
 IMPORT_BATCHES_IN_FLIGHT_MAX = 4  # read or read ahead and not yet committed: bounds memory
 IMPORT_COMMIT_BYTES = 16 * MIB  # documents in one transaction
 IMPORT_SNIFF_BYTES = 8 * KIB  # looked at to tell text from binary
@@ -295,19 +295,19 @@ TITLE_SCAN_CHARS_MAX = 4 * KIB  # where a title is looked for
 
 # search
 CONTAINER_DOCUMENTS_MAX = 50_000  # dms3-search.md section 2.3: a full one is never added to
-DOCUMENTS_LISTED_MAX = 100_000
-SPACES_MAX = 4_096
-QUERY_CHARS_MAX = 1_000
+DOCUMENTS_LISTED_MAX = 100_000  # two full containers in one answer
+SPACES_MAX = 4_096  # of one person: each is a row and a few open containers
+QUERY_CHARS_MAX = 1_000  # QUERY_WORDS_MAX words of 30 characters
 QUERY_WORDS_MAX = 32  # each costs one look-up per container
-CONDITIONS_MAX = 16
-CONDITION_CHARS_MAX = 256
+CONDITIONS_MAX = 16  # each is a comparison per candidate
+CONDITION_CHARS_MAX = 256  # a field, a comparison and one value
 CONDITION_STARS_MAX = 4  # wildcards in one pattern: more make matching slow
-SNIPPET_CHARS = 200
+SNIPPET_CHARS = 200  # three lines on a terminal
 SNIPPET_TEXT_BYTES_MAX = MIB  # beginning of a document in which a snippet is looked for
 SNIPPET_CACHE_BYTES_MAX = 16 * MIB  # documents shown lately: the next search shows many again
 SNIPPET_MATCHES_MAX = 16  # places looked at per word
 SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
-VERIFY_DAMAGES_LISTED_MAX = 1_000
+VERIFY_DAMAGES_LISTED_MAX = 1_000  # named in a result; the rest is only counted
 
 # fronts, commands and HTTP and the page
 ARGUMENT_CHARS_MAX = 256 * KIB  # one text argument; longer text is a file
