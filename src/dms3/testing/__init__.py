@@ -1,1 +1,0 @@
-"""What tests of dapps import: in-process nodes on simulated time."""

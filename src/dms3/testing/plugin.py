@@ -1,1 +1,0 @@
-"""The pytest plugin that dapp authors get with dms3 installed."""
