@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -215,36 +215,46 @@ def test_addresses_that_cannot_be_dialled():
     run(test)
 
 
+@asynccontextmanager
+async def foreign_listener(says: bytes):
+    """A listener that is not ours: says something after the first bytes, then waits."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(says)
+        with suppress(ConnectionError):
+            while await reader.read(1024):
+                pass
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield Multiaddr.tcp(*server.sockets[0].getsockname())
+    async with asyncio.timeout(10):
+        await gone.wait()  # our transport has given up its socket
+    server.close()
+    await server.wait_closed()
+
+
 def test_a_peer_that_stays_silent_times_out():
     async def test() -> None:
-        a = Node(1)
-        server = await asyncio.start_server(lambda _r, w: w.write(b""), "127.0.0.1", 0)
-        address = Multiaddr.tcp(*server.sockets[0].getsockname())
-        with pytest.raises(Dms3Error) as error:
-            await a.dial(address, timeout_us=100_000)
-        assert error.value.code == "timed_out"
-        assert not a.transport._wires or all(
-            w._socket is None or w._socket.is_closing() for w in a.transport._wires
-        )
-        server.close()
+        async with foreign_listener(b"") as address:
+            with pytest.raises(Dms3Error) as error:
+                await Node(1).dial(address, timeout_us=100_000)
+            assert error.value.code == "timed_out"
 
     run(test)
 
 
 def test_a_plain_text_listener_is_refused():
     async def test() -> None:
-        async def plain_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(1024)
-            writer.write(GREETING + encode_message("na"))
-            await reader.read()
-            writer.close()
-
-        a = Node(1)
-        server = await asyncio.start_server(plain_only, "127.0.0.1", 0)
-        with pytest.raises(Dms3Error, match="does not speak /noise") as error:
-            await a.dial(Multiaddr.tcp(*server.sockets[0].getsockname()))
-        assert error.value.code == "protocol_unsupported"
-        server.close()
+        async with foreign_listener(GREETING + encode_message("na")) as address:
+            with pytest.raises(Dms3Error, match="does not speak /noise") as error:
+                await Node(1).dial(address)
+            assert error.value.code == "protocol_unsupported"
 
     run(test)
 

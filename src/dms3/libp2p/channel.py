@@ -136,4 +136,4 @@ class Channel:
 def _negotiation(protocol: str, *, dialer: bool) -> multistream.Dialer | multistream.Listener:
     if dialer:
         return multistream.Dialer([protocol])
-    return multistream.Listener(lambda name: name == protocol)
+    return multistream.Listener(lambda name: name == protocol, skip=False)

@@ -114,13 +114,14 @@ class Dialer:
 class Listener:
     """Answers proposals with the first one that `supported` takes; `protocol` once agreed.
 
-    A lazy dialer sends application data behind a proposal: what makes no sense after a refusal is
-    skipped, so that the refusal still reaches the dialer.
+    A lazy dialer sends application data behind a proposal: with `skip`, what makes no sense after
+    a refusal is skipped, so that the refusal still reaches the dialer of a stream.
     """
 
-    __slots__ = ("_buffer", "_greeted", "_refused", "_skipping", "_supported", "protocol")
+    __slots__ = ("_buffer", "_greeted", "_refused", "_skip", "_skipping", "_supported", "protocol")
 
-    def __init__(self, supported: Callable[[str], bool]) -> None:
+    def __init__(self, supported: Callable[[str], bool], *, skip: bool = True) -> None:
+        self._skip = skip
         self._supported = supported
         self._buffer = b""
         self._greeted = False
@@ -142,7 +143,7 @@ class Listener:
             try:
                 message = read_message(data, offset)
             except DecodeError:
-                if not self._refused:
+                if not (self._skip and self._refused):
                     raise
                 self._skipping = True
                 message = None

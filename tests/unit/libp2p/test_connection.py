@@ -67,6 +67,12 @@ class TestHandshake:
         listener.receive_data(GREETING + encode_message(offer), 0)
         assert listener.data_to_send() == GREETING + encode_message("na")
 
+    def test_insisting_on_plain_text_closes_by_name(self):
+        listener = connection(2, dialer=False)
+        listener.receive_data(GREETING + encode_message("/plaintext/2.0.0"), 0)
+        found = closed(listener.receive_data(b"\x00plain text", 0))
+        assert found.code == "peer_misbehaved"
+
     def test_a_listener_with_plain_text_only_is_named(self):
         dialer = connection(1, dialer=True)
         found = closed(dialer.receive_data(GREETING + encode_message("na"), 0))
