@@ -252,7 +252,7 @@ class Tour:
     ) -> dict[str, Any]:
         """The first answer for which `holds`; asked again at each event of the node."""
         async with asyncio.timeout(30):
-            events = self._client(name).events()
+            events = self._client(name).events(since=0)
             while True:
                 data = await self._call(name, noun, verb, **arguments)
                 if holds(data):

@@ -1,0 +1,1 @@
+"""What tests of dapps import: in-process nodes on simulated time."""
