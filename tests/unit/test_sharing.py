@@ -155,8 +155,8 @@ class Contact:
     root: Root
 
 
-def share(reader=BOB, peers=(B,), **more):  # noqa: ANN003 - fields of Share
-    return Share(SPACE, "papers", Root(reader.public), peers, **more)
+def share(reader=BOB, peers=(B,), space=SPACE, name="papers", **more):  # noqa: ANN003 - of Share
+    return Share(space, name, Root(reader.public), peers, **more)
 
 
 def accept(reader, request, sender=A, *, known=True):
@@ -270,6 +270,8 @@ def test_a_final_refusal_ends_the_delivery_and_is_shown(alice):
         {"until_us": START.wall_us},
         {"rights": ()},
         {"rights": ("Write!",)},
+        {"space": bytes(32)},
+        {"name": "x" * 129},
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ from dms3.core.ids import PeerId, Root, SpaceId, Token
 from dms3.core.limits import READER_PEERS_MAX, SPACE_NAME_CHARS_MAX
 from dms3.core.machine import Effect, Entropy, Notify, Now
 from dms3.crypto.certificate import is_node_peer_id
-from dms3.crypto.grant import FOREVER_US, SERIAL_BYTES, issue_grant
+from dms3.crypto.grant import FOREVER_US, SERIAL_BYTES, SPACE_BYTES, issue_grant
 from dms3.crypto.signing import SigningKey
 from dms3.search.delivery import Entry, Outbox
 from dms3.search.grants import Given, GivenBook, GivenRecord, merged_peers, with_answer
@@ -134,6 +134,10 @@ class Giving:
     def _check(self, share: Share, until_us: int, now: Now) -> None:
         if share.reader == self._key.public:
             raise Dms3Error("argument_invalid", "A space is not shared with its own owner.")
+        if share.space == bytes(SPACE_BYTES):
+            raise Dms3Error(
+                "argument_invalid", "What was fetched from others is theirs to share, not yours."
+            )
         if not 1 <= len(share.peers) <= READER_PEERS_MAX:
             raise Dms3Error(
                 "argument_invalid", f"A reader has 1 to {READER_PEERS_MAX} devices to deliver to."
