@@ -18,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from dms3.cli.dev import DevNetwork
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DEMO_FIRST_FILES_MIN, DEMO_WALK_FILES_MAX
-from dms3.cli.dev import DevNetwork
 from dms3.sdk import Client
 
 FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__"})

@@ -80,7 +80,6 @@ CODES: dict[str, CodeRow] = {
     "port_in_use": CodeRow(Blame.ENVIRONMENT, 500),
     "disk_full": CodeRow(Blame.ENVIRONMENT, 507, retry=Retry.LATER),
     "store_corrupt": CodeRow(Blame.ENVIRONMENT, 500),
-    "clock_jumped": CodeRow(Blame.ENVIRONMENT, 500, retry=Retry.LATER),
     "limit_reached": CodeRow(Blame.CALLER, 429, retry=Retry.LATER),
     "grant_missing": CodeRow(Blame.CALLER, 403),
     "grant_invalid": CodeRow(Blame.PEER, 403, Exit.REJECTED),

@@ -21,7 +21,6 @@ from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.keyfile import KeyFile
 from dms3.io.loop import Gap
 from dms3.io.spool import Upload
-from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.documents import Documents
 from dms3.node.health import describe, examine
 from dms3.node.home import Home
@@ -152,14 +151,7 @@ class Host:
 
     async def identity(self) -> dict[str, Any]:
         """Root, peer id, account, name and agents of this node's person."""
-        identity = self._running().identity
-        return {
-            "root": identity.root.hex(),
-            "peer_id": peer_id_text(identity.peer),
-            "account": identity.tree.account().address,
-            "name": identity.name,
-            "agents": [],
-        }
+        return self.people.show()
 
     def metrics(self) -> bytes:
         """The node's registry in Prometheus text format."""

@@ -27,6 +27,17 @@ class People:
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    def show(self) -> dict[str, Any]:
+        """Root, peer id, account address, name, and the agents of apps (none before there are)."""
+        identity = self._node.identity
+        return {
+            "root": identity.root.hex(),
+            "peer_id": peer_id_text(identity.peer),
+            "account": identity.tree.account().address,
+            "name": identity.name,
+            "agents": [],
+        }
+
     async def words(self) -> dict[str, Any]:
         """The twelve words, in order."""
         return {"words": self._node.identity.words}
