@@ -72,3 +72,5 @@ SEEDS = {
     "condition": [b"bytes:1KB..2MiB", b"modified:2026-01-02T03:04:05+01:00..", b"name:*.py"],
     "extract": [_PAGE, "caf\u00e9".encode("utf-16"), b"# Title\n\ntext", b"<![x]><!--->"],
 }
+
+COUNTS = {"query": (20_000, "each input is also cut into a snippet of itself: 0.3 ms")}
