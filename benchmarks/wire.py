@@ -1,6 +1,6 @@
 """Speed of the wire stack between two real processes over loopback.
 
-    python benchmarks/wire.py [--requests 4000] [--bulk-mb 100] [--asyncio]
+    python benchmarks/wire.py [--requests 4000] [--bulk-mb 100] [--asyncio] [--py-libp2p]
 
 Measured: dial and handshake; one new stream per 1 KB request and answer, one at a time and 32 in
 flight; the same on one long-lived stream; bulk over one stream. Prints one line per figure.
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -193,10 +195,60 @@ async def measure(address: Multiaddr, requests: int, bulk_mb: int) -> None:
     await node.close()
 
 
+class ForeignPeer:
+    """One py-libp2p process, driven by lines of JSON (tests/interop/peers/py/peer.py)."""
+
+    ROOT = Path(__file__).parents[1]
+
+    def __init__(self) -> None:
+        python = self.ROOT / "build/peers/py/bin/python"
+        script = self.ROOT / "tests/interop/peers/py/peer.py"
+        self.process = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.ready = self._read(lambda line: line.get("event") == "ready")
+
+    def _read(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            found: dict[str, Any] = json.loads(line)
+            if wanted(found):
+                return found
+        raise SystemExit("the py-libp2p process ended")
+
+    def command(self, name: str, **fields: object) -> float:
+        """Seconds that the command took."""
+        assert self.process.stdin is not None
+        start = time.perf_counter()
+        print(json.dumps({"id": 1, "command": name, **fields}), file=self.process.stdin, flush=True)
+        answer = self._read(lambda line: line.get("id") == 1)
+        if not answer["ok"]:
+            raise SystemExit(f"py-libp2p: {answer['error']}")
+        return time.perf_counter() - start
+
+
+def measure_py_libp2p(requests: int, bulk_mb: int) -> None:
+    one, two = ForeignPeer(), ForeignPeer()
+    address, peer = two.ready["addresses"][0], two.ready["peer"]
+    if "/p2p/" not in address:
+        address = f"{address}/p2p/{peer}"
+    report("py-libp2p: dial and handshake, once", one.command("dial", address=address) * 1e3, "ms")
+    one.command("echoes", peer=peer, bytes=1024, count=20)
+    seconds = one.command("echoes", peer=peer, bytes=1024, count=requests)
+    report("py-libp2p: new stream + 1 KB, one at a time", requests / seconds, "/s")
+    size = bulk_mb << 20
+    speed = size / one.command("push", peer=peer, bytes=size) / 1e6
+    report(f"py-libp2p: bulk {bulk_mb} MB on one stream", speed, "MB/s")
+    for peer_process in (one, two):
+        peer_process.command("stop")
+        peer_process.process.wait(10)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--asyncio", action="store_true", help="the plain asyncio loop")
+    parser.add_argument("--py-libp2p", action="store_true", help="and py-libp2p beside it")
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--bulk-mb", type=int, default=100)
     options = parser.parse_args()
@@ -212,6 +264,8 @@ def main() -> None:
         address = Multiaddr.parse(server.stdout.readline().strip())
         run(measure(address, options.requests, options.bulk_mb))
         server.communicate("")
+    if options.py_libp2p:
+        measure_py_libp2p(max(1, options.requests // 10), options.bulk_mb)
 
 
 if __name__ == "__main__":
