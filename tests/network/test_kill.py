@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dms3.core.errors import Dms3Error
 from dms3.cli.dev import DevNetwork, dev_network
+from dms3.core.errors import Dms3Error
 from dms3.sdk import Client
 
 FILES = 160
@@ -110,5 +110,5 @@ def test_three_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
     seed = int(os.environ.get("DMS3_SEED", "20"))
-    print(f"seed {seed}, 50 rounds")  # noqa: T201 - a campaign says what it did
+    print(f"seed {seed}, 50 rounds")
     asyncio.run(campaign(tmp_path, rounds=50, seed=seed))
