@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
 
+from dms3.api.answers import answer
 from dms3.api.guard import CALLER, Caller, session_cookie, session_of
 from dms3.api.sessions import Sessions
 from dms3.api.templating import Pages, static
@@ -53,8 +54,7 @@ def add_page(
             "home.html",
             health=health_sentence(status),
             name=status.get("name") or "This node",
-            spaces=status.get("spaces") or (),
-            problems=status.get("problems") or (),
+            spaces=await _spaces(node, table, status),
             **values,
         )
 
@@ -73,6 +73,11 @@ def add_page(
         )
         return response
 
+    async def login_link(request: Request) -> Response:
+        if request.scope[CALLER] is not Caller.TOKEN:
+            raise Dms3Error("forbidden", "Only the token of the node makes login links.")
+        return answer({"path": f"/login?code={sessions.code()}"})
+
     async def logout(request: Request) -> Response:
         sessions.end(session_of(request.scope, request.headers))
         response = RedirectResponse("/", 303)
@@ -86,6 +91,7 @@ def add_page(
         ("/", home, "GET"),
         ("/login", login, "GET"),
         ("/logout", logout, "POST"),
+        ("/api/v1/login", login_link, "POST"),
         ("/static/style.css", style, "GET"),
     ):
         app.add_api_route(path, endpoint, methods=[method], include_in_schema=False)
@@ -97,14 +103,23 @@ def health_sentence(status: Mapping[str, Any]) -> str:
         return "This node is locked. Unlock it with: dms3 unlock"
     if not status.get("ready"):
         return "This node is starting."
-    peers = status.get("peers", 0)
-    count = len(peers) if isinstance(peers, Sequence) else int(peers)
+    count = status["peers"]["connected"]
     people = {0: "Connected to nobody", 1: "Connected to 1 node"}.get(
         count, f"Connected to {count} nodes"
     )
-    documents = sum(space.get("documents", 0) for space in status.get("spaces") or ())
+    documents = status["documents"]
     kept = "1 document is" if documents == 1 else f"{documents} documents are"
     return f"{people}. {kept} kept here."
+
+
+async def _spaces(node: NodeServices, table: Table, status: Mapping[str, Any]) -> Sequence[Any]:
+    """The spaces as `store list` shows them; none while the node is locked."""
+    if not status.get("ready"):
+        return ()
+    async for step in table.find("store", "list").run(node, {}):
+        if isinstance(step, Result):
+            return list(step.data["spaces"])
+    return ()
 
 
 async def _search(node: NodeServices, table: Table, query: str, scope: str) -> Mapping[str, Any]:

@@ -94,6 +94,10 @@ class SyncClient:
         data: dict[str, Any] = wire.data_of(self._whole(request))
         return data
 
+    def login_url(self) -> str:
+        """A link that opens the node's page in a browser, once and within a minute."""
+        return wire.login_url(self.where, self.call("login"))
+
     def download(self, cid: str, start: int = 0, end: int | None = None) -> bytes:
         """Bytes `start` to `end` (exclusive) of the file `cid`, held in memory."""
         return b"".join(self.pieces(cid, start, end))

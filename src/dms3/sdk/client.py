@@ -103,6 +103,10 @@ class Client:
         data: dict[str, Any] = wire.data_of(await self._whole(request))
         return data
 
+    async def login_url(self) -> str:
+        """A link that opens the node's page in a browser, once and within a minute."""
+        return wire.login_url(self.where, await self.call("login"))
+
     async def download(self, cid: str, start: int = 0, end: int | None = None) -> bytes:
         """Bytes `start` to `end` (exclusive) of the file `cid`, held in memory."""
         return b"".join([piece async for piece in self.pieces(cid, start, end)])

@@ -100,6 +100,11 @@ class EventLines:
             yield parse_json(data.encode())
 
 
+def login_url(where: Where, data: Mapping[str, Any]) -> str:
+    """The link that opens the node's page, once and within a minute."""
+    return where.url + str(data["path"])
+
+
 def event_params(since: int | None, topics: tuple[str, ...]) -> dict[str, str]:
     """The query of the event stream."""
     params = {} if since is None else {"since": str(since)}

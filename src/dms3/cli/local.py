@@ -1,0 +1,252 @@
+"""Commands that run here and not in a node: up, dev, demo, open, sim run, config show.
+
+Source: docs/interfaces.md, "Start" and "Command line". Each imports what it runs when it is called:
+help must not wait for a node's libraries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dms3.cli.output import Output
+from dms3.cli.shared import Shared
+from dms3.core.errors import Dms3Error
+
+if TYPE_CHECKING:
+    from dms3.node.config import Config
+
+# ruff: noqa: PLC0415 - imports inside functions: see the module docstring
+
+DEMO_NODES = 5
+
+
+def _option(metavar: str, words: str) -> Any:
+    return typer.Option(metavar=metavar, help=words)
+
+
+class Local:
+    """The local commands; typer reads their signatures."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._out = Output(as_json=shared.json)
+
+    def up(  # noqa: PLR0913, PLR0917 - one parameter per flag
+        self,
+        name: Annotated[str | None, typer.Option(help="what other people see")] = None,
+        listen: Annotated[str | None, _option("MULTIADDR", "where other nodes connect")] = None,
+        api_listen: Annotated[str | None, _option("HOST:PORT", "where API and page listen")] = None,
+        public: Annotated[str | None, _option("HOST:PORT", "where public routes listen")] = None,
+        public_url: Annotated[str | None, _option("URL", "how others reach --public")] = None,
+        join: Annotated[list[str] | None, _option("MULTIADDR", "a node to stay joined to")] = None,
+        role: Annotated[list[str] | None, _option("ROLE", "what this node does for others")] = None,
+        network: Annotated[str | None, _option("FILE", "network file; default: dms3")] = None,
+        passphrase_file: Annotated[str | None, _option("FILE", "unlocks a protected home")] = None,
+        upload_max: Annotated[str | None, _option("SIZE", "largest upload, such as 2GB")] = None,
+        log_level: Annotated[str | None, _option("LEVEL", "debug, info, warning, error")] = None,
+        no_open: Annotated[bool, typer.Option("--no-open", help="open no browser")] = False,
+    ) -> None:
+        """Run a node in the foreground until Ctrl-C.
+
+        Makes an identity at the first start. Every option is also a key of config.toml and an
+        environment variable: --api-listen, api_listen, DMS3_API_LISTEN.
+
+        Example: dms3 up --name alice --join /ip4/192.0.2.1/tcp/7701
+        """
+        flags = {
+            "name": name,
+            "listen": listen,
+            "api_listen": api_listen,
+            "public": public,
+            "public_url": public_url,
+            "join": tuple(join or ()),
+            "role": tuple(role or ()),
+            "network": network,
+            "passphrase_file": passphrase_file,
+            "upload_max": upload_max,
+            "log_level": log_level,
+            "open": False if no_open else None,
+        }
+        from dms3.cli.up import up
+
+        config = self._config(flags)
+
+        def ready(data: Mapping[str, Any]) -> None:
+            self._out.result(data)
+            if config.open and sys.stdout.isatty():
+                webbrowser.open(data["url"])
+
+        asyncio.run(up(config, ready))
+
+    def dev(
+        self,
+        nodes: Annotated[int, typer.Option("-n", "--nodes", help="how many nodes")] = 3,
+        base_port: Annotated[int, typer.Option(help="first port; 0: free ones")] = 0,
+    ) -> None:
+        """Run a local network of real nodes until Ctrl-C.
+
+        Writes HOME/network.json when all are ready.
+
+        Example: dms3 dev -n 3
+        """
+        from dms3.cli.dev import dev_network
+
+        with self._folder("dms3-dev-") as home:
+
+            async def work(stop: asyncio.Event) -> None:
+                async with dev_network(home, nodes, base_port) as network:
+                    shown = [asdict(node) for node in network.nodes.values()]
+                    self._out.result({"network": str(home / "network.json"), "nodes": shown})
+                    await stop.wait()
+
+            _until_stopped(work)
+
+    def demo(
+        self,
+        docs: Annotated[Path | None, _option("DIR", "documents; default: Python's own")] = None,
+        nodes: Annotated[int, typer.Option("-n", "--nodes", help="how many nodes")] = DEMO_NODES,
+        keep: Annotated[bool, typer.Option("--keep", help="let the nodes run on")] = False,
+    ) -> None:
+        """A guided tour: nodes on this machine share, search and fetch real files.
+
+        Example: dms3 demo --docs ~/letters
+        """
+        from dms3.cli.demo import Tour, default_documents
+        from dms3.cli.dev import dev_network
+        from dms3.sdk import Client
+
+        folder = (docs or default_documents()).expanduser()
+        if not folder.is_dir():
+            raise Dms3Error("argument_invalid", f"{folder} is not a folder.")
+        stays = keep or sys.stdout.isatty()
+        checks: list[Any] = []
+
+        async def work(stop: asyncio.Event) -> None:
+            async with dev_network(home, nodes) as network:
+                first = next(iter(network.nodes.values()))
+                async with Client(home=Path(first.home), api=first.api) as client:
+                    self._out.note(f"The page of {first.name}: {await client.login_url()}")
+                tour = Tour(network, folder, lambda check: self._out.note(_spoken(check)))
+                checks.extend(await tour.run())
+                ok = all(check.ok for check in checks)
+                rows = [asdict(check) for check in checks]
+                self._out.result({"ok": ok, "checks": rows, "home": str(home)})
+                if stays and not stop.is_set():
+                    self._out.note("The nodes run on; Ctrl-C stops them.")
+                    await stop.wait()
+
+        with self._folder("dms3-demo-") as home:
+            _until_stopped(work)
+        if not checks or not all(check.ok for check in checks):
+            raise typer.Exit(1)
+
+    def open(
+        self,
+        no_open: Annotated[bool, typer.Option("--no-open", help="only print the link")] = False,
+    ) -> None:
+        """Open the node's page in a browser; the link works once and for a minute.
+
+        Example: dms3 open
+        """
+        from dms3.sdk import SyncClient
+
+        with SyncClient(self._shared.home, self._shared.api) as client:
+            url = client.login_url()
+        self._out.result({"url": url})
+        if not no_open and sys.stdout.isatty():
+            webbrowser.open(url)
+
+    def sim_run(
+        self,
+        scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="such as bank")],
+        nodes: Annotated[int, typer.Option(help="simulated nodes")] = 20,
+        seed: Annotated[int, typer.Option(help="equal seeds give equal runs")] = 0,
+        minutes: Annotated[float | None, typer.Option(help="virtual time of work")] = None,
+        fidelity: Annotated[str, typer.Option(help="messages, or bytes for small worlds")] = (
+            "messages"
+        ),
+    ) -> None:
+        """Run production code in a simulated world of faults, from a seed.
+
+        Example: dms3 sim run bank --nodes 20 --seed 7
+        """
+        from dms3.sim.run import run_scenario
+
+        if not run_scenario(scenario, nodes, seed, minutes, self._out.line, fidelity=fidelity):
+            raise typer.Exit(1)
+
+    def config_show(
+        self,
+        origin: Annotated[bool, typer.Option("--origin", help="say where each is from")] = False,
+    ) -> None:
+        """The settings that `dms3 up` would use.
+
+        Example: dms3 config show --origin
+        """
+        config = self._config({})
+        settings = {key: value for key, value in asdict(config).items() if key != "origin"}
+        if origin:
+            rows: dict[str, Any] = {
+                "settings": [
+                    {"setting": k, "value": v, "origin": config.origin.get(k, "flag")}
+                    for k, v in settings.items()
+                ]
+            }
+            rows["settings"][0]["value"] = str(config.home)
+            self._out.result(rows)
+        else:
+            self._out.result(settings | {"home": str(config.home)})
+
+    def _config(self, flags: Mapping[str, Any]) -> Config:
+        from dms3.node.config import load_config
+        from dms3.sdk.where import default_home
+
+        home = self._shared.home or default_home().expanduser().absolute()
+        return load_config(home, flags, os.environ)
+
+    @contextlib.contextmanager
+    def _folder(self, prefix: str) -> Any:
+        """The home folder if one was named, else a new one that goes at the end."""
+        if self._shared.home is not None:
+            self._shared.home.mkdir(parents=True, exist_ok=True)
+            yield self._shared.home
+            return
+        with tempfile.TemporaryDirectory(prefix=prefix) as name:
+            yield Path(name)
+
+
+def _spoken(check: Any) -> str:
+    return f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail} ({check.seconds:.2f} s)"
+
+
+def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `work(stop)`; the first SIGINT or SIGTERM sets `stop`, the second cancels."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stopped() -> None:
+            if stop.is_set():
+                task.cancel()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped)
+        await work(stop)
+
+    asyncio.run(run())

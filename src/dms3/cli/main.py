@@ -1,0 +1,126 @@
+"""The `dms3` command: groups and verbs from the table, errors and exit statuses in one place.
+
+Source: docs/interfaces.md, "Command line". Importing it costs little more than importing typer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+from dms3 import __version__
+from dms3.cli.generated import callback_of
+from dms3.cli.local import Local
+from dms3.cli.output import Output
+from dms3.cli.shared import HELP, Shared, take_shared, wants_json
+from dms3.core.errors import EXIT_STATUS, Dms3Error, Exit
+from dms3.node.commands import TABLE
+
+INTERRUPTED = 130  # shells report 128 + SIGINT
+ABOUT = "A node you run yourself: it keeps your documents, finds things in them, and shares them."
+NOUNS = {
+    "id": "Who this node is",
+    "contact": "People you know",
+    "peer": "Nodes of others",
+    "store": "Documents: import, list, open, share",
+    "sim": "Simulated networks",
+    "config": "Settings",
+}
+SHORT = f"""{ABOUT}
+
+  dms3 up                      run a node; prints the link to its page
+  dms3 store add ~/Documents   import a folder, then: dms3 search WORDS
+
+dms3 --help lists all commands.
+"""
+
+
+def main() -> None:
+    """The entry point: run the command line and exit with its status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command in `words` and return its exit status."""
+    out = Output(as_json=wants_json(words, os.environ))
+    try:
+        return _dispatch(words, out)
+    except (Dms3Error, typer.TyperException) as error:
+        return _refused(error, words, out)
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        out.note("Stopped.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left, as `| head` does; nothing is to be said about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _dispatch(words: Sequence[str], out: Output) -> int:
+    shared, rest = take_shared(words, os.environ)
+    if shared.version:
+        out.result({"version": __version__})
+        return 0
+    if not rest:
+        print(SHORT, end="")
+        return 0
+    status = _application(shared)(args=rest, prog_name="dms3", standalone_mode=False)
+    return status if isinstance(status, int) else 0
+
+
+def _refused(error: Dms3Error | typer.TyperException, words: Sequence[str], out: Output) -> int:
+    """Show an error and return the exit status of its kind."""
+    if isinstance(error, Dms3Error):
+        out.error(error)
+        return error.exit_status
+    message = error.format_message()
+    out.error(Dms3Error("argument_invalid", message, hint=_hint(words, message)))
+    return EXIT_STATUS[Exit.USAGE]
+
+
+def _application(shared: Shared) -> typer.Typer:
+    """The typer application of all commands."""
+    options: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+    context = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    app = typer.Typer(help=ABOUT, epilog=HELP, context_settings=context, **options)
+    groups: dict[str, typer.Typer] = {}
+    rows: list[tuple[str, str, Callable[..., None]]] = [
+        (command.noun, command.verb, callback_of(command, shared)) for command in TABLE
+    ]
+    local = Local(shared)
+    rows += [
+        ("up", "", local.up),
+        ("open", "", local.open),
+        ("dev", "", local.dev),
+        ("demo", "", local.demo),
+        ("sim", "run", local.sim_run),
+        ("config", "show", local.config_show),
+    ]
+    for noun, verb, function in rows:
+        if not verb:
+            app.command(noun, help=inspect.getdoc(function))(function)
+            continue
+        if noun not in groups:
+            groups[noun] = typer.Typer(help=NOUNS.get(noun, noun), epilog=HELP, **options)
+            app.add_typer(groups[noun], name=noun)
+        groups[noun].command(verb, help=inspect.getdoc(function))(function)
+    return app
+
+
+def _hint(words: Sequence[str], message: str) -> str:
+    if "Did you mean" in message:
+        return ""
+    path = [word for word in words[:2] if word.isalpha()]
+    return f"See: dms3 {' '.join([*path, '--help'])}"
+
+
+if __name__ == "__main__":
+    main()
