@@ -288,8 +288,6 @@ IMPORT_FILE_BYTES_MAX = 8 * 1024 * MIB  # a larger file is skipped
 IMPORT_PART_BYTES = 8 * MIB  # a larger file is read in parts of this size; its beginning is indexed
 IMPORT_BATCH_BYTES = 4 * MIB  # files read by one job of a worker: about 0.2 s of work
 IMPORT_BATCH_FILES_MAX = 256  # small files read by one job of a worker
-IMPORT_BATCHES_IN_FLIGHT_MAX = 4  # read or read ahead and not yet committed: bounds memory
-IMPORT_COMMIT_BYTES = 16 * MIB  # documents in one transaction
 IMPORT_SNIFF_BYTES = 8 * KIB  # looked at to tell text from binary
 TITLE_SCAN_CHARS_MAX = 4 * KIB  # where a title is looked for
 

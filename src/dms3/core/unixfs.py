@@ -153,7 +153,7 @@ def build_directory(entries: Iterable[Link]) -> Built:
     `size` is 0: a folder has no content of its own.
     """
     links = sorted(entries, key=lambda link: link.name.encode())
-    assert all(one.name != two.name for one, two in itertools.pairwise(links))
+    assert all(a.name != b.name for a, b in itertools.pairwise(links)), "a name stands twice"
     below = sum(link.size for link in links)
     if sum(len(link.name.encode()) + len(link.cid.binary) for link in links) > DIRECTORY_BYTES_MAX:
         blocks: list[Block] = []

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dms3.core.cid import RAW, Cid
 from dms3.core.dag_pb import Link
-from dms3.core.database import Connection, Database
+from dms3.core.database import Database
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     IMPORT_BATCH_BYTES,
@@ -23,22 +23,17 @@ from dms3.core.limits import (
     IMPORT_PART_BYTES,
 )
 from dms3.core.unixfs import Block, Built, FileBuilder, build_directory
-from dms3.io import catalogue, index
-from dms3.io.catalogue import DocumentRow
 from dms3.io.extract import Extracted, decode_text
 from dms3.io.intake import Taken, UnreadableError, extract_beginning, read_parts, take_files
 from dms3.io.packs import Packs, Staged
 from dms3.io.pool import Pool
+from dms3.node.shelving import FOLDER, Item, Shelf
 from dms3.node.walk import File, Folder, Skip, Walked
-from dms3.search.kind import FILE
 
-FOLDER = "folder"
 BINARY = "binary: stored, found by its name only"
 PARTIAL = f"only the first {IMPORT_PART_BYTES >> 20} MiB are searchable"
 _FIRST_ROUND_FILES = 16  # small, so that something can be found at once; then doubled
 _LOOK_UP_FILES = 512
-_ATTACH_TRIES = 3  # a block may be swept between staging and storing
-_US = 1_000  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +73,6 @@ class Upload:
     pieces: Callable[[], Iterator[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A file read and cut, ready to be stored."""
-
-    file: File
-    cid: Cid
-    size: int
-    tree_bytes: int
-    stamp: int
-    extracted: Extracted
-    cids: tuple[Cid, ...]
-    body: str = field(repr=False)
-
-    @property
-    def counted(self) -> bool:
-        """Whether this is a document, not just a file that came along with its folder."""
-        return self.file.chosen or self.extracted.encoding != ""
-
-
 class Import:
     """A single run: `steps` to the end, then `result`."""
 
@@ -110,12 +86,8 @@ class Import:
         now_us: int,
     ) -> None:
         """`space`: row number. `kind`: for every text, None: as found. `now_us`: wall clock."""
-        self._database = database
-        self._packs = packs
+        self._shelf = Shelf(database, packs, space, kind, now_us)
         self._pool = pool
-        self._space = space
-        self._kind = kind
-        self._now_us = now_us
         self._walked = Walked(Folder("", ""))
         self._read: list[_Taken] = []  # of the last round, not stored yet
         self._round_files = _FIRST_ROUND_FILES
@@ -182,7 +154,7 @@ class Import:
 
     async def _changed(self, files: Sequence[File]) -> list[File]:
         """Those of `files` that are new or look changed; the others are counted."""
-        rows = await asyncio.to_thread(self._known, [file.source for file in files])
+        rows = await asyncio.to_thread(self._shelf.known, [file.source for file in files])
         changed: list[File] = []
         for file in files:
             row = rows.get(file.source)
@@ -192,10 +164,6 @@ class Import:
             self._enter(file, Link(row.cid, file.name, row.tree_bytes))
             self._count_unchanged(file, counted=row.counted)
         return changed
-
-    def _known(self, sources: Sequence[str]) -> dict[str, DocumentRow]:
-        with self._database.read() as connection:
-            return catalogue.known(connection, self._space, sources)
 
     def _count_unchanged(self, file: File, *, counted: bool) -> None:
         if counted or file.chosen:
@@ -277,7 +245,7 @@ class Import:
                 beginning = part if beginning is None else beginning
                 blocks = await asyncio.to_thread(builder.add, part)
                 cids += [cid for cid, _ in blocks]
-                staged.append(await asyncio.to_thread(self._packs.stage, blocks))
+                staged.append(await asyncio.to_thread(self._shelf.stage, blocks))
                 self._bytes_done += len(part)
                 yield self._progress()
             built = await asyncio.to_thread(builder.finish)
@@ -295,13 +263,13 @@ class Import:
 
     async def _item_of_large(
         self, file: File, built: Built, cids: Sequence[Cid], beginning: bytes
-    ) -> _Item:
+    ) -> Item:
         extracted = await self._pool.run(extract_beginning, file.name, beginning)
         if built.size > len(beginning) and not extracted.note:
             extracted = replace(extracted, note=PARTIAL)
         if not file.source:  # the same upload again is the same document
             file = replace(file, source=f"upload:{built.cid}/{file.name}")
-        return _Item(
+        return Item(
             file,
             built.cid,
             built.size,
@@ -315,24 +283,10 @@ class Import:
     # storing
 
     async def _store(
-        self, items: Sequence[_Item], blocks: Sequence[Block], staged: Sequence[Staged]
+        self, items: Sequence[Item], blocks: Sequence[Block], staged: Sequence[Staged]
     ) -> None:
-        """One transaction for `items`; their blocks are in `blocks` or `staged` already."""
-        for attempt in range(_ATTACH_TRIES):
-            last = await asyncio.to_thread(self._stage, blocks)
-            try:
-                outcomes = await asyncio.wrap_future(
-                    self._database.transact(
-                        lambda connection, last=last: self._write(  # type: ignore[misc]
-                            connection, items, (*staged, last)
-                        )
-                    )
-                )
-            except Dms3Error as error:
-                if error.code != "node_busy" or attempt == _ATTACH_TRIES - 1:
-                    raise
-                continue
-            break
+        """Store `items` and count what became of each."""
+        outcomes = await self._shelf.store(items, blocks, staged)
         for item, is_new in zip(items, outcomes, strict=True):
             self._enter(item.file, Link(item.cid, item.file.name, item.tree_bytes))
             if not is_new:
@@ -342,96 +296,6 @@ class Import:
                 self._bytes += item.size
             else:
                 self._walked.skips.add(item.file.source, BINARY, kept=True)
-
-    def _stage(self, blocks: Sequence[Block]) -> Staged:
-        staged = self._packs.stage(blocks)
-        self._packs.sync()
-        return staged
-
-    def _write(
-        self, connection: Connection, items: Sequence[_Item], staged: Sequence[Staged]
-    ) -> list[bool]:
-        """Store `items`; for each whether it is new. Runs on the writer thread."""
-        for part in staged:
-            self._packs.attach(connection, part)
-        known = catalogue.known(connection, self._space, [item.file.source for item in items])
-        number = catalogue.next_number(connection)
-        new: dict[str, list[tuple[int, _Item]]] = {}
-        cids: dict[str, Cid] = {source: row.cid for source, row in known.items()}
-        outcomes: list[bool] = []
-        for item in items:
-            source = item.file.source
-            is_new = cids.get(source) != item.cid
-            outcomes.append(is_new)
-            row = known.pop(source, None)
-            if is_new:
-                if row is not None:
-                    remove_document(connection, row)
-                new.setdefault(self._kind_of(item), []).append((number, item))
-                cids[source] = item.cid
-                number += 1
-            elif row is not None:
-                catalogue.touch(connection, row.number, item.stamp, item.stamp // _US)
-        for kind in sorted(new):
-            self._write_kind(connection, kind, new[kind])
-        return outcomes
-
-    def _kind_of(self, item: _Item) -> str:
-        if item.extracted.kind == FILE:
-            return FILE
-        return self._kind or item.extracted.kind
-
-    def _write_kind(
-        self, connection: Connection, kind: str, items: Sequence[tuple[int, _Item]]
-    ) -> None:
-        """Insert documents of one kind, their words and their needs."""
-        entries = [
-            index.Entry(
-                number,
-                _indexed_title(item),
-                item.body,
-                item.size,
-                item.stamp // _US,
-                self._now_us,
-            )
-            for number, item in items
-        ]
-        places = index.put(connection, self._space, kind, entries)
-        catalogue.put(
-            connection,
-            (
-                self._row(number, item, kind, place)
-                for (number, item), place in zip(items, places, strict=True)
-            ),
-        )
-        catalogue.put_texts(
-            connection,
-            ((number, item.extracted.text) for number, item in items if item.extracted.text),
-        )
-        catalogue.need_blocks(
-            connection, ((cid, self._space, number) for number, item in items for cid in item.cids)
-        )
-
-    def _row(self, number: int, item: _Item, kind: str, container: int | None) -> DocumentRow:
-        return DocumentRow(
-            number=number,
-            space=self._space,
-            container=container,
-            source=item.file.source,
-            name=item.file.name,
-            title=item.extracted.title,
-            kind=kind,
-            language=item.extracted.language,
-            encoding=item.extracted.encoding,
-            cid=item.cid,
-            bytes=item.size,
-            tree_bytes=item.tree_bytes,
-            modified_us=item.stamp // _US,
-            added_us=self._now_us,
-            stamp=item.stamp,
-            counted=item.counted,
-            note=item.extracted.note,
-        )
 
     # the folder over it all
 
@@ -451,10 +315,10 @@ class Import:
         built = await asyncio.to_thread(_build_folder, top, blocks)
         self._root = built.cid
         source = top.source
-        rows = await asyncio.to_thread(self._known, [source])
+        rows = await asyncio.to_thread(self._shelf.known, [source])
         if source in rows and rows[source].cid == built.cid:
             return
-        item = _Item(
+        item = Item(
             File(source, top.name, 0, 0, top, chosen=False),
             built.cid,
             0,
@@ -464,18 +328,7 @@ class Import:
             tuple(cid for cid, _ in blocks),
             "",
         )
-        staged = await asyncio.to_thread(self._stage, blocks)
-        await asyncio.wrap_future(
-            self._database.transact(lambda connection: self._write_folder(connection, item, staged))
-        )
-
-    def _write_folder(self, connection: Connection, item: _Item, staged: Staged) -> None:
-        self._packs.attach(connection, staged)
-        for row in catalogue.known(connection, self._space, [item.file.source]).values():
-            remove_document(connection, row)
-        number = catalogue.next_number(connection)
-        catalogue.put(connection, [self._row(number, item, FOLDER, None)])
-        catalogue.need_blocks(connection, ((cid, self._space, number) for cid in item.cids))
+        await self._shelf.store_folder(item, blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,16 +337,9 @@ class _Taken:
     taken: Taken
 
 
-def remove_document(connection: Connection, row: DocumentRow) -> None:
-    """Take a document out of its container and the catalogue; its blocks go with the next sweep."""
-    if row.container is not None:
-        index.drop(connection, row.container, row.number)
-    catalogue.drop(connection, row.number)
-
-
-def _prepare(taken: Sequence[_Taken]) -> tuple[list[_Item], list[Block]]:
+def _prepare(taken: Sequence[_Taken]) -> tuple[list[Item], list[Block]]:
     """Items and all their blocks."""
-    items: list[_Item] = []
+    items: list[Item] = []
     blocks: list[Block] = []
     for one in taken:
         built, extracted = one.taken.built, one.taken.extracted
@@ -502,7 +348,7 @@ def _prepare(taken: Sequence[_Taken]) -> tuple[list[_Item], list[Block]]:
         data = built.blocks[0][1] if len(built.blocks) == 1 else _content(built)
         cids = tuple(dict.fromkeys(cid for cid, _ in built.blocks))
         items.append(
-            _Item(
+            Item(
                 one.file,
                 built.cid,
                 built.size,
@@ -527,12 +373,6 @@ def _body(extracted: Extracted, data: bytes) -> str:
     if not extracted.encoding:
         return ""
     return decode_text(data, extracted.encoding) if extracted.text is None else extracted.text
-
-
-def _indexed_title(item: _Item) -> str:
-    """What is searched as title: the title, and the name of the file when that is another."""
-    title, name = item.extracted.title, item.file.name
-    return title if title == name else f"{title} {name}"
 
 
 def _build_folder(folder: Folder, blocks: list[Block]) -> Built:

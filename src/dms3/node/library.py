@@ -34,8 +34,9 @@ from dms3.io.packs import Packs, Swept
 from dms3.io.pool import Pool
 from dms3.node.checking import Check, Verified
 from dms3.node.finding import Hits, Question, RecentBlocks, find
-from dms3.node.importing import Import, Imported, Progress, Upload, remove_document
+from dms3.node.importing import Import, Imported, Progress, Upload
 from dms3.node.keeping import keep_blocks
+from dms3.node.shelving import remove_document
 from dms3.node.walk import walk
 from dms3.search import operations
 from dms3.search.kind import check_kind

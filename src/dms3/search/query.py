@@ -86,7 +86,7 @@ def fold(text: str) -> str:
     """`text` without case and accents, of the same length, so that places in both are equal."""
     if text.isascii():
         return text.lower()
-    table = {ord(char): _fold_char(char) for char in set(text) if not char.isascii()}
+    table = {ord(char): _fold_char(char) for char in sorted(set(text)) if not char.isascii()}
     return text.translate(table).lower()
 
 
