@@ -62,7 +62,7 @@ test-network: setup
 	$(if $(call tests_in,network),$(PYTEST) -q tests/network $(ARGS),@echo "no tests in tests/network")
 
 test-interop: setup
-	$(if $(call tests_in,interop),$(PYTEST) -q tests/interop $(ARGS),@echo "no tests in tests/interop")
+	$(if $(call tests_in,interop),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/interop $(ARGS),@echo "no tests in tests/interop")
 
 long: setup
 	@$(PY) scripts/long.py $(if $(ONLY),--only '$(ONLY)') $(if $(FRESH),--fresh)
