@@ -11,9 +11,10 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dms3.core.limits import SNIPPET_CHARS, SNIPPET_MATCHES_MAX, SNIPPET_TRIES_MAX
-from dms3.search.query import WORD, Phrase, Query, fold
+from dms3.search.query import Query, fold
 
 _SPACES = re.compile(r"\s+")
 _FIRST_LOOK_BYTES = 16_384  # most documents show early what they are about
@@ -42,7 +43,7 @@ def make_snippet(text: str, query: Query) -> Snippet:
 def find_marks(text: str, query: Query) -> tuple[tuple[int, int], ...]:
     """Where phrases of `query` stand in `text`, in order and without overlap."""
     folded = fold(text)
-    found = sorted(place for phrase in query.phrases for place in _places(folded, phrase))
+    found = sorted(span for pattern in _patterns(query) for span in _spans(folded, pattern))
     marks: list[tuple[int, int]] = []
     for start, end in found:
         if not marks or start >= marks[-1][1]:
@@ -70,72 +71,88 @@ def _all_places(lower: bytes, query: Query) -> list[tuple[int, int]]:
     """Sorted (place, phrase number) of the ASCII phrases of `query` in `lower`."""
     places: list[tuple[int, int]] = []
     wanted = SNIPPET_MATCHES_MAX if len(query.phrases) > 1 else 1  # of one phrase, the first
-    for index, phrase in enumerate(query.phrases):
-        words = [word.encode() for word in phrase.words]
-        if all(word.isascii() for word in words):
-            found = itertools.islice(_byte_places(lower, words, phrase), wanted)
-            places += ((place, index) for place in found)
+    for index, (word, pattern) in enumerate(_byte_patterns(query)):
+        found = itertools.islice(_byte_places(lower, word, pattern), wanted)
+        places += ((place, index) for place in found)
     return sorted(places)
 
 
-def _byte_places(lower: bytes, words: list[bytes], phrase: Phrase) -> Iterator[int]:
-    """The first places where `words` stand next to each other in `lower`."""
-    more = rb"[0-9a-z\x80-\xff]*" if phrase.is_prefix else rb"(?![0-9a-z\x80-\xff])"
-    pattern = re.compile(rb"[^0-9a-z\x80-\xff]+".join(map(re.escape, words)) + more)
+def _byte_places(lower: bytes, word: bytes, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    """The first places where `pattern`, which begins with `word`, begins a word of `lower`."""
     start = -1
     for _ in range(SNIPPET_TRIES_MAX):
-        start = lower.find(words[0], start + 1)
+        start = lower.find(word, start + 1)
         if start < 0:
             return
-        before = lower[start - 1] if start else 0
-        if before < 0x80 and not chr(before).isalnum() and pattern.match(lower, start):
+        before = lower[start - 1 : start]
+        if not before.isalnum() and not before > b"\x7f" and pattern.match(lower, start):
             yield start
+
+
+@lru_cache(maxsize=64)  # the hits of a search, and the searches of a person who types on
+def _patterns(query: Query) -> tuple[re.Pattern[str], ...]:
+    """What each phrase looks like in folded text, from the beginning of its first word on.
+
+    That a word begins there is looked at afterwards: a plain first letter makes matching fast.
+    """
+    return tuple(
+        re.compile(
+            r"[\W_]+".join(map(re.escape, phrase.words))
+            + (r"[^\W_]*" if phrase.is_prefix else r"(?![^\W_])")
+        )
+        for phrase in query.phrases
+    )
+
+
+@lru_cache(maxsize=64)
+def _byte_patterns(query: Query) -> tuple[tuple[bytes, re.Pattern[bytes]], ...]:
+    """First word and form of each phrase that is plain ASCII, for bytes in lower case."""
+    found: list[tuple[bytes, re.Pattern[bytes]]] = []
+    for phrase in query.phrases:
+        words = [word.encode() for word in phrase.words]
+        if all(word.isascii() for word in words):
+            end = rb"" if phrase.is_prefix else rb"(?![0-9a-z\x80-\xff])"
+            form = rb"[^0-9a-z\x80-\xff]+".join(map(re.escape, words)) + end
+            found.append((words[0], re.compile(form)))
+    return tuple(found)
+
+
+def _spans(folded: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Where `pattern` begins a word of `folded`."""
+    for match in pattern.finditer(folded):
+        if not _in_word(folded, match.start() - 1):
+            yield match.span()
 
 
 def _best_place(folded: str, query: Query) -> int:
     """Where a window begins that shows the most different phrases; the first of equals."""
     found = sorted(
         (start, index)
-        for index, phrase in enumerate(query.phrases)
-        for start, _ in _places(folded, phrase)
+        for index, pattern in enumerate(_patterns(query))
+        for start, _ in itertools.islice(_spans(folded, pattern), SNIPPET_MATCHES_MAX)
     )
     return _densest(found, len(query.phrases))
 
 
 def _densest(places: list[tuple[int, int]], phrases: int) -> int:
     """Of sorted (place, phrase number): where a window shows the most different phrases."""
-    best, most = 0, 0
-    for position, (start, _) in enumerate(places):
-        window = {
-            index
-            for other, index in places[position : position + SNIPPET_MATCHES_MAX]
-            if other < start + SNIPPET_CHARS - _LEAD_CHARS
-        }
-        if len(window) > most:
-            best, most = start, len(window)
-        if most == phrases:
-            break
+    best, most, end = 0, 0, 0
+    shown = [0] * phrases
+    for start, index in places:
+        while end < len(places) and places[end][0] < start + SNIPPET_CHARS - _LEAD_CHARS:
+            shown[places[end][1]] += 1
+            end += 1
+        different = phrases - shown.count(0)
+        if different > most:
+            best, most = start, different
+            if most == phrases:
+                break
+        shown[index] -= 1
     return best
 
 
-def _places(folded: str, phrase: Phrase) -> Iterator[tuple[int, int]]:
-    """The first places of `phrase`: its first word is looked for fast, the rest compared there."""
-    gap = r"[\W_]+"
-    more = r"[^\W_]*" if phrase.is_prefix else ""
-    pattern = re.compile(gap.join(re.escape(word) for word in phrase.words) + more)
-    found, start = 0, -1
-    for _ in range(SNIPPET_TRIES_MAX):
-        start = folded.find(phrase.words[0], start + 1)
-        if start < 0 or found == SNIPPET_MATCHES_MAX:
-            return
-        match = pattern.match(folded, start)
-        if match and not _in_word(folded, start - 1) and not _in_word(folded, match.end()):
-            found += 1
-            yield match.span()
-
-
 def _in_word(text: str, place: int) -> bool:
-    return 0 <= place < len(text) and WORD.match(text, place) is not None
+    return 0 <= place < len(text) and text[place].isalnum()
 
 
 def _word_start(text: str, start: int) -> int:
