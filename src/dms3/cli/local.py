@@ -79,7 +79,7 @@ class Local:
             "log_level": log_level,
             "open": False if no_open else None,
         }
-        from dms3.cli.up import up
+        from dms3.cli.up import run
 
         config = self._config(flags)
 
@@ -88,7 +88,7 @@ class Local:
             if config.open and sys.stdout.isatty():
                 webbrowser.open(data["url"])
 
-        asyncio.run(up(config, ready))
+        run(config, ready)
 
     def dev(
         self,

@@ -29,8 +29,19 @@ from dms3.node.host import Host, first_error
 from dms3.node.logs import node_logger
 from dms3.node.node import Log, Settings
 
+if sys.platform != "win32":
+    import uvloop
+
 Ready = Callable[[Mapping[str, Any]], None]
 """Told once when the node answers: url, api, public, peer_id, address, home, roles, locked."""
+
+
+def run(config: Config, ready: Ready) -> None:
+    """As `up`, from a program without an event loop."""
+    if sys.platform == "win32":  # uvloop is not made for it
+        asyncio.run(up(config, ready))
+    else:
+        uvloop.run(up(config, ready))
 
 
 async def up(config: Config, ready: Ready) -> None:

@@ -264,7 +264,7 @@ KIND_CHARS_MAX = 64  # a name and a version
 
 # fetch
 FETCHES_MAX = 64  # jobs at once
-FETCH_WINDOW_BYTES_MAX = 8 * MIB  # asked for or not yet kept, per job
+FETCH_WINDOW_BYTES_MAX = 6 * MIB  # asked for or not yet kept, per job: all fit a supplier's queue
 FETCH_WINDOW_BLOCKS_MAX = 32  # the same in blocks; with BLOCK_BYTES_MAX the worst case is 64 MiB
 FETCH_ESTIMATE_BYTES_MIN = 64 * KIB  # what an unknown or small block counts in the window
 FETCH_LOOK_BLOCKS_MAX = 64  # blocks looked up locally in one Call
@@ -335,6 +335,7 @@ CONFIG_ITEMS_MAX = 256  # values of one setting that takes many
 LOG_VALUE_CHARS_MAX = 500  # one value of a log line
 
 # reading while content arrives
+READ_PAUSE_SECONDS_MAX = 0.2  # from opening a file to reading it: a busy loop's turn or two
 READ_WAIT_SECONDS_MAX = 120  # for one block; a fetch gives up earlier when nobody has it
 
 # people and health

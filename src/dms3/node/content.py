@@ -8,13 +8,12 @@ against its CID before it is seen here. Peers and grants are the machines' busin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import READ_WAIT_SECONDS_MAX
+from dms3.core.limits import READ_PAUSE_SECONDS_MAX, READ_WAIT_SECONDS_MAX
 from dms3.node.library import BlockMissingError, Library
 from dms3.search.operations import AwaitBlock, Fetch
 
@@ -30,18 +29,17 @@ class File:
 
     def __init__(self, library: Library, ask: Ask, spawn: Spawn, cid: Cid) -> None:
         self._library = library
-        self._ask = ask
-        self._spawn = spawn
         self._cid = cid
+        self._job = _Job(library, ask, spawn, cid)
         self.size = 0
         self.name = ""
 
     async def open(self) -> File:
         """This file with its size and name known; raises `content_unavailable`."""
-        async with self._fetching() as job:
+        with self._job:
             size = await self._library.size(self._cid)
             while size is None:
-                await job.bring(self._cid)
+                await self._job.bring(self._cid)
                 size = await self._library.size(self._cid)
         named = await self._library.named(self._cid)
         self.size = size
@@ -50,27 +48,22 @@ class File:
 
     async def read(self, start: int, end: int) -> AsyncIterator[bytes]:
         """Bytes `start` to `end` in pieces; waits for blocks that are still on their way."""
-        async with self._fetching() as job:
+        with self._job:
             while start < end:
                 try:
                     async for piece in self._library.get(self._cid, start, end):
                         start += len(piece)
                         yield piece
                 except BlockMissingError as missing:
-                    await job.bring(missing.cid)
-
-    @contextlib.asynccontextmanager
-    async def _fetching(self) -> AsyncIterator[_Job]:
-        """A job that begins with the first missing block and is given up when nobody reads."""
-        job = _Job(self._library, self._ask, self._spawn, self._cid)
-        try:
-            yield job
-        finally:
-            job.end()
+                    await self._job.bring(missing.cid)
 
 
 class _Job:
-    """At most one fetch of a file, and waiting for single blocks of it."""
+    """At most one fetch of a file, and waiting for single blocks of it.
+
+    A context of whoever reads. The fetch begins with the first missing block and is given up when
+    nobody has read for READ_PAUSE_SECONDS_MAX: whoever opens a file usually reads it next.
+    """
 
     def __init__(self, library: Library, ask: Ask, spawn: Spawn, root: Cid) -> None:
         self._library = library
@@ -79,6 +72,20 @@ class _Job:
         self._root = root
         self._task: asyncio.Task[None] | None = None
         self._failure: Dms3Error | None = None
+        self._readers = 0
+        self._pause: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._readers += 1
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def __exit__(self, *_: object) -> None:
+        self._readers -= 1
+        if self._task is not None and not self._readers:
+            loop = asyncio.get_running_loop()
+            self._pause = loop.call_later(READ_PAUSE_SECONDS_MAX, self._end)
 
     async def bring(self, block: Cid) -> None:
         """Return when `block` is here; raises what the fetch ended with."""
@@ -111,7 +118,8 @@ class _Job:
         except Dms3Error as error:
             self._failure = error
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Nobody reads any more: what has come is kept, the rest is not asked for."""
         if self._task is not None:
             self._task.cancel()
+            self._task = None

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from dms3.core.cid import Cid
@@ -219,11 +220,23 @@ class Library:
         """
         pieces = read_file(self._must_have, cid, start, stop)
 
-        def some() -> bytes:
-            return b"".join(piece for _, piece in zip(range(_PIECES_AT_ONCE), pieces, strict=False))
+        def some() -> tuple[bytes, BlockMissingError | None]:
+            found: list[bytes] = []
+            try:
+                for piece in islice(pieces, _PIECES_AT_ONCE):
+                    found.append(piece)  # noqa: PERF402  # those before a missing block are kept
+            except BlockMissingError as missing:
+                return b"".join(found), missing  # what was before it is not read twice
+            return b"".join(found), None
 
-        while data := await asyncio.to_thread(some):
-            yield data
+        while True:
+            data, missing = await asyncio.to_thread(some)
+            if data:
+                yield data
+            if missing is not None:
+                raise missing
+            if not data:
+                return
 
     async def folder(self, cid: Cid) -> list[Link]:
         """The entries of the folder `cid`; raises as `get`."""
@@ -263,8 +276,7 @@ class Library:
             case "search", operations.LibrarySearch():
                 return await self._serve_search(arguments)
             case "block", operations.LibraryBlock(space=space, cid=cid):
-                block = await self.load(cid) if await self.contains(space, cid) else None
-                return _absent(cid) if block is None else block
+                return await asyncio.to_thread(self._block_of, space, cid)
             case "has", tuple():
                 return await asyncio.to_thread(lambda: tuple(map(self._packs.has, arguments)))
             case "load", Cid():
@@ -292,6 +304,13 @@ class Library:
     def _reading(self, work: Any, *arguments: Any) -> Any:  # any function of catalogue.py
         with self._database.read() as connection:
             return work(connection, *arguments)
+
+    def _block_of(self, space: SpaceId, cid: Cid) -> bytes | Failure:
+        """The block `cid`, if it belongs to `space`; one failure whether it exists or not."""
+        block = None
+        if self._reading(catalogue.contains, space, cid):
+            block = self._packs.get(cid)
+        return _absent(cid) if block is None else block
 
     def _must_have(self, cid: Cid) -> bytes:
         block = self._packs.get(cid)

@@ -108,7 +108,10 @@ class FrameReader:
             if stop > end:
                 break
             kind, number = _HEAD.unpack_from(source, head)
-            body = bytes(source[head + HEAD_BYTES : stop])
+            if source is data:
+                body = data[head + HEAD_BYTES : stop]
+            else:  # a slice of a bytearray would be copied twice
+                body = bytes(memoryview(source)[head + HEAD_BYTES : stop])
             frames.append((kind, number, body, stop - position - early))
             early = 0
             position = stop

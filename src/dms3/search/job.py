@@ -218,6 +218,8 @@ class Job:
     def wait_for(self, cid: Cid, request: RequestId) -> list[Effect]:
         """Answer `request` when block `cid` is here."""
         self.waiting.setdefault(cid, []).append(request)
+        if cid in self._moving:
+            return []  # it will be told when the block has been kept
         token = self._token(WAIT)
         self._waits[token] = cid
         return [Call("library.has", (cid,), token)]
