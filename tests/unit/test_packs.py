@@ -11,7 +11,7 @@ import pytest
 
 from dms3.core.cid import RAW, Cid
 from dms3.core.database import Connection
-from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.errors import Dms3Error
 from dms3.io import packfile as packfile_module
 from dms3.io import packs as packs_module
 from dms3.io.packfile import FRAME_BYTES, MARK
@@ -582,21 +582,3 @@ def test_nothing_readable_lies_on_disk(tmp_path: Path) -> None:
     for secret in (MARKER, some[0][0].digest, some[1][0].digest, str(some[1][0]).encode(), KEY):
         assert secret not in found
     blocks.close()
-
-
-def test_a_record_is_bound_to_its_pack_and_cid() -> None:
-    key, nonce, pack = bytes(32), bytes(12), b"p" * 16
-    cid, data = block("data", 100)
-    other, _ = block("other", 100)
-    record = packfile_module.encode_record(key, nonce, pack, cid, data)
-    assert packfile_module.decode_record(key, pack, cid, record) == data
-    for wrong in (
-        lambda: packfile_module.decode_record(key, b"q" * 16, cid, record),
-        lambda: packfile_module.decode_record(key, pack, other, record),
-        lambda: packfile_module.decode_record(b"k" * 32, pack, cid, record),
-        lambda: packfile_module.decode_record(key, pack, cid, record + b"\0"),
-        lambda: packfile_module.decode_record(key, pack, cid, record[:-1]),
-        lambda: packfile_module.decode_record(key, pack, cid, b""),
-    ):
-        with pytest.raises(DecodeError):
-            wrong()
