@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError
 from dms3.core.limits import BLOCK_BYTES_MAX, NODE_LINKS_MAX
-
-_UINT64_BYTES_MAX = 10
-UINT64_MAX = (1 << 64) - 1
+from dms3.core.varint import decode_uint64, encode_uint64
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # Protocol Buffers wire types
 
@@ -126,32 +124,6 @@ def _decode_name(data: bytes, offset: int) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise DecodeError(offset + error.start, "a link name is not UTF-8") from None
-
-
-def encode_uint64(value: int) -> bytes:
-    """The minimal varint of `value` (0 <= value < 2**64, Protocol Buffers)."""
-    assert 0 <= value <= UINT64_MAX, f"not a 64-bit unsigned integer: {value}"
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def decode_uint64(data: bytes, offset: int) -> tuple[int, int]:
-    """The minimal 64-bit varint at `offset` and the offset after it; raises DecodeError."""
-    value = 0
-    for index in range(_UINT64_BYTES_MAX):
-        if offset + index >= len(data):
-            raise DecodeError(len(data), "varint is cut off")
-        byte = data[offset + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            if (byte == 0 and index > 0) or value > UINT64_MAX:
-                raise DecodeError(offset + index, "varint is not minimal or too large")
-            return value, offset + index + 1
-    raise DecodeError(offset + _UINT64_BYTES_MAX, "varint is longer than 10 bytes")
 
 
 def _bytes_field(tag: int, value: bytes) -> bytes:

@@ -173,3 +173,12 @@ class Failure:
     def of(cls, error: Dms3Error) -> Failure:
         """The failure that carries `error` to whoever asked."""
         return cls(error.code, str(error), error.retry)
+
+
+def first_error(group: BaseExceptionGroup[Dms3Error]) -> Dms3Error:
+    """The first plain error in a group of groups: what the caller of a task group is told."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Dms3Error)
+    return error

@@ -62,6 +62,7 @@ STORE_GROUP_WORKS_MAX = 256  # works that share one transaction: bounds how long
 STORE_READERS_MAX = 4  # snapshot connections; each costs a page cache of up to 4 MB
 STORE_READER_WAIT_SECONDS_MAX = 30  # then the reader is told that the node is busy
 STORE_BUSY_MS_MAX = 5_000  # SQLite waits this long for another process's lock (a tool's checkpoint)
+STORE_CHECK_BYTES_MAX = 32 * MIB  # a file up to here is checked whole at each start, in 0.2 s
 STORE_WAL_BYTES_MAX = 64 * MIB  # the log file is cut back to this size after a checkpoint
 PACK_RECORD_BYTES_MIN = PERSIST_VALUE_BYTES_MAX  # a smaller block is a row of the database
 PACKS_OPEN_MAX = 32  # open pack files for reading: 8 GiB of packs without reopening
@@ -333,6 +334,7 @@ PAGE_HITS_MAX = 20  # search results on the home page
 CONFIG_BYTES_MAX = 256 * KIB
 CONFIG_ITEMS_MAX = 256  # values of one setting that takes many
 LOG_VALUE_CHARS_MAX = 500  # one value of a log line
+LOG_FRAMES_MAX = 12  # innermost places of a failure in our own and others' code
 
 # reading while content arrives
 READ_PAUSE_SECONDS_MAX = 0.2  # from opening a file to reading it: a busy loop's turn or two

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dms3.core.cid import DAG_PB as DAG_PB_CODEC
 from dms3.core.cid import RAW, Cid
-from dms3.core.dag_pb import Link, Node, encode_node, encode_uint64
+from dms3.core.dag_pb import Link, Node, encode_node
 from dms3.core.hamt import Tree, bitfield_of, build_tree
 from dms3.core.limits import (
     CHUNK_BYTES,
@@ -23,6 +23,7 @@ from dms3.core.limits import (
     LINKS_PER_NODE_MAX,
     NAME_BYTES_MAX,
 )
+from dms3.core.varint import encode_uint64
 
 Block = tuple[Cid, bytes]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dms3.core.cid import DAG_PB, RAW, Cid
-from dms3.core.dag_pb import LENGTH, VARINT, Link, decode_node, decode_uint64
+from dms3.core.dag_pb import LENGTH, VARINT, Link, decode_node
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.hamt import slots_of
 from dms3.core.limits import (
@@ -30,6 +30,7 @@ from dms3.core.unixfs import (
     TYPE_SHARD,
     TYPE_SYMLINK,
 )
+from dms3.core.varint import decode_uint64
 
 Get = Callable[[Cid], bytes]
 """Gives the block of a CID, checked against it, or raises Dms3Error."""

@@ -1,6 +1,7 @@
-"""Unsigned LEB128 integers as multiformats use them: minimal form, at most nine bytes.
+"""Unsigned LEB128 integers in minimal form: nine bytes in multiformats, ten in Protocol Buffers.
 
-Source: multiformats unsigned-varint specification.
+Source: multiformats unsigned-varint specification (below 2**63); Protocol Buffers encoding, varints
+(below 2**64), of which libp2p and dag-pb accept the minimal form only.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from dms3.core.errors import DecodeError
 
 VARINT_BYTES_MAX = 9  # unsigned-varint: values below 2**63
+UINT64_BYTES_MAX = 10
+UINT64_MAX = (1 << 64) - 1
 _SMALL = tuple(bytes([n]) for n in range(0x80))
 
 
@@ -48,3 +51,29 @@ def read_varint(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[
                 raise DecodeError(offset + index, "varint is not minimal")
             return value, offset + index + 1
     raise DecodeError(offset + VARINT_BYTES_MAX, "varint is longer than 9 bytes")
+
+
+def encode_uint64(value: int) -> bytes:
+    """The minimal varint of `value` (0 <= value < 2**64, Protocol Buffers)."""
+    assert 0 <= value <= UINT64_MAX, f"not a 64-bit unsigned integer: {value}"
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def decode_uint64(data: bytes, offset: int) -> tuple[int, int]:
+    """The minimal 64-bit varint at `offset` and the offset after it; raises DecodeError."""
+    value = 0
+    for index in range(UINT64_BYTES_MAX):
+        if offset + index >= len(data):
+            raise DecodeError(len(data), "varint is cut off")
+        byte = data[offset + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            if (byte == 0 and index > 0) or value > UINT64_MAX:
+                raise DecodeError(offset + index, "varint is not minimal or too large")
+            return value, offset + index + 1
+    raise DecodeError(offset + UINT64_BYTES_MAX, "varint is longer than 10 bytes")

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from dms3.core import limits
 from dms3.core.errors import DecodeError
+from dms3.core.varint import UINT64_MAX, decode_uint64, encode_uint64
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_UINT64_BYTES_MAX = 10
-UINT64_MAX = (1 << 64) - 1
 
 
 def uint_field(number: int, value: int) -> bytes:
     """Field `number` holding the unsigned integer `value` (below 2**64)."""
     assert 0 <= value <= UINT64_MAX, f"not a 64-bit unsigned integer: {value}"
-    return _uint64(number << 3 | _VARINT) + _uint64(value)
+    return encode_uint64(number << 3 | _VARINT) + encode_uint64(value)
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
     """Field `number` holding `value`: bytes, UTF-8 text or an encoded message."""
-    return _uint64(number << 3 | _LENGTH) + _uint64(len(value)) + value
+    return encode_uint64(number << 3 | _LENGTH) + encode_uint64(len(value)) + value
 
 
 def text_field(number: int, value: str) -> bytes:
@@ -92,15 +91,15 @@ def _text(number: int, value: bytes) -> str:
 
 def _read_field(data: bytes, offset: int) -> tuple[int, int | bytes, int]:
     start = offset
-    tag, offset = _read_uint64(data, offset)
+    tag, offset = decode_uint64(data, offset)
     number, wire = tag >> 3, tag & 7
     if not 0 < number < 1 << 29:
         raise DecodeError(start, "protobuf field number is out of range")
     if wire == _VARINT:
-        value, offset = _read_uint64(data, offset)
+        value, offset = decode_uint64(data, offset)
         return number, value, offset
     if wire == _LENGTH:
-        length, offset = _read_uint64(data, offset)
+        length, offset = decode_uint64(data, offset)
         if length > len(data) - offset:
             raise DecodeError(offset, "protobuf field is cut off")
         return number, bytes(data[offset : offset + length]), offset + length
@@ -110,27 +109,3 @@ def _read_field(data: bytes, offset: int) -> tuple[int, int | bytes, int]:
     if width > len(data) - offset:
         raise DecodeError(offset, "protobuf field is cut off")
     return number, int.from_bytes(data[offset : offset + width], "little"), offset + width
-
-
-def _uint64(value: int) -> bytes:
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_uint64(data: bytes, offset: int) -> tuple[int, int]:
-    """The minimal 64-bit varint at `offset`; core/varint.py has 63 bits, a sequence number 64."""
-    value = 0
-    for index in range(_UINT64_BYTES_MAX):
-        if offset + index >= len(data):
-            raise DecodeError(len(data), "protobuf varint is cut off")
-        byte = data[offset + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            if (byte == 0 and index > 0) or value > UINT64_MAX:
-                raise DecodeError(offset + index, "protobuf varint is not minimal or too large")
-            return value, offset + index + 1
-    raise DecodeError(offset + _UINT64_BYTES_MAX, "protobuf varint is longer than 10 bytes")

@@ -2,7 +2,8 @@ import pytest
 
 from dms3.core import limits
 from dms3.core.errors import DecodeError
-from dms3.libp2p.protobuf import UINT64_MAX, Message, bytes_field, text_field, uint_field
+from dms3.core.varint import UINT64_MAX
+from dms3.libp2p.protobuf import Message, bytes_field, text_field, uint_field
 
 
 def test_fields_round_trip_and_the_last_value_wins():
