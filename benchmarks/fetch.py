@@ -1,0 +1,185 @@
+"""Speed of fetching a large file from another node, beside its floors in the same run.
+
+    python benchmarks/fetch.py [--mb 60] [--rounds 3]
+
+Two real nodes on loopback; a third process reads the file from the second node's API, which fetches
+it from the first: block by block, each one checked, kept durably, then read. Floors: the same bytes
+over Noise and Yamux between two processes (`wire.py`), and the durable write of as many blocks
+(`store.py`). Both floors use less than the two cores a fetch keeps busy, so their slower one is out
+of reach; of each figure the best round counts. Needs the time to the first byte to be a fraction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import store
+import uvloop
+import wire
+
+from dms3.cli.dev import dev_network
+from dms3.io.clock import SystemEntropy
+from dms3.io.packs import Packs
+from dms3.io.schema import MIGRATIONS
+from dms3.io.store import Store
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.sdk.client import Client
+
+MB = 60
+ROUNDS = 3
+GOAL = 0.2  # of the slower floor
+FIRST_GOAL = 0.25  # the first byte comes within this part of the whole
+SHARED_SECONDS_MAX = 10
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one round: to the first byte, to the last byte, and of the floors."""
+
+    first: float
+    whole: float
+    bulk: float
+    write: float
+
+
+async def bulk_seconds(address: Multiaddr, size: int) -> float:
+    client = wire.Client()
+    node = wire.transport(client)
+    link = await node.dial([address], None, wire.TIMEOUT_US)
+    seconds = await wire.timed(client.bulk(link, size))
+    await node.close()
+    return seconds
+
+
+def write_seconds(folder: Path, size: int) -> float:
+    items = store.blocks(store.LARGE, size // store.LARGE)
+    key = os.urandom(32)
+    database = Store.open(folder / "store.db", key, MIGRATIONS)
+    packs = Packs(folder / "packs", key, database, SystemEntropy())
+    try:
+        return store.seconds(lambda: store.put(database, packs, items, store.LARGE_GROUP))
+    finally:
+        packs.close()
+        database.close()
+
+
+async def introduce(owner: Client, reader: Client) -> None:
+    """Make the two known to each other and let `reader` read what `owner` keeps."""
+    for one, other in ((owner, reader), (reader, owner)):
+        card = await one.call("contact", "card")
+        await other.call("contact", "add", card=card["card"])
+    await owner.call("store", "share", space="documents", **{"with": "bob"})
+    async with asyncio.timeout(SHARED_SECONDS_MAX):
+        while len((await reader.call("store", "list"))["spaces"]) < 2:  # noqa: ASYNC110  # another process
+            await asyncio.sleep(0.05)
+
+
+async def fetch_seconds(
+    owner: Client, reader: Client, folder: Path, size: int
+) -> tuple[float, float]:
+    """Seconds to the first and to the last byte of a new file of `size` random bytes."""
+    data = os.urandom(size)
+    path = folder / "file"
+    path.write_bytes(data)
+    root = (await owner.call("store", "add", paths=[str(path)]))["root"]
+    pieces: list[bytes] = []
+    first = 0.0
+    begun = time.perf_counter()
+    async for piece in reader.pieces(root):
+        first = first or time.perf_counter() - begun
+        pieces.append(piece)
+    whole = time.perf_counter() - begun
+    assert hashlib.sha256(b"".join(pieces)).digest() == hashlib.sha256(data).digest()
+    return first, whole
+
+
+async def measure(size: int, rounds: int, peer: Multiaddr) -> list[Round]:
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with dev_network(folder, 2) as network:
+            homes = [Path(node.home) for node in network.nodes.values()]
+            async with Client(homes[0]) as owner, Client(homes[1]) as reader:
+                await introduce(owner, reader)
+                for number in range(rounds):
+                    first, whole = await fetch_seconds(owner, reader, folder, size)
+                    bulk = await bulk_seconds(peer, size >> 16 << 16)  # sent in pieces of 64 KiB
+                    scratch = folder / f"scratch{number}"
+                    scratch.mkdir()
+                    write = await asyncio.to_thread(write_seconds, scratch, size)
+                    found.append(Round(first, whole, bulk, write))
+                    show(number, size, found[-1])
+    return found
+
+
+def show(number: int, size: int, one: Round) -> None:
+    speeds = [size / seconds / 1e6 for seconds in (one.whole, one.bulk, one.write)]
+    print(
+        f"round {number + 1}, load {os.getloadavg()[0]:.1f}: fetch {speeds[0]:.0f} MB/s, first "
+        f"byte after {one.first * 1e3:.0f} ms; floors: wire {speeds[1]:.0f} MB/s, durable write "
+        f"{speeds[2]:.0f} MB/s; ratio {speeds[0] / min(speeds[1:]):.2f}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def rows(size: int = MB * 1_000_000, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+    with subprocess.Popen(
+        [sys.executable, wire.__file__, "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        peer = Multiaddr.parse(server.stdout.readline().strip())
+        try:
+            found = uvloop.run(measure(size, rounds, peer))
+        finally:
+            server.communicate("")
+    bulk, write = (min(getattr(one, name) for one in found) for name in ("bulk", "write"))
+    best = min(found, key=lambda one: one.whole)
+    return [
+        {
+            "name": f"fetch {size // 1_000_000} MB",
+            "ours": size / best.whole / 1e6,
+            "peer": size / max(bulk, write) / 1e6,
+            "peer_name": "wire" if bulk > write else "durable write",
+            "unit": "MB/s",
+            "goal": GOAL,
+        },
+        {
+            "name": "first byte of a fetch",
+            "ours": best.first * 1e3,
+            "peer": best.whole * 1e3,
+            "peer_name": "its last byte",
+            "unit": "ms",
+            "goal": FIRST_GOAL,
+        },
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mb", type=int, default=MB)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    for row in rows(options.mb * 1_000_000, options.rounds):
+        ratio = row["ours"] / row["peer"]
+        print(
+            f"{row['name']}: {row['ours']:.0f} {row['unit']}; {row['peer_name']} "
+            f"{row['peer']:.0f}; ratio {ratio:.2f} (goal {row['goal']})"
+        )
+
+
+if __name__ == "__main__":
+    main()
