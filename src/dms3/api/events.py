@@ -185,12 +185,17 @@ class EventStream(Response):
 
         async def pump() -> None:
             begun = False
-            async with aclosing(follow(self._node, self._query)) as events:
-                async for event in events:
-                    if not begun:
-                        await send(start)
-                        begun = True
-                    await send(_body(sse_text(event), more=True))
+            try:
+                async with aclosing(follow(self._node, self._query)) as events:
+                    async for event in events:
+                        if not begun:
+                            await send(start)
+                            begun = True
+                        await send(_body(sse_text(event), more=True))
+            except Dms3Error as error:
+                if not begun:
+                    raise
+                await send(_body(_sse_error(error), more=True))
             await send(_body(b"", more=False))
 
         try:
@@ -204,6 +209,10 @@ def sse_text(event: dict[str, Any] | None) -> bytes:
     if event is None:
         return b": quiet\n\n"
     return b"id: %d\nevent: message\ndata: %s\n\n" % (event["id"], dumps(event))
+
+
+def _sse_error(error: Dms3Error) -> bytes:
+    return b"event: error\ndata: %s\n\n" % dumps({"error": error_data(error)})
 
 
 async def answer_events(node: NodeServices, request: Request) -> Response:

@@ -221,7 +221,8 @@ def _with_headers(send: Send) -> Send:
 def _host_name(host: str) -> str:
     """The name in a Host header, lower case, without port and brackets."""
     if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
+        name, bracket, port = host[1:].partition("]")
+        return name.lower() if bracket and (not port or port.startswith(":")) else ""
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
 
 

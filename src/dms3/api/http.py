@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -74,9 +75,11 @@ def build_front(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     app.add_exception_handler(Dms3Error, _on_error)
     app.add_exception_handler(DisconnectedError, _on_disconnect)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)  # in the middle of a body
     app.add_exception_handler(HTTPException, _on_http_error(table))
     app.add_exception_handler(Exception, _on_unexpected)
     for command in table:
@@ -297,9 +300,6 @@ class _Boundary:
         scope["dms3.report"] = lambda error: self._report(path, error)
         try:
             await self._app(scope, receive, send)
-        except Dms3Error as error:  # in the middle of an answer that cannot carry it
-            if error.code not in ("content_unavailable", "cancelled", "node_stopping"):
-                self._report(path, error)
         except Exception as error:  # noqa: BLE001 - the HTTP boundary
             self._report(path, error)
 

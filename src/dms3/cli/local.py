@@ -6,13 +6,9 @@ help must not wait for a node's libraries.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import signal
 import sys
-import tempfile
-import webbrowser
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +21,8 @@ from dms3.cli.shared import Shared
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:
+    import asyncio
+
     from dms3.node.config import Config
 
 # ruff: noqa: PLC0415 - imports inside functions: see the module docstring
@@ -86,7 +84,7 @@ class Local:
         def ready(data: Mapping[str, Any]) -> None:
             self._out.result(data)
             if config.open and sys.stdout.isatty():
-                webbrowser.open(data["url"])
+                _browse(data["url"])
 
         run(config, ready)
 
@@ -166,7 +164,7 @@ class Local:
             url = client.login_url()
         self._out.result({"url": url})
         if not no_open and sys.stdout.isatty():
-            webbrowser.open(url)
+            _browse(url)
 
     def sim_run(
         self,
@@ -223,8 +221,16 @@ class Local:
             self._shared.home.mkdir(parents=True, exist_ok=True)
             yield self._shared.home
             return
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix=prefix) as name:
             yield Path(name)
+
+
+def _browse(url: str) -> None:
+    import webbrowser
+
+    webbrowser.open(url)
 
 
 def _spoken(check: Any) -> str:
@@ -233,6 +239,8 @@ def _spoken(check: Any) -> str:
 
 def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `work(stop)`; the first SIGINT or SIGTERM sets `stop`, the second cancels."""
+    import asyncio
+    import signal
 
     async def run() -> None:
         stop = asyncio.Event()

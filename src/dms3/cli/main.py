@@ -50,18 +50,21 @@ def run(words: Sequence[str]) -> int:
     """Run the command in `words` and return its exit status."""
     out = Output(as_json=wants_json(words, os.environ))
     try:
-        return _dispatch(words, out)
+        status = _dispatch(words, out)
     except (Dms3Error, typer.TyperException) as error:
         return _refused(error, words, out)
     except typer.Exit as end:
         return end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        out.note("Stopped.")
-        return INTERRUPTED
+        status = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does; nothing is to be said about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    if status == INTERRUPTED:
+        out.end_progress()
+        out.note("Stopped.")
+    return status
 
 
 def _dispatch(words: Sequence[str], out: Output) -> int:

@@ -97,7 +97,7 @@ class EventLines:
             self._data.append(line[5:].removeprefix(" "))
         elif not line and self._data:
             data, self._data, self._size = "\n".join(self._data), [], 0
-            yield parse_json(data.encode())
+            yield line_of(data)
 
 
 def login_url(where: Where, data: Mapping[str, Any]) -> str:
