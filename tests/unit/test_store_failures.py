@@ -52,9 +52,40 @@ def test_a_wrong_key_is_told_from_damage(tmp_path: Path) -> None:
     Store.open(path, KEY, MIGRATIONS).close()
 
 
-def test_damage_behind_the_first_page_is_found_by_check_and_by_use(tmp_path: Path) -> None:
+def test_damage_behind_the_first_page_is_found_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     filled(path)
+    for place in (5_000, path.stat().st_size - 2_000):
+        flip(path, place)
+        damaged = path.read_bytes()
+        assert refused(path).code == "store_corrupt"
+        assert path.read_bytes() == damaged
+        flip(path, place)
+    Store.open(path, KEY, MIGRATIONS).close()
+
+
+def test_a_torn_page_that_is_whole_in_the_log_is_no_damage(tmp_path: Path) -> None:
+    path, copy = tmp_path / "store.db", tmp_path / "copy.db"
+    filled(path)
+    store = Store.open(path, KEY, MIGRATIONS)
+    store.transact(
+        lambda connection: connection.execute("UPDATE state SET value = randomblob(length(value))")
+    ).result()
+    copy.write_bytes(path.read_bytes())  # as a power cut in the middle of a checkpoint leaves it
+    copy.with_name("copy.db-wal").write_bytes(path.with_name("store.db-wal").read_bytes())
+    store.close()
+    flip(copy, copy.stat().st_size - 2_000)
+    store = Store.open(copy, KEY, MIGRATIONS)
+    assert store.check() == []
+    store.close()
+
+
+def test_damage_in_a_large_file_is_found_by_check_and_by_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    filled(path)
+    monkeypatch.setattr("dms3.io.sqlcipher.STORE_CHECK_BYTES_MAX", path.stat().st_size - 1)
     flip(path, path.stat().st_size - 2000)
     store = Store.open(path, KEY, MIGRATIONS)
     assert len(store.check()) >= 1

@@ -17,7 +17,7 @@ from typing import Any
 from dms3.api.http import build_front
 from dms3.api.serve import serve
 from dms3.api.sessions import Sessions
-from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX
 from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, decode_network
 from dms3.io.clock import SystemClock, SystemEntropy
@@ -25,7 +25,7 @@ from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.commands import TABLE
 from dms3.node.config import Config, parse_host_port
 from dms3.node.home import Home
-from dms3.node.host import Host, first_error
+from dms3.node.host import Host
 from dms3.node.logs import node_logger
 from dms3.node.node import Log, Settings
 
@@ -52,7 +52,11 @@ async def up(config: Config, ready: Ready) -> None:
         clock = SystemClock()
         log = node_logger(sys.stderr, level=config.log_level, wall_us=lambda: clock.now().wall_us)
         settings = Settings(
-            config.name or default_name(), (config.listen,), config.join, _network(config.network)
+            config.name or default_name(),
+            (config.listen,),
+            config.join,
+            _network(config.network),
+            config.upload_max,
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -17,7 +17,7 @@ from sqlcipher3 import dbapi2
 
 from dms3.core.database import Migration
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import STORE_BUSY_MS_MAX, STORE_WAL_BYTES_MAX
+from dms3.core.limits import STORE_BUSY_MS_MAX, STORE_CHECK_BYTES_MAX, STORE_WAL_BYTES_MAX
 from dms3.io.disk import check_space, flush_folder
 
 Error = dbapi2.Error
@@ -135,6 +135,21 @@ def _check_key(connection: Any, path: Path) -> None:
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF != _NOTADB or failed is None:
             raise explain(cause, path) from cause
         raise _key_or_damage(path, failed) from cause
+
+
+def check_pages(connection: Any, path: Path) -> None:
+    """Raise `store_corrupt` when a page of a file of STORE_CHECK_BYTES_MAX or less is damaged.
+
+    A larger file would hold up the start; its damage shows when a page is read, or to `doctor`.
+    """
+    if not PAGE_BYTES <= path.stat().st_size <= STORE_CHECK_BYTES_MAX:
+        return
+    failed = _failed_pages(connection)
+    if failed:  # a page that was torn by a power cut is still whole in the log
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        failed = _failed_pages(connection)
+    if failed:
+        raise _key_or_damage(path, failed)
 
 
 def _failed_pages(connection: Any) -> int | None:

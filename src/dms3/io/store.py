@@ -103,6 +103,7 @@ class Store:
         try:
             writer = sqlcipher.connect(path, key, writer=True)
             sqlcipher.enter_wal(writer)
+            sqlcipher.check_pages(writer, path)
             sqlcipher.migrate(writer, path, migrations, reserve)
             return cls(path, key, writer, reserve)
         except sqlcipher.Error as cause:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from dms3.core.cid import Cid
-from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.limits import SEARCH_HITS_MAX, SECOND_US
 from dms3.libp2p.peer_id import peer_id_text
@@ -176,11 +176,14 @@ class Documents:
             raise Dms3Error("argument_invalid", f"The limit is 1 to {SEARCH_HITS_MAX} hits.")
         begun_us = self._node.clock.now().mono_us
         answers = []
-        async with asyncio.TaskGroup() as group:
-            if asked.scope in ("local", "all"):
-                answers.append(group.create_task(self._search_here(asked)))
-            if asked.scope in ("peers", "all"):
-                answers.append(group.create_task(self._search_peers(asked)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                if asked.scope in ("local", "all"):
+                    answers.append(group.create_task(self._search_here(asked)))
+                if asked.scope in ("peers", "all"):
+                    answers.append(group.create_task(self._search_peers(asked)))
+        except* Dms3Error as failures:  # a query that is refused is refused here and there
+            raise first_error(failures) from None
         parts = [answer.result() for answer in answers]
         hits = sorted(
             (hit for part in parts for hit in part["hits"]), key=lambda hit: -hit["score"]

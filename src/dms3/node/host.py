@@ -15,7 +15,7 @@ from typing import Any
 from dms3 import __version__
 from dms3.core.cid import Cid
 from dms3.core.database import StoredEvent
-from dms3.core.errors import Dms3Error
+from dms3.core.errors import Dms3Error, first_error
 from dms3.core.limits import SECOND_US
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.keyfile import KeyFile
@@ -183,12 +183,3 @@ class Host:
                 hint="Unlock it with dms3 unlock.",
             )
         raise Dms3Error("node_busy", "The node is starting or stopping.", hint="Ask again soon.")
-
-
-def first_error(group: BaseExceptionGroup[Dms3Error]) -> Dms3Error:
-    """The first plain error in a group of groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, Dms3Error)
-    return error

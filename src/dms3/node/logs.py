@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
-from dms3.core.limits import LOG_VALUE_CHARS_MAX, SECOND_US
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import LOG_FRAMES_MAX, LOG_VALUE_CHARS_MAX, SECOND_US
 
 HIDDEN = "***"
 # Parts of key names whose values are never shown, whatever they are.
@@ -65,7 +68,9 @@ def node_logger(
 def hide(_logger: Any, _method: str, event: Event) -> Event:
     """The guard: values under secret names become stars, bytes their length, long text is cut."""
     for key in list(event):
-        if key not in ("event", "level", "time"):
+        if key == "exc_info":  # which other processors would expand
+            event["failure"] = _faults(event.pop(key))
+        elif key not in ("event", "level", "time"):
             event[key] = _shown(key, event[key])
     return event
 
@@ -84,6 +89,17 @@ def _shown(key: str, value: Any) -> Any:
     text = str(value)
     cut = len(text) - LOG_VALUE_CHARS_MAX
     return text if cut <= 0 else f"{text[:LOG_VALUE_CHARS_MAX]}... ({cut} more)"
+
+
+def _faults(error: BaseException) -> list[str]:
+    """Kind and place of every exception in `error`, without words that may quote a document."""
+    if isinstance(error, BaseExceptionGroup):
+        return [line for inner in error.exceptions for line in _faults(inner)]
+    frames = traceback.extract_tb(error.__traceback__)[-LOG_FRAMES_MAX:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    kind = error.code if isinstance(error, Dms3Error) else type(error).__name__
+    shown = [" > ".join([*places, kind])]
+    return shown if error.__cause__ is None else [*shown, *_faults(error.__cause__)]
 
 
 def _line(_logger: Any, _method: str, event: Event) -> str:

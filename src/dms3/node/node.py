@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dms3 import __version__
 from dms3.core.cid import Cid
+from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
 from dms3.core.network import NetworkParameters, network_id
 from dms3.io.clock import SystemClock, SystemEntropy
@@ -69,13 +70,14 @@ class Log(Protocol):
 class Settings:
     """What a node is told from outside: its `name` for people, where it listens and whom it joins.
 
-    `network`: the parameters of the network it belongs to.
+    `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     """
 
     name: str
     listen: Sequence[str]
     join: Sequence[str]
     network: NetworkParameters
+    upload_max: int = UPLOAD_BYTES_MAX
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +131,7 @@ async def open_node(
         identity = await _identity(store, entropy, settings.name)
         packs = await asyncio.to_thread(Packs, home.packs, _packs_key(key), store, entropy)
         stack.callback(packs.close)
-        spool = Spool(home.spool, entropy)
+        spool = Spool(home.spool, entropy, limit=settings.upload_max)
         stack.callback(spool.close)
         pool = Pool()
         stack.push_async_callback(pool.close)
