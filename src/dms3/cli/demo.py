@@ -301,5 +301,6 @@ def text_files(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         inside = path.rglob("*") if path.is_dir() else iter([path])
-        found += islice((file for file in inside if file.is_file()), DEMO_WALK_FILES_MAX)
+        own = (file for file in inside if not FOREIGN_FOLDERS & set(file.parts) and file.is_file())
+        found += islice(own, DEMO_WALK_FILES_MAX)
     return found

@@ -18,6 +18,7 @@ import typer
 
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
+from dms3.cli.views import VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
 from dms3.node.table import BlobOrPath, Command, InputPath, Parameter, Secret
@@ -53,9 +54,12 @@ def help_of(command: Command) -> str:
 
 def run(command: Command, shared: Shared, typed: Mapping[str, Any]) -> None:
     """Send `command` to the node and show what it answers; raises Dms3Error."""
+    # httpx brings a command line of its own along, which costs 0.3 s at each of our commands; it is
+    # optional there and left out like this when its parts are not installed.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # means: not importable
     from dms3.sdk import SyncClient  # noqa: PLC0415 - 100 ms that help does not need
 
-    out = Output(as_json=shared.json)
+    out = Output(as_json=shared.json, view=VIEWS.get(command.name))
     target = typed.get(OUTPUT)
     if command.download and shared.json and not target:
         raise Dms3Error("argument_invalid", "With --json the content needs a file: -o FILE.")
@@ -162,7 +166,7 @@ def _download(client: SyncClient, data: Mapping[str, Any], target: str | None, o
         with closing(pieces), draft.open("wb") as file:
             for piece in pieces:
                 size += file.write(piece)
-                out.progress({"done": size, "total": data.get("bytes"), "unit": "bytes"})
+                out.progress({"done": size, "total": data.get("size"), "unit": "bytes"})
         draft.replace(path)
     except OSError as cause:
         raise Dms3Error(

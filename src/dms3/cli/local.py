@@ -18,6 +18,7 @@ import typer
 
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
+from dms3.cli.views import VIEWS, check_line
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Local:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._out = Output(as_json=shared.json)
+
+    def _with(self, view: str) -> Output:
+        return Output(as_json=self._shared.json, view=VIEWS[view])
 
     def up(  # noqa: PLR0913, PLR0917 - one parameter per flag
         self,
@@ -82,7 +86,7 @@ class Local:
         config = self._config(flags)
 
         def ready(data: Mapping[str, Any]) -> None:
-            self._out.result(data)
+            self._with("up").result(data)
             if config.open and sys.stdout.isatty():
                 _browse(data["url"])
 
@@ -106,7 +110,9 @@ class Local:
             async def work(stop: asyncio.Event) -> None:
                 async with dev_network(home, nodes, base_port) as network:
                     shown = [asdict(node) for node in network.nodes.values()]
-                    self._out.result({"network": str(home / "network.json"), "nodes": shown})
+                    self._with("dev").result(
+                        {"network": str(home / "network.json"), "nodes": shown}
+                    )
                     await stop.wait()
 
             _until_stopped(work)
@@ -130,17 +136,18 @@ class Local:
             raise Dms3Error("argument_invalid", f"{folder} is not a folder.")
         stays = keep or sys.stdout.isatty()
         checks: list[Any] = []
+        out = self._with("demo")
 
         async def work(stop: asyncio.Event) -> None:
             async with dev_network(home, nodes) as network:
                 first = next(iter(network.nodes.values()))
                 async with Client(home=Path(first.home), api=first.api) as client:
                     self._out.note(f"The page of {first.name}: {await client.login_url()}")
-                tour = Tour(network, folder, lambda check: self._out.note(_spoken(check)))
+                tour = Tour(network, folder, lambda one: out.lines([check_line(asdict(one))]))
                 checks.extend(await tour.run())
                 ok = all(check.ok for check in checks)
                 rows = [asdict(check) for check in checks]
-                self._out.result({"ok": ok, "checks": rows, "home": str(home)})
+                out.result({"ok": ok, "checks": rows, "home": str(home)})
                 if stays and not stop.is_set():
                     self._out.note("The nodes run on; Ctrl-C stops them.")
                     await stop.wait()
@@ -231,10 +238,6 @@ def _browse(url: str) -> None:
     import webbrowser
 
     webbrowser.open(url)
-
-
-def _spoken(check: Any) -> str:
-    return f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail} ({check.seconds:.2f} s)"
 
 
 def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:

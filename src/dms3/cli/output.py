@@ -11,20 +11,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dms3.cli.views import Line, View
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress, TaskID
-
-CELL_CHARS_MAX = 120  # of one value in a table; --json shows everything
 
 
 class Output:
-    """Writes one command's results. Arguments: `as_json`, the machine-readable form."""
+    """Writes one command's results.
 
-    def __init__(self, *, as_json: bool) -> None:
+    Arguments: `as_json`, the machine-readable form; `view`, what people read of it (cli/views.py).
+    """
+
+    def __init__(self, *, as_json: bool, view: View | None = None) -> None:
         self.as_json = as_json
+        self._view = view
         self._bar: tuple[Progress, TaskID] | None = None
 
     def result(self, data: Mapping[str, Any]) -> None:
@@ -33,10 +35,34 @@ class Output:
         if self.as_json:
             line = json.dumps({"v": 1, "data": data}, ensure_ascii=False, separators=(",", ":"))
             _write(line + "\n")
+        elif self._view is not None:
+            self.lines(self._view(data))
+            self._picture(data)
         elif sys.stdout.isatty():
-            _show_rich(data)
+            from dms3.cli.screen import show  # noqa: PLC0415 - 50 ms that help does not need
+
+            show(data)
         else:
             _write("\n".join(plain(data)) + "\n")
+
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Lines of styled pieces: coloured on a terminal, plain text elsewhere."""
+        if self.as_json:
+            return
+        if not sys.stdout.isatty():
+            text = ["".join(printable(piece) for piece, _ in line) for line in lines]
+            _write("\n".join(text) + "\n")
+            return
+        from dms3.cli.screen import show_lines  # noqa: PLC0415 - 50 ms that help does not need
+
+        show_lines([[(printable(piece), style) for piece, style in line] for line in lines])
+
+    def _picture(self, data: Mapping[str, Any]) -> None:
+        """A contact card as something to scan, for people only."""
+        if not self.as_json and sys.stdout.isatty() and isinstance(data.get("card"), str):
+            from dms3.cli.screen import show_picture  # noqa: PLC0415 - as above
+
+            show_picture(data["card"])
 
     def line(self, data: Mapping[str, Any]) -> None:
         """One line of a program's own stream, which is JSON in every case (`sim run`)."""
@@ -88,7 +114,7 @@ def plain(data: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, Mapping):
             lines += [f"{key}.{line}" for line in plain(value)]
         else:
-            lines.append(f"{key}\t{_cell(value)}")
+            lines.append(f"{key}\t{cell(value)}")
     return lines
 
 
@@ -98,10 +124,11 @@ def printable(text: Any) -> str:
 
 
 def _cells(row: Any) -> list[str]:
-    return [_cell(value) for value in row.values()] if isinstance(row, Mapping) else [_cell(row)]
+    return [cell(value) for value in row.values()] if isinstance(row, Mapping) else [cell(row)]
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """One value as text on one line."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -113,51 +140,21 @@ def _cell(value: Any) -> str:
     return printable(value)
 
 
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console  # noqa: PLC0415 - 50 ms that help does not need
-
-    return Console(stderr=stderr, highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
-
-
 def _new_bar(step: Mapping[str, Any]) -> tuple[Progress, TaskID]:
     from rich import progress  # noqa: PLC0415 - 50 ms that help does not need
+
+    from dms3.cli.screen import new_console  # noqa: PLC0415 - as above
 
     bar = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
-        console=_console(stderr=True),
+        console=new_console(stderr=True),
         transient=True,
     )
     bar.start()
     return bar, bar.add_task("", total=step.get("total"))
-
-
-def _show_rich(data: Mapping[str, Any]) -> None:
-    from rich.table import Table  # noqa: PLC0415 - 50 ms that help does not need
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    console = _console()
-    fields = Table.grid(padding=(0, 2))
-    tables: list[tuple[str, Table]] = []
-    for key, value in data.items():
-        rows = value if isinstance(value, Sequence) and not isinstance(value, str) else None
-        if rows and all(isinstance(row, Mapping) for row in rows):
-            table = Table(title=key, title_justify="left", box=None, header_style="bold")
-            for column in rows[0]:
-                table.add_column(column, overflow="fold")
-            for row in rows:
-                table.add_row(*(Text(_cell(row.get(c))[:CELL_CHARS_MAX]) for c in rows[0]))
-            tables.append((key, table))
-        elif rows is not None:
-            fields.add_row(Text(key, "bold"), Text(", ".join(map(_cell, rows)) or "none"))
-        else:
-            fields.add_row(Text(key, "bold"), Text(_cell(value)))
-    if fields.row_count:
-        console.print(fields)
-    for _, table in tables:
-        console.print(table)
 
 
 def _write(text: str) -> None:

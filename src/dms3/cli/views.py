@@ -1,0 +1,275 @@
+"""What a person reads after a command: a few sentences and rows instead of every field.
+
+Source: docs/experience.md, "Words". Each view turns the data of one command into lines of styled
+pieces; `cli/output.py` prints them, coloured on a terminal, plain elsewhere. Programs use `--json`,
+where nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+Piece = tuple[str, str]  # text and the style of it ("" for none)
+Line = list[Piece]
+View = Callable[[Mapping[str, Any]], list[Line]]
+
+SKIPS_SHOWN_MAX = 8
+FOREVER_YEAR = 9000  # a grant without an end carries the last date there is
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: int) -> str:
+    """`count` bytes as people write it: 393 kB."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}" if value < 1000 else f"{value:.0f} {_UNITS[unit]}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`3 documents`, `1 document`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def until(moment_us: int) -> str:
+    """`until 2027-03-01`, or nothing for a grant without an end."""
+    if moment_us >= int(datetime(FOREVER_YEAR, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000:
+        return ""
+    return f" until {datetime.fromtimestamp(moment_us // 1_000_000, UTC):%Y-%m-%d}"
+
+
+def _search(data: Mapping[str, Any]) -> list[Line]:
+    opened = data["containers"]["opened"]
+    lines: list[Line] = [
+        [
+            (counted(data["total"], "document"), "bold"),
+            (f" in {data['milliseconds']:.1f} ms, {counted(opened, 'container')} opened", "dim"),
+        ]
+    ]
+    for number, hit in enumerate(data["hits"], 1):
+        where = hit.get("source") or f"at {hit['node'][:12]}..."
+        lines += [
+            [],
+            [(f"{number}. ", "dim"), (hit["title"], "bold"), (f"  {hit['kind']}", "dim")],
+            [("   ", ""), *_marked(hit["snippet"], hit.get("marks") or [])],
+            [(f"   {hit['cid']}  {hit['space']}, {where}", "dim")],
+        ]
+    for missed in data["unreachable"]:
+        lines += [[(f"Not searched: {missed['space']}: {missed['message']}", "yellow")]]
+    return lines
+
+
+def _marked(text: str, marks: Sequence[Sequence[int]]) -> Line:
+    pieces: Line = []
+    end = 0
+    for start, stop in marks:
+        pieces += [(text[end:start], ""), (text[start:stop], "bold green")]
+        end = stop
+    return [*pieces, (text[end:], "")]
+
+
+def _store_add(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [
+        [
+            (f"{counted(data['documents'], 'document')} imported", "bold"),
+            (f" ({size(data['bytes'])}), {data['unchanged']:,} unchanged", ""),
+            (f", {data['skipped_count']:,} skipped" if data["skipped_count"] else "", ""),
+        ]
+    ]
+    shown = data["skipped"][:SKIPS_SHOWN_MAX]
+    lines += [[(f"  {one['path']}: {one['reason']}", "dim")] for one in shown]
+    if data["skipped_count"] > len(shown):
+        more = data["skipped_count"] - len(shown)
+        lines += [[(f"  and {more:,} more; --json lists them", "dim")]]
+    if data["root"]:
+        lines += [[("root ", "dim"), (data["root"], "")]]
+    return lines
+
+
+def _store_list(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for space in data["spaces"]:
+        if space["mine"]:
+            held = f"{counted(space['documents'], 'document')}, {size(space['bytes'])}"
+            lines += [[(space["name"], "bold"), (f"  yours: {held}", "")]]
+            lines += [[(f"  {_reader(one)}", "dim")] for one in space["readers"]]
+        else:
+            owner = space["owner"] or space["root"][:12] + "..."
+            here = "" if space["connected"] else ", not connected now"
+            ends = until(space["until_us"])
+            lines += [[(space["name"], "bold"), (f"  shared by {owner}{ends}{here}", "")]]
+    for one in data.get("documents", ()):
+        facts = f"  {one['kind']}, {size(one['bytes'])}  "
+        lines += [[(one["name"], "bold"), (facts, ""), (one["cid"], "dim")]]
+    if data.get("next"):
+        lines += [[(f"More: --after {data['next']}", "dim")]]
+    return lines
+
+
+def _reader(reader: Mapping[str, Any]) -> str:
+    name = reader["name"] or reader["root"][:12] + "..."
+    state = "" if reader["delivered"] else "; waits until that node is connected"
+    if reader["refused"]:
+        state = f"; refused: {reader['refused']}"
+    return f"{name} can read and search it{until(reader['until_us'])}{state}"
+
+
+def _store_share(data: Mapping[str, Any]) -> list[Line]:
+    told = "can now" if data["new"] else "already can"
+    ends = until(data["until_us"])
+    return [[(f"{data['with']} {told} read and search {data['space']}{ends}.", "")]]
+
+
+def _store_unshare(data: Mapping[str, Any]) -> list[Line]:
+    line = (
+        f"{data['with']} can no longer read {data['space']}; copies already made may still exist."
+    )
+    return [[(line, "")]]
+
+
+def _store_verify(data: Mapping[str, Any]) -> list[Line]:
+    looked = f"{counted(data['blocks'], 'block')} ({size(data['bytes'])})"
+    if not data["damaged"]:
+        whole = f"{looked} and {counted(data['documents'], 'document')} are whole."
+        return [[(whole, "green")]]
+    lines: list[Line] = [[(f"{looked} read; {len(data['damaged'])} damaged:", "bold red")]]
+    return lines + [[(f"  {one['what']}: {one['reason']}", "")] for one in data["damaged"]]
+
+
+def _status(data: Mapping[str, Any]) -> list[Line]:
+    if data["locked"]:
+        return [[("Locked. ", "bold yellow"), ("Unlock it with dms3 unlock.", "")]]
+    if not data["ready"]:
+        return [[("Starting.", "bold yellow")]]
+    people, spaces = data["contacts"], data["spaces"]
+    return [
+        [
+            (f"{data['name']} is ready. ", "bold green"),
+            (f"Connected to {counted(data['peers']['connected'], 'node')}, ", ""),
+            (f"{people['connected']} of {counted(people['known'], 'contact')} among them.", ""),
+        ],
+        [
+            (f"{counted(data['documents'], 'document')} ({size(data['bytes'])}) ", ""),
+            (f"in {counted(spaces['mine'], 'space')}; ", ""),
+            (f"{counted(spaces['shared_with_me'], 'space')} shared with you.", ""),
+        ],
+        *[[("listens at ", "dim"), (address, "")] for address in data["addresses"]],
+        [("home ", "dim"), (data["home"], ""), (f"  dms3 {data['version']}", "dim")],
+    ]
+
+
+_VERDICTS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def _doctor(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for check in data["checks"]:
+        style = _VERDICTS[check["verdict"]]
+        lines += [[(f"{check['verdict']}  ", style), (f"{check['name']}: {check['detail']}", "")]]
+        if check["fix"]:
+            lines += [[(f"      {check['fix']}", "bold")]]
+    return lines
+
+
+def _peer_list(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [[(f"{counted(data['connected'], 'node')} connected", "bold")]]
+    for peer in data["peers"]:
+        name = peer["name"] or "unknown person"
+        if peer["connected"]:
+            far = "" if peer["milliseconds"] is None else f", {peer['milliseconds']:.1f} ms"
+            moved = f"in {size(peer['bytes_in'])}, out {size(peer['bytes_out'])}"
+            state = f"connected{far}, {moved}"
+        else:
+            state = f"not connected: {peer['problem'] or 'no answer yet'}"
+        lines += [
+            [(name, "bold"), (f"  {state}", "")],
+            [(f"  {peer['peer_id']}  {peer['address']}", "dim")],
+        ]
+    return lines
+
+
+def _contact_list(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [
+        [(one["name"], "bold"), (f"  root {one['root'][:16]}..., node {one['peer_id']}", "dim")]
+        for one in data["contacts"]
+    ]
+    return lines or [[("No contacts yet. Add one: dms3 contact add CARD", "")]]
+
+
+def _contact_add(data: Mapping[str, Any]) -> list[Line]:
+    root = data["root"][:16]
+    return [[(data["name"], "bold"), (f" is a contact now (root {root}...).", "")]]
+
+
+def _contact_card(data: Mapping[str, Any]) -> list[Line]:
+    return [[(data["card"], "")]]
+
+
+def _words(data: Mapping[str, Any]) -> list[Line]:
+    words = data["words"].split()
+    return [[("  ".join(f"{n:2}. {w:<10}" for n, w in part), "")] for part in _rows(words)]
+
+
+def _rows(words: Sequence[str], across: int = 4) -> list[list[tuple[int, str]]]:
+    numbered = list(enumerate(words, 1))
+    return [numbered[at : at + across] for at in range(0, len(numbered), across)]
+
+
+def _got(data: Mapping[str, Any]) -> list[Line]:
+    return [[(f"{data['file']}", "bold"), (f"  {size(data['size'])}", "")]]
+
+
+def _up(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [[("page     ", "dim"), (data["url"], "bold")]]
+    if data["locked"]:
+        return [*lines, [("Locked: unlock it on the page or with dms3 unlock.", "yellow")]]
+    return [*lines, [("address  ", "dim"), (data["address"] or "", "")]]
+
+
+def _dev(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [[("network  ", "dim"), (data["network"], "")]]
+    for node in data["nodes"]:
+        lines += [
+            [(node["name"], "bold"), (f"  API {node['api']}  --home {node['home']}", "")],
+            [(f"  {node['address']}", "dim")],
+        ]
+    return [*lines, [("Ctrl-C stops them.", "")]]
+
+
+def check_line(check: Mapping[str, Any]) -> Line:
+    """One row of the tour's table."""
+    verdict = ("ok    ", "green") if check["ok"] else ("FAIL  ", "bold red")
+    name, detail, took = f"{check['name']:<45}", check["detail"], f"{check['seconds']:7.2f} s"
+    return [verdict, (name, ""), (took, "dim"), (f"  {detail}", "")]
+
+
+def _demo(data: Mapping[str, Any]) -> list[Line]:
+    passed = sum(check["ok"] for check in data["checks"])
+    seconds = sum(check["seconds"] for check in data["checks"])
+    text = f"{passed} of {counted(len(data['checks']), 'check')} passed in {seconds:.1f} s"
+    return [[(text, "bold green" if data["ok"] else "bold red")]]
+
+
+VIEWS: Mapping[str, View] = {
+    "up": _up,
+    "dev": _dev,
+    "demo": _demo,
+    "status": _status,
+    "doctor": _doctor,
+    "search": _search,
+    "store add": _store_add,
+    "store list": _store_list,
+    "store get": _got,
+    "store share": _store_share,
+    "store unshare": _store_unshare,
+    "store verify": _store_verify,
+    "peer list": _peer_list,
+    "contact list": _contact_list,
+    "contact add": _contact_add,
+    "contact remove": lambda data: [[(f"{data['name']} is no contact any more.", "")]],
+    "contact card": _contact_card,
+    "id words": _words,
+}
+"""Command name -> its view; a command without one shows its fields."""
