@@ -24,6 +24,8 @@ from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import Contact
 from dms3.search.operations import Grants, PeersFound, SearchPeers, Share, Unshare
+from dms3.search.query import parse_query
+from dms3.search.snippet import find_marks
 
 
 class Documents:
@@ -230,6 +232,7 @@ class Documents:
     async def _search_peers(self, asked: SearchAsked) -> dict[str, Any]:
         grants: Grants = await self._node.call("sharing.grants")
         names = {received.space: received.name for received in grants.received}
+        query = parse_query(asked.query)
         wanted: list[SpaceId | None] = [None]
         if asked.space is not None:
             wanted = [space for space, name in sorted(names.items()) if name == asked.space]
@@ -244,6 +247,7 @@ class Documents:
                     "cid": str(one.hit.cid),
                     "title": one.hit.title,
                     "snippet": one.hit.snippet,
+                    "marks": [list(mark) for mark in find_marks(one.hit.snippet, query)],
                     "score": one.hit.score,
                     "kind": one.hit.kind,
                     "space": names.get(one.space, ""),
