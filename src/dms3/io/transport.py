@@ -81,6 +81,7 @@ class Transport:
         self._dials = 0
         self._waiting: dict[PeerId, list[asyncio.Future[Secured | Dms3Error]]] = {}
         self._backoff = Backoff()
+        self.failed: dict[str, int] = {}  # inbound handshakes by the code they ended with
         self._emptied: asyncio.Event = asyncio.Event()
         self._closing = False
 
@@ -283,10 +284,23 @@ class Transport:
         crowded = (
             self._closing
             or len(self._wires) > limits.CONNECTIONS_MAX
-            or self._handshakes > limits.HANDSHAKES_MAX
             or self._from_same_host(wire) > limits.CONNECTIONS_PER_ADDRESS_MAX
         )
-        return not crowded and self._gate(None, wire.remote, True)
+        if crowded or not self._gate(None, wire.remote, True):
+            return False
+        if self._handshakes > limits.HANDSHAKES_MAX:
+            self._drop_oldest_handshake()
+        return True
+
+    def _drop_oldest_handshake(self) -> None:
+        """Make room: who stalls in a crowd of handshakes goes, so that the crowd keeps nobody out.
+
+        An honest peer needs a few round trips; refusing newcomers instead would let 64 silent
+        sockets shut the node for HANDSHAKE_US_MAX.
+        """
+        oldest = next(wire for wire in self._wires if wire.in_handshake)
+        oldest.close("limit_reached", "too many handshakes are in progress")
+        oldest.abort()
 
     def _from_same_host(self, wire: Wire) -> int:
         host = wire.remote.parts[0]
@@ -335,6 +349,10 @@ class Transport:
         """A connection is over; its socket may still be open for a moment."""
         link = wire.link
         if link is None:
+            if wire.in_handshake:
+                self._handshakes -= 1
+                wire.in_handshake = False
+                self.failed[code] = self.failed.get(code, 0) + 1
             self._settle(wire.ready, Dms3Error(code, f"{wire.remote}: {reason}."))
             return
         if self._links.get(link.peer) is link:

@@ -30,6 +30,12 @@ class Metrics:
         self._commits = Gauge(
             "dms3_store_commits_total", "Durable transactions.", registry=self._registry
         )
+        self._handshakes = Gauge(
+            "dms3_handshakes_failed_total",
+            "Inbound handshakes that failed, by reason.",
+            ["code"],
+            registry=self._registry,
+        )
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -46,4 +52,6 @@ class Metrics:
         if node is not None:
             self._peers.set(len(node.network.figures()))
             self._commits.set(node.store.commits)
+            for code, count in node.network.failed_handshakes().items():
+                self._handshakes.labels(code).set(count)
         return generate_latest(self._registry)

@@ -104,6 +104,10 @@ class Network:
         """The connected peers, oldest connection first."""
         return [session.figures() for session in self._sessions.values()]
 
+    def failed_handshakes(self) -> dict[str, int]:
+        """Inbound handshakes that failed, by the code they ended with."""
+        return dict(self._transport.failed)
+
     # For the transport
 
     def speaks(self, protocol: str) -> bool:

@@ -64,7 +64,12 @@ class Secured(Protocol):
 
 
 class Transport(Protocol):
-    """What opens and accepts connections (io/transport.py)."""
+    """What opens and accepts connections (io/transport.py).
+
+    `failed`: inbound handshakes by the code they ended with.
+    """
+
+    failed: dict[str, int]
 
     async def listen(self, address: Multiaddr) -> Multiaddr:
         """Accept connections; the address with the port that was really taken."""
