@@ -248,7 +248,9 @@ async def search(
         raise Dms3Error("argument_invalid", "A query needs <words>.")
     hit = {"cid": str(FILE_CID), "title": "<script>x</script>", "snippet": "a <i>b</i> c"}
     hit |= {"marks": [[2, 5], [4, 900]], "kind": "text", "space": "letters", "node": "here"}
-    return Result({"hits": [hit][:limit], "total": 1, "milliseconds": 1.5})
+    opened = {"opened": 1, "skipped": 0, "unreachable": 0}
+    found = {"hits": [hit][:limit], "total": 1, "milliseconds": 1.5}
+    return Result(found | {"containers": opened, "unreachable": []})
 
 
 @command("store", "list", example="dms3 store list")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dms3.api.serve import serve
-from dms3.cli import generated, main, output
+from dms3.cli import generated, main, output, screen
 from dms3.cli.shared import Shared, take_shared
 from dms3.core.errors import Dms3Error
 from dms3.node.commands import TABLE as REAL
@@ -112,16 +112,35 @@ def test_a_stream_is_one_object_per_line_and_no_progress_in_it(dms3):
 
 
 def test_plain_output_without_a_terminal(dms3):
-    _, out, err = dms3("search", "x")
+    _, out, err = dms3("echo", "all", "a", "b")
     rows = [line.split("\t") for line in out.splitlines()]
-    assert rows[0][:3] == ["hits", str(FILE_CID), "<script>x</script>"]
-    assert ["total", "1"] in rows
+    assert rows[:3] == [["words", "a"], ["words", "b"], ["count", "1"]]
+    _, out, _ = dms3("search", "x")
+    assert "<script>x</script>" in out
+    assert str(FILE_CID) in out
     assert "\x1b" not in out + err
 
 
 def test_what_others_wrote_does_not_steer_the_terminal():
     lines = output.plain({"title": "a\x1b[31mb\nc", "rows": [{"x": "\x07"}], "in": {"y": None}})
     assert lines == ["title\ta [31mb c", "rows\t ", "in.y\t-"]
+
+
+def test_a_terminal_shows_fields_rows_and_cards(capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    screen.show({"peers": {"known": 2}, "none": [], "rows": [{"a": 1, "b": None}], "names": ["x"]})
+    shown = " ".join(capfd.readouterr().out.split())
+    assert shown == "rows a b 1 - peers known 2 none none names x"
+    screen.show({"wide": [{str(number): "[b]v" * 40 for number in range(9)}]})
+    assert "  8  " + "[b]v" * 40 in capfd.readouterr().out, "what is copied is in one piece"
+    screen.show_lines([[("a [b]", "bold"), ("c" * 150, "")]])
+    assert capfd.readouterr().out == "a [b]" + "c" * 150 + "\n"
+    screen.show_picture("dms3:" + "a" * 300)
+    assert "\u2588" in capfd.readouterr().out
+    monkeypatch.setenv("COLUMNS", "40")
+    screen.show_picture("dms3:" + "a" * 300)
+    assert capfd.readouterr().out == "", "no picture that would wrap"
 
 
 @pytest.mark.parametrize(
