@@ -252,8 +252,8 @@ class Transport:
                 lambda: wire, host, port, family=_FAMILIES.get(kind, socket.AF_UNSPEC)
             )
             return await wire.ready
-        except OSError as error:
-            reason = error.strerror or "no such name"
+        except (OSError, UnicodeError) as error:  # UnicodeError: of a name with a label too long
+            reason = getattr(error, "strerror", None) or "no such name"
             return Dms3Error("peer_unreachable", f"{target} does not answer: {reason}.")
         finally:
             if wire.link is None:
