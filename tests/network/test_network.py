@@ -114,7 +114,13 @@ class Node:
             last_event=0,
             on_bug=lambda *bug: self.bugs.append(bug),
         )
-        self.loop = Loop(driver=driver, journal=self.journal, clock=clock, on_lag=lambda _: None)
+        self.loop = Loop(
+            driver=driver,
+            journal=self.journal,
+            clock=clock,
+            on_lag=lambda _: None,
+            on_fault=lambda _, error: pytest.fail(repr(error)),
+        )
         self.network = Network(
             protocols={ECHO: minors, book.PROTOCOL: book.MINORS},
             network=network,

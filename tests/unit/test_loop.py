@@ -103,8 +103,13 @@ class Kit:
             last_event=0,
             on_bug=lambda *_: None,
         )
+        self.faults: list[tuple[str, Exception]] = []
         self.loop = Loop(
-            driver=self.driver, journal=self.store, clock=SystemClock(), on_lag=self.lags.append
+            driver=self.driver,
+            journal=self.store,
+            clock=SystemClock(),
+            on_lag=self.lags.append,
+            on_fault=lambda name, error: self.faults.append((name, error)),
         )
         self.ports = ports
 

@@ -108,7 +108,8 @@ class Loop:
     """One node's pump; implements `core.ports.PeerEvents` for the peer port.
 
     Arguments: `driver`, not started; `journal`, the store; `clock`; `on_lag`, told ten times a
-    second by how many microseconds the event loop was late.
+    second by how many microseconds the event loop was late; `on_fault`, told which operation of an
+    io port ("NAME.OPERATION") failed with what nobody expected.
     """
 
     def __init__(
@@ -118,8 +119,10 @@ class Loop:
         journal: Journal,
         clock: Clock,
         on_lag: Callable[[int], None],
+        on_fault: Callable[[str, Exception], None],
     ) -> None:
         self._driver = driver
+        self._on_fault = on_fault
         self._journal = journal
         self._clock = clock
         self._on_lag = on_lag
@@ -293,7 +296,11 @@ class Loop:
         task.add_done_callback(lambda _: self._calls.pop(ask.handle))
 
     async def _serve(self, ask: AskPort) -> None:
-        """Run one io call; what it returns or the failure it raises is its answer."""
+        """Run one io call; what it returns or the failure it raises is its answer.
+
+        A port keeps no state of a machine, so a bug in it costs this one answer: were it to end the
+        node, content or an address from outside could do so again at each start.
+        """
         port, slots = self._ports[ask.port]
         body: Any
         try:
@@ -301,6 +308,10 @@ class Loop:
                 body = await port(ask.operation, ask.arguments)
         except Dms3Error as error:
             body = Failure.of(error)
+        except Exception as error:  # noqa: BLE001 - the boundary of the io ports
+            name = f"{ask.port}.{ask.operation}"
+            self._on_fault(name, error)
+            body = Failure("internal", f"{name} failed in a way nobody expected; see the log.")
         self.answered(ask.handle, body)
 
     def _finish_commit(self) -> None:

@@ -140,6 +140,9 @@ async def open_node(
         def on_bug(machine: str, event: str, error: Exception) -> None:
             log.error("machine_failed", machine=machine, event_kind=event, exc_info=error)
 
+        def on_fault(operation: str, error: Exception) -> None:
+            log.error("port_failed", operation=operation, exc_info=error)
+
         def lag(lag_us: int) -> None:
             node.lag_us = lag_us
             on_lag(lag_us)
@@ -150,7 +153,7 @@ async def open_node(
             last_event=store.last_event(),
             on_bug=on_bug,
         )
-        loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag)
+        loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=on_fault)
         network = Network(
             protocols=PROTOCOLS,
             network=network_id(settings.network),
