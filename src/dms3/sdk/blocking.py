@@ -36,6 +36,7 @@ class SyncClient:
             base_url=self.where.url,
             headers=wire.headers(self.where),
             timeout=wire.TIMEOUT,
+            verify=wire.is_secure(self.where),
             trust_env=False,
             transport=transport,
         )

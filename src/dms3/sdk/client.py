@@ -39,6 +39,7 @@ class Client:
             base_url=self.where.url,
             headers=wire.headers(self.where),
             timeout=wire.TIMEOUT,
+            verify=wire.is_secure(self.where),
             trust_env=False,  # a proxy has no business between a person and their own node
             transport=transport,
         )
