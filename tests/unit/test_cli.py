@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -381,9 +380,10 @@ def test_help_costs_at_most_twice_the_import_of_typer():
         user, system = ended.children_user - begun.children_user, ended.children_system
         return user + system - begun.children_system
 
-    ratios = []
-    for _ in range(5):  # side by side; the median outlives a moment in which others compute
-        typer = cost("-c", "import typer")
-        ratios.append(cost("-m", "dms3", "--help") / typer)
-    print(f"dms3 --help: {statistics.median(ratios):.2f} x import typer")
-    assert statistics.median(ratios) <= HELP_RATIO_MAX, ratios
+    typer, ours = [], []
+    for _ in range(7):  # side by side; the cheapest run of each is the one least disturbed
+        typer.append(cost("-c", "import typer"))
+        ours.append(cost("-m", "dms3", "--help"))
+    ratio = min(ours) / min(typer)
+    print(f"dms3 --help: {ratio:.2f} x import typer")
+    assert ratio <= HELP_RATIO_MAX, (typer, ours)

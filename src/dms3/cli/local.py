@@ -131,7 +131,7 @@ class Local:
         from dms3.cli.dev import dev_network
         from dms3.sdk import Client
 
-        folder = (docs or default_documents()).expanduser()
+        folder = (docs or default_documents()).expanduser().absolute()
         if not folder.is_dir():
             raise Dms3Error("argument_invalid", f"{folder} is not a folder.")
         stays = keep or sys.stdout.isatty()

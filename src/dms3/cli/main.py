@@ -21,6 +21,7 @@ from dms3.cli.output import Output
 from dms3.cli.shared import HELP, Shared, take_shared, wants_json
 from dms3.core.errors import EXIT_STATUS, Dms3Error, Exit
 from dms3.node.commands import TABLE
+from dms3.node.table import Command
 
 INTERRUPTED = 130  # shells report 128 + SIGINT
 ABOUT = "A node you run yourself: it keeps your documents, finds things in them, and shares them."
@@ -75,7 +76,7 @@ def _dispatch(words: Sequence[str], out: Output) -> int:
     if not rest:
         print(SHORT, end="")
         return 0
-    status = _application(shared)(args=rest, prog_name="dms3", standalone_mode=False)
+    status = _application(shared, rest[0])(args=rest, prog_name="dms3", standalone_mode=False)
     return status if isinstance(status, int) else 0
 
 
@@ -89,16 +90,19 @@ def _refused(error: Dms3Error | typer.TyperException, words: Sequence[str], out:
     return EXIT_STATUS[Exit.USAGE]
 
 
-def _application(shared: Shared) -> typer.Typer:
-    """The typer application of all commands."""
+def _application(shared: Shared, first: str) -> typer.Typer:
+    """The typer application; of the nouns only the one asked for, `first`, gets its verbs.
+
+    typer looks closely at every command it is given, and only one of them will run.
+    """
     options: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
     context = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     app = typer.Typer(help=ABOUT, epilog=HELP, context_settings=context, **options)
     groups: dict[str, typer.Typer] = {}
-    rows: list[tuple[str, str, Callable[..., None]]] = [
-        (command.noun, command.verb, callback_of(command, shared)) for command in TABLE
-    ]
     local = Local(shared)
+    rows: list[tuple[str, str, Callable[..., None] | Command]] = [
+        (command.noun, command.verb, command) for command in TABLE
+    ]
     rows += [
         ("up", "", local.up),
         ("open", "", local.open),
@@ -107,14 +111,14 @@ def _application(shared: Shared) -> typer.Typer:
         ("sim", "run", local.sim_run),
         ("config", "show", local.config_show),
     ]
-    for noun, verb, function in rows:
-        if not verb:
-            app.command(noun, help=inspect.getdoc(function))(function)
-            continue
-        if noun not in groups:
+    for noun, verb, row in rows:
+        if verb and noun not in groups:
             groups[noun] = typer.Typer(help=NOUNS.get(noun, noun), epilog=HELP, **options)
             app.add_typer(groups[noun], name=noun)
-        groups[noun].command(verb, help=inspect.getdoc(function))(function)
+        if not verb or noun == first:
+            function = callback_of(row, shared) if isinstance(row, Command) else row
+            place = groups[noun] if verb else app
+            place.command(verb or noun, help=inspect.getdoc(function))(function)
     return app
 
 
