@@ -5,6 +5,7 @@ Source: docs/architecture.md, "Identity". Plain state over the table "contact" o
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from dms3.core.codec import decode, encode
@@ -89,14 +90,15 @@ class Contacts:
     def find(self, text: str) -> Contact:
         """The contact called `text`: a name, a root in hex (or its beginning), or a peer id.
 
-        Raises `not_found`, and `argument_invalid` when several are meant.
+        A whole root or peer id means its owner, whatever others call themselves. Raises
+        `not_found`, and `argument_invalid` when several are meant.
         """
         wanted = text.strip()
-        found = [one for one in self.all() if one.name.casefold() == wanted.casefold()]
+        every = self.all()
+        found = [one for one in every if wanted.lower() == one.root.hex()]
+        found = found or [one for one in every if peer_id_text(PeerId(one.peer)) == wanted]
         if not found:
-            found = [one for one in self.all() if peer_id_text(PeerId(one.peer)) == wanted]
-        if not found and len(wanted) >= ROOT_HEX_CHARS_MIN:
-            found = [one for one in self.all() if one.root.hex().startswith(wanted.lower())]
+            found = [one for one in every if _is_called(one, wanted)]
         if not found:
             raise Dms3Error(
                 "not_found", f"There is no contact {wanted!r}.", hint="See dms3 contact list."
@@ -105,10 +107,21 @@ class Contacts:
             raise Dms3Error(
                 "argument_invalid",
                 f"{len(found)} contacts are called {wanted!r}.",
-                hint="Give the root: " + " or ".join(one.root.hex()[:16] for one in found[:4]),
+                hint="Give the root: " + " or ".join(one.root.hex() for one in found[:4]),
             )
         return found[0]
 
     def _put(self, contact: Contact) -> None:
         self._by_root[Root(contact.root)] = contact
         self._by_peer[PeerId(contact.peer)] = contact
+
+
+def _is_called(contact: Contact, wanted: str) -> bool:
+    """Whether `wanted` is the contact's name, as it looks to people, or begins its root."""
+    begins = len(wanted) >= ROOT_HEX_CHARS_MIN and contact.root.hex().startswith(wanted.lower())
+    return begins or _folded(contact.name) == _folded(wanted)
+
+
+def _folded(name: str) -> str:
+    """`name` without what people do not see: case, and how a letter was put together."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

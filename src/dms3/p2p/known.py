@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
-from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, PEERS_KNOWN_MAX
+from dms3.core.limits import (
+    ADDRESS_CHARS_MAX,
+    ADDRESSES_PER_PEER_MAX,
+    PEERS_KNOWN_MAX,
+    REFUSE_US,
+)
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
 from dms3.p2p.conduct import CONDUCT, Score
 from dms3.p2p.contacts import Contact
@@ -167,11 +172,11 @@ class KnownPeers:
     def is_refused(self, peer: PeerId, wall_us: int) -> bool:
         """Whether `peer` is refused at wall `wall_us`."""
         row = self._rows.get(peer)
-        return row is not None and row.refused_until_us > wall_us
+        return row is not None and _refuses(row, wall_us)
 
     def refused(self, wall_us: int) -> list[Known]:
         """The peers refused at wall `wall_us`."""
-        return [row for row in self._rows.values() if row.refused_until_us > wall_us]
+        return [row for row in self._rows.values() if _refuses(row, wall_us)]
 
     # Looking
 
@@ -229,6 +234,11 @@ class KnownPeers:
         del self._rows[peer]
         self._sessions.pop(peer, None)
         return [Delete(TABLE, peer)]
+
+
+def _refuses(row: Known, wall_us: int) -> bool:
+    """Whether a refusal lasts; one that would last too long was made while the clock was wrong."""
+    return 0 < row.refused_until_us - wall_us <= REFUSE_US
 
 
 def _merge(first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, ...]:
