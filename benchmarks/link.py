@@ -1,16 +1,18 @@
 """Speed of framed requests between two real processes over loopback, beside a bare uvloop echo.
 
-    python benchmarks/link.py [--requests 40000] [--in-flight 32]
+    python benchmarks/link.py [--requests 40000] [--in-flight 32] [--rounds 3]
 
 Measured: 1 KB requests and answers through Network and Link (frames, Yamux, Noise), and the same
-bytes through a TCP echo without anything, in one run. Machines and their driver are not included.
-Prints one line per figure and their ratio.
+through a bare TCP echo that cuts length-prefixed frames and answers them one by one, one write for
+each, in one run. Machines and their driver are not included. The best round counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import struct
 import subprocess
 import sys
 import time
@@ -30,6 +32,9 @@ from dms3.p2p.port import DialRequest
 PROTOCOL = "/dms3/bench/1"
 BODY = b"x" * 1024
 DEADLINE_US = 60_000_000
+LENGTH = struct.Struct(">I")
+REQUESTS, IN_FLIGHT, ROUNDS = 40_000, 32, 3
+GOAL = 0.25
 
 
 class Events:
@@ -98,82 +103,143 @@ def network(events: Events) -> Network:
     return events.network
 
 
-class BareEcho(asyncio.Protocol):
+class Framed(asyncio.Protocol):
+    """Cuts what comes into frames, a 4-byte length and a body, and handles them one by one."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
+        buffer = self.buffer
+        buffer += data
+        start, size = 0, len(buffer)
+        while size - start >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(buffer, start)
+            end = start + LENGTH.size + length
+            if end > size:
+                break
+            self.on_frame(bytes(buffer[start + LENGTH.size : end]))
+            start = end
+        del buffer[:start]
+
+    def send(self, body: bytes) -> None:
+        self.transport.write(LENGTH.pack(len(body)) + body)
+
+    def on_frame(self, body: bytes) -> None:
+        """One write for one answered frame."""
+        self.send(body)
 
 
-class BareAsker(asyncio.Protocol):
+class BareAsker(Framed):
     def __init__(self, requests: int, in_flight: int) -> None:
-        self.wanted = requests * len(BODY)
+        super().__init__()
+        self.left = requests
         self.unsent = requests - in_flight
         self.in_flight = in_flight
-        self.got = 0
         self.done = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        transport.write(BODY * self.in_flight)
+        super().connection_made(transport)
+        for _ in range(self.in_flight):
+            self.send(BODY)
 
-    def data_received(self, data: bytes) -> None:
-        before = self.got // len(BODY)
-        self.got += len(data)
-        more = min(self.unsent, self.got // len(BODY) - before)
-        self.unsent -= more
-        self.transport.write(BODY * more)
-        if self.got >= self.wanted:
+    def on_frame(self, body: bytes) -> None:
+        assert body == BODY
+        self.left -= 1
+        if self.unsent:
+            self.unsent -= 1
+            self.send(BODY)
+        elif not self.left:
             self.done.set()
 
 
 async def serve() -> None:
     taken = await network(Events()).listen(Multiaddr.tcp("127.0.0.1", 0))
-    bare = await asyncio.get_running_loop().create_server(BareEcho, "127.0.0.1", 0)
+    bare = await asyncio.get_running_loop().create_server(Framed, "127.0.0.1", 0)
     print(taken, bare.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
 
-async def measure(address: str, port: int, requests: int, in_flight: int) -> None:
+async def measure(address: str, port: int, requests: int, in_flight: int) -> dict[str, float]:
+    """Requests per second: ours one at a time, ours in flight, and the bare echo's in flight."""
     events = Events()
     ours = network(events)
     await ours.port("dial", DialRequest((address,), None))
     rates = {}
-    for count in (1, in_flight):
-        events.left, events.done = requests if count > 1 else requests // 10, asyncio.Event()
-        total, started = events.left, time.perf_counter()
+    for name, count, total in (("single", 1, requests // 10), ("ours", in_flight, requests)):
+        events.left, events.done = total, asyncio.Event()
+        started = time.perf_counter()
         events.fill(count)
         await events.done.wait()
-        rates[count] = total / (time.perf_counter() - started)
-        print(f"framed 1 KB requests, {count} in flight: {rates[count]:,.0f}/s")
+        rates[name] = total / (time.perf_counter() - started)
     asker = BareAsker(requests, in_flight)
     started = time.perf_counter()
     await asyncio.get_running_loop().create_connection(lambda: asker, "127.0.0.1", port)
     await asker.done.wait()
-    bare = requests / (time.perf_counter() - started)
-    print(f"bare uvloop echo, {in_flight} in flight: {bare:,.0f}/s")
-    print(f"ratio: {rates[in_flight] / bare:.2f}")
+    rates["bare"] = requests / (time.perf_counter() - started)
     await ours.close()
+    return rates
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", action="store_true")
-    parser.add_argument("--requests", type=int, default=40_000)
-    parser.add_argument("--in-flight", type=int, default=32)
-    options = parser.parse_args()
-    if options.serve:
-        uvloop.run(serve())
-        return
+def run(requests: int, in_flight: int, rounds: int) -> list[dict[str, float]]:
+    """The rates of each round against one server process."""
     server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None
         address, port = server.stdout.readline().decode().split()
-        uvloop.run(measure(address, int(port), options.requests, options.in_flight))
+        found = []
+        for number in range(rounds):
+            rates = uvloop.run(measure(address, int(port), requests, in_flight))
+            found.append(rates)
+            print(
+                f"round {number + 1}, load {os.getloadavg()[0]:.1f}: framed 1 KB requests/s: "
+                f"{rates['single']:,.0f} one at a time, {rates['ours']:,.0f} with {in_flight} in "
+                f"flight; bare echo of frames {rates['bare']:,.0f}; "
+                f"ratio {rates['ours'] / rates['bare']:.2f}",
+                file=sys.stderr,
+                flush=True,
+            )
+        return found
     finally:
         server.kill()
         server.wait()
+
+
+def rows(
+    requests: int = REQUESTS, in_flight: int = IN_FLIGHT, rounds: int = ROUNDS
+) -> list[dict[str, Any]]:
+    found = run(requests, in_flight, rounds)
+    return [
+        {
+            "name": f"framed 1 KB requests, {in_flight} in flight",
+            "ours": max(rates["ours"] for rates in found),
+            "peer": max(rates["bare"] for rates in found),
+            "peer_name": "bare uvloop echo",
+            "unit": "/s",
+            "goal": GOAL,
+        }
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    if options.serve:
+        uvloop.run(serve())
+        return
+    for row in rows(options.requests, options.in_flight, options.rounds):
+        ratio = row["ours"] / row["peer"]
+        print(
+            f"{row['name']}: {row['ours']:,.0f}/s; {row['peer_name']} {row['peer']:,.0f}/s; "
+            f"ratio {ratio:.2f} (goal {row['goal']})"
+        )
 
 
 if __name__ == "__main__":
