@@ -36,3 +36,9 @@ def test_a_block_goes_into_a_pack_and_not_into_a_persist():
 def test_a_frame_with_a_block_fits_the_queue_of_a_stream():
     assert limits.BLOCK_BYTES_MAX < limits.STREAM_QUEUE_BYTES_MAX
     assert limits.STREAM_QUEUE_NOTICE_BYTES < limits.STREAM_QUEUE_BYTES_MAX
+
+
+def test_the_blocks_of_a_fetch_fit_the_queue_of_who_answers():
+    overhead = limits.FETCH_WINDOW_BLOCKS_MAX * 16  # length, kind and id of each frame
+    assert limits.FETCH_WINDOW_BYTES_MAX + overhead <= limits.ANSWER_BYTES_QUEUED_MAX
+    assert limits.ANSWER_BYTES_QUEUED_MAX < limits.STREAM_QUEUE_BYTES_MAX
