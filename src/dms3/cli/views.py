@@ -1,8 +1,8 @@
 """What a person reads after a command: a few sentences and rows instead of every field.
 
-Source: docs/experience.md, "Words". Each view turns the data of one command into lines of styled
-pieces; `cli/output.py` prints them, coloured on a terminal, plain elsewhere. Programs use `--json`,
-where nothing is left out.
+Source: docs/interfaces.md, "Command line". Each view turns the data of one command into lines of
+styled pieces; `cli/output.py` prints them, coloured on a terminal, plain elsewhere. Programs use
+`--json`, where nothing is left out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Names of things as types, so that two kinds of 32 bytes are never exchanged by accident.
 
-Source: docs/product.md, vocabulary. Content identifiers are in `core/cid.py`.
+Source: docs/vocabulary.md. Content identifiers are in `core/cid.py`.
 """
 
 from __future__ import annotations

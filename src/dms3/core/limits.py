@@ -8,9 +8,9 @@ MIB = 1024 * KIB
 SECOND_US = 1_000_000
 
 # core
-PERSIST_VALUE_BYTES_MAX = 64 * KIB  # a larger value goes to a pack: decisions.md, store
+PERSIST_VALUE_BYTES_MAX = 64 * KIB  # a larger value goes to a pack, as a block
 EVENTS_KEPT_MAX = 10_000  # history a reader of the event stream can catch up on
-CLOCK_JUMP_US_MAX = 2 * SECOND_US  # architecture.md: a larger wall jump arrives as an event
+CLOCK_JUMP_US_MAX = 2 * SECOND_US  # a larger wall jump arrives as an event
 
 # driver
 INBOX_EVENTS_MAX = 4_096  # per machine; each event is at most a frame, so memory is bounded by both
@@ -37,7 +37,7 @@ DEMO_FIRST_FILES_MIN = 500  # the tour imports real amounts
 DEMO_WALK_FILES_MAX = 20_000  # files looked at when a folder is split for the tour
 DEV_NODES_MAX = 64  # processes on one machine: about 100 MB of memory each
 DEV_START_SECONDS_MAX = 120  # a slow machine starting many at once
-DEV_STOP_SECONDS_MAX = 10  # interfaces.md: a node stops within 3 s; then it is killed
+DEV_STOP_SECONDS_MAX = 10  # a node stops within 3 s; then it is killed
 
 # identity and grants
 GRANT_BYTES_MAX = 1_024  # three keys, up to eight rights, two dates, a signature
@@ -73,7 +73,7 @@ SWEEP_BYTES_MAX = 16 * MIB  # removed per transaction: its log must fit into the
 SHRINK_PAGES_MAX = 1_024  # database pages given back per transaction: 4 MiB
 
 # sealing
-SEAL_CHUNK_BYTES = 64 * KIB  # dms3-search.md section 3: chunk of a sealed stream
+SEAL_CHUNK_BYTES = 64 * KIB  # a read from the middle opens one such piece
 
 # spool
 UPLOAD_BYTES_MAX = 64 * 1024 * MIB  # one upload; the disk reserve usually says no earlier
@@ -201,7 +201,7 @@ SUBSCRIBER_EVENTS_MAX = 1_024  # events a slow reader may lag behind before it i
 LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is measured
 
 # simulation
-SIM_SWEEP_EVENTS = 10_000  # architecture.md: checkers look at all nodes that often
+SIM_SWEEP_EVENTS = 10_000  # checkers look at all nodes that often
 SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop without progress
 SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
 SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is offered again
@@ -293,7 +293,7 @@ IMPORT_SNIFF_BYTES = 8 * KIB  # looked at to tell text from binary
 TITLE_SCAN_CHARS_MAX = 4 * KIB  # where a title is looked for
 
 # search
-CONTAINER_DOCUMENTS_MAX = 50_000  # dms3-search.md section 2.3: a full one is never added to
+CONTAINER_DOCUMENTS_MAX = 50_000  # bounds one step of a search; a full one is never added to
 DOCUMENTS_LISTED_MAX = 100_000  # two full containers in one answer
 SPACES_MAX = 4_096  # of one person: each is a row and a few open containers
 QUERY_CHARS_MAX = 1_000  # QUERY_WORDS_MAX words of 30 characters
@@ -324,7 +324,7 @@ EVENTS_TOPICS_MAX = 32  # topics one reader may name
 EVENTS_QUERY_CHARS_MAX = 2_048  # of the query that asks for events
 EVENTS_QUIET_SECONDS_MAX = 15  # then a comment is sent, so that a reader knows we live
 EVENT_LINE_BYTES_MAX = 4 * MIB  # one event or answer line read by a client
-LOGIN_CODE_US_MAX = 60 * SECOND_US  # interfaces.md: a login code lives for a minute
+LOGIN_CODE_US_MAX = 60 * SECOND_US  # a link is clicked at once, or made again
 LOGIN_CODES_MAX = 16  # unused codes; the oldest goes first
 SESSIONS_MAX = 64  # browsers logged in; the oldest goes first
 SESSION_US_MAX = 30 * 24 * 3600 * SECOND_US  # then a browser logs in again

@@ -1,7 +1,6 @@
 """Grants: a root's signed right for another root to read or search one space, and its proof.
 
-Source: docs/architecture.md, "Private by default"; docs/decisions, "one Grant type"; bytes in
-docs/wire.md. A grant names the reader's *root*; the reader's devices add their certificate. Which
+Source: docs/architecture.md, "Private by default"; bytes in docs/wire.md. A grant names the reader's *root*; the reader's devices add their certificate. Which
 grants are withdrawn is known to the issuer's node alone: see `search/grants.py`.
 
 Attenuation fits later without touching this type: a narrower grant is a `Grant` whose issuer is

@@ -1,6 +1,6 @@
 """Which containers a search has to open: by space, kind and the bounds of their fields.
 
-Source: docs/product.md (container); architecture.md, "Storage and search". A container is never
+Source: docs/vocabulary.md; docs/architecture.md, "Storage and search". A container is never
 searched when its record shows that nothing in it can match, and the answer counts both. The
 tables behind it are `io/index.py`.
 """

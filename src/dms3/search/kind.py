@@ -1,6 +1,6 @@
 """Kinds: the versioned schemas of documents, and the typed fields a search can ask for.
 
-Source: docs/product.md (kind), docs/architecture.md, "Storage and search". The first kinds are
+Source: docs/vocabulary.md, docs/architecture.md, "Storage and search". The first kinds are
 those of files; a kind only gains fields, a changed meaning is a new version. Which kind a file is
 also depends on its content: `io/extract.py`.
 """
