@@ -1,4 +1,4 @@
-"""Pages and program say the same: settings, codes, commands, events, metrics, bounds of the pages."""
+"""Pages and program say the same: settings, codes, commands, events, metrics, fields, kinds."""
 
 import re
 import subprocess
@@ -13,7 +13,6 @@ from dms3.node.config import SETTINGS, load_config, parse_settings
 from dms3.node.metrics import Metrics
 from dms3.node.table import Command, Parameter, Secret
 from dms3.search.kind import FIELDS, KINDS
-
 from docs.fences import ROOT, fences
 
 DOCS = ROOT / "docs"
