@@ -31,7 +31,7 @@ class Fence:
 
     @property
     def file_name(self) -> str:
-        """The name in a first line such as `# tour.py`: the reader puts the block into that file."""
+        """The name in a first line such as `# tour.py`: the file the reader puts the block into."""
         match = _FILE.match(self.text)
         return match[1] if match else ""
 

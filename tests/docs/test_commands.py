@@ -1,40 +1,16 @@
 """Every command in README.md and docs/ runs as written, and prints what the page says it prints."""
 
-import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from docs.fences import DOCUMENTS, LANGUAGES, ROOT, Command, commands, differs, fences
+from docs.network import environment, network
 
 COMMAND_SECONDS_MAX = 120
 SHOWN = [page for page in DOCUMENTS if any(fence.language == "sh" for fence in fences(page))]
-
-
-@contextmanager
-def network(folder: Path) -> Iterator[None]:
-    """Nodes alice and bob in `folder`/net, each a process of its own, as `dms3 dev` starts them."""
-    words = ["dev", "-n", "2", "--home", str(folder / "net"), "--json"]
-    with (folder / "dev.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dms3", *words], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, (folder / "dev.log").read_text()
-        assert [node["name"] for node in json.loads(line)["data"]["nodes"]] == ["alice", "bob"]
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
 
 
 def run(command: Command, folder: Path) -> None:
@@ -54,13 +30,6 @@ def run(command: Command, folder: Path) -> None:
     if command.expected:
         difference = differs(command.expected, done.stdout.splitlines())
         assert not difference, f"{command.where}: {command.text}\n{difference}"
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Of a reader with dms3 installed, whose node is the one on `home`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("DMS3_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    return {**kept, "PATH": path, "DMS3_HOME": str(home), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
 
 
 @pytest.mark.parametrize("page", SHOWN, ids=lambda page: page.name)

@@ -1,7 +1,8 @@
 """Grants: a root's signed right for another root to read or search one space, and its proof.
 
-Source: docs/architecture.md, "Private by default"; bytes in docs/wire.md. A grant names the reader's *root*; the reader's devices add their certificate. Which
-grants are withdrawn is known to the issuer's node alone: see `search/grants.py`.
+Source: docs/architecture.md, "Private by default"; bytes in docs/wire.md. A grant names the
+reader's *root*; the reader's devices add their certificate. Which grants are withdrawn is known to
+the issuer's node alone: see `search/grants.py`.
 
 Attenuation fits later without touching this type: a narrower grant is a `Grant` whose issuer is
 the reader of the wider one, and `Proof` then carries the chain in a further field; a node that
