@@ -131,14 +131,16 @@ class IdentifyReader:
         if self._received > limits.IDENTIFY_BYTES_MAX:
             raise DecodeError(self._received, "the peer describes itself without end")
         self._buffer += data
-        while (head := read_varint(self._buffer)) is not None:
+        offset = 0  # cut once at the end: messages may be as small as one byte
+        while (head := read_varint(self._buffer, offset)) is not None:
             length, start = head
             if length > limits.IDENTIFY_BYTES_MAX:
                 raise DecodeError(0, "Identify message is too long")
             if len(self._buffer) - start < length:
-                return
+                break
             self._messages.append(self._buffer[start : start + length])
-            self._buffer = self._buffer[start + length :]
+            offset = start + length
+        self._buffer = self._buffer[offset:]
 
     def finish(self) -> IdentifyInfo:
         """The description, once the stream has ended; raises DecodeError."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.limits import (
+    FAILURE_BODY_BYTES_MAX,
     FAILURE_MESSAGE_CHARS_MAX,
     FRAME_BODY_BYTES_MAX,
     FRAME_LENGTH_BYTES_MAX,
@@ -196,6 +197,8 @@ def encode_failure(failure: Failure) -> bytes:
 
 def decode_failure(body: bytes) -> Failure:
     """The failure in `body`; raises DecodeError. An unknown retry counts as never."""
+    if len(body) > FAILURE_BODY_BYTES_MAX:
+        raise DecodeError(FAILURE_BODY_BYTES_MAX, "a failure is too long")
     raw = decode(_FailureBody, body)
     if len(raw.message) > FAILURE_MESSAGE_CHARS_MAX or not 0 < len(raw.code) <= 64:
         raise DecodeError(0, "the text of a failure is too long")

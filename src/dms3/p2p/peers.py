@@ -23,6 +23,7 @@ from dms3.core.ids import PeerId, RequestId, Root, Token
 from dms3.core.limits import (
     BOOTSTRAP_ADDRESSES_MAX,
     CALLS_WAITING_MAX,
+    PROBE_BYTES_MAX,
     PROBE_TIMEOUT_US,
     REFUSE_US,
     SECOND_US,
@@ -210,7 +211,7 @@ class PeerBook:
 
     def _on_probe(self, peer: PeerId, body: bytes, request: RequestId, now: Now) -> list[Effect]:
         try:
-            probe = decode(Probe, body)
+            probe = _decode_probe(body)
         except DecodeError as error:
             effects = self._misconduct(Conducted(peer, "body_malformed"), now)
             return [Reply(request, Failure("body_malformed", error.message)), *effects]
@@ -403,6 +404,12 @@ class PeerBook:
     def _call(self, operation: str, arguments: Any) -> Call:
         self._count += 1
         return Call(f"transport.{operation}", arguments, Token(f"{operation}/{self._count}"))
+
+
+def _decode_probe(body: bytes) -> Probe:
+    if len(body) > PROBE_BYTES_MAX:
+        raise DecodeError(PROBE_BYTES_MAX, "too long for a probe")
+    return decode(Probe, body)
 
 
 def _key(contact: Contact) -> str:

@@ -64,7 +64,7 @@ class Outbox:
         self._entries: dict[bytes, Entry] = {}
         self._of_peer: dict[PeerId, dict[bytes, Entry]] = {}
         self._up: set[PeerId] = set()
-        self._asked: dict[PeerId, int] = {}  # Requests under way
+        self._asked: dict[PeerId, set[bytes]] = {}  # keys of Requests under way, by peer
         self._heap: list[tuple[int, bytes]] = []  # (due, key); entries of absent peers are not in
 
     def load(self, view: View) -> None:
@@ -129,7 +129,7 @@ class Outbox:
                 effects += self.done(entry)  # the grant has expired: nothing left to say
             elif entry.peer not in self._up:
                 continue  # peer_up makes it due again
-            elif self._asked.get(entry.peer, 0) >= DELIVERIES_AT_ONCE_MAX:
+            elif len(self._asked.get(entry.peer, ())) >= DELIVERIES_AT_ONCE_MAX:
                 self._due(entry, now.mono_us + DELIVERY_BACKOFF_US_MIN)
             else:
                 effects.append(self._request(entry, certificate, now))
@@ -139,9 +139,10 @@ class Outbox:
         """The entry whose Request is over, or None when it is no longer of interest."""
         key = bytes.fromhex(token.removeprefix(PREFIX))
         peer = PeerId(key[1 + SERIAL_BYTES :])
-        self._asked[peer] -= 1
-        if not self._asked[peer]:
-            del self._asked[peer]
+        asked = self._asked.get(peer, set())
+        asked.discard(key)
+        if not asked:
+            self._asked.pop(peer, None)
         entry = self._entries.get(key)
         if entry is None or not entry.asked:
             return None
@@ -183,7 +184,7 @@ class Outbox:
 
     def _request(self, entry: Entry, certificate: bytes, now: Now) -> Effect:
         entry.asked = True
-        self._asked[entry.peer] = self._asked.get(entry.peer, 0) + 1
+        self._asked.setdefault(entry.peer, set()).add(entry.key)  # asked anew, it counts once
         if entry.offer:
             message = GrantMessage(certificate, entry.record.grant, entry.record.name)
         else:

@@ -1,0 +1,94 @@
+"""What a stranger can make this node chew on is bounded before it is decoded."""
+
+import pytest
+
+from dms3.core import limits
+from dms3.core.codec import encode
+from dms3.core.errors import DecodeError, Failure, Retry
+from dms3.core.ids import PeerId, Token
+from dms3.core.machine import Now, Request, Requested
+from dms3.core.varint import read_varint
+from dms3.crypto.certificate import PEER_ID_PREFIX
+from dms3.libp2p import identify
+from dms3.libp2p.identify import IdentifyReader
+from dms3.p2p import frames, peers
+from dms3.p2p.peers import PROTOCOL, Probe
+from dms3.search.delivery import PREFIX, Outbox
+from unit.test_peers import Rig, peer
+
+CROWD = b"\x9a\x00\x1f\xff\xff" + b"\x80" * 0x1FFFFF  # two million empty lists: seconds to decode
+
+
+def forbidden(*_arguments: object, **_named: object) -> None:
+    raise AssertionError("it was decoded")
+
+
+def test_a_probe_is_measured_before_it_is_decoded(monkeypatch):
+    rig = Rig()
+    rig.up(1)
+    longest = encode(Probe(bytes(200)))
+    assert len(longest) <= limits.PROBE_BYTES_MAX
+    (reply,) = rig.tell(Requested(peer(1), PROTOCOL, longest, 1))
+    assert reply.body == longest
+    monkeypatch.setattr(peers, "decode", forbidden)
+    for body in (bytes(limits.PROBE_BYTES_MAX + 1), CROWD):
+        (reply, *_) = rig.tell(Requested(peer(1), PROTOCOL, body, 2))
+        assert reply.body.code == "body_malformed"
+
+
+def test_a_failure_is_measured_before_it_is_decoded(monkeypatch):
+    longest = Failure("c" * 64, "\U0001f512" * limits.FAILURE_MESSAGE_CHARS_MAX, Retry.OTHER_PEER)
+    assert frames.decode_failure(frames.encode_failure(longest)) == longest
+    monkeypatch.setattr(frames, "decode", forbidden)
+    for body in (bytes(limits.FAILURE_BODY_BYTES_MAX + 1), CROWD):
+        with pytest.raises(DecodeError):
+            frames.decode_failure(body)
+
+
+@pytest.mark.parametrize("message", [b"\0", b"\1\x08"])
+def test_many_small_identify_messages_are_not_copied_for_each_of_them(monkeypatch, message):
+    looked_at: list[bytes] = []  # kept, so that no two have one address
+
+    def look(data: bytes, offset: int = 0) -> tuple[int, int] | None:
+        looked_at.append(data)
+        return read_varint(data, offset)
+
+    monkeypatch.setattr(identify, "read_varint", look)
+    data = message * 1_000
+    IdentifyReader().receive(data)
+    assert len(looked_at) == 1_001
+    assert len({id(each) for each in looked_at}) == 1
+
+
+def test_identify_messages_are_the_same_however_they_are_cut():
+    whole = b"\x03\x2a\x01a" + b"\x03\x32\x01b"  # protocol version a; agent b
+    for size in range(1, len(whole) + 1):
+        reader = IdentifyReader()
+        for start in range(0, len(whole), size):
+            reader.receive(whole[start : start + size])
+        info = reader.finish()
+        assert (info.protocol_version, info.agent) == ("a", "b")
+    cut = IdentifyReader()
+    cut.receive(whole[:-1])
+    with pytest.raises(DecodeError, match="cut off"):
+        cut.finish()
+
+
+def test_an_offer_queued_again_while_it_is_under_way_takes_one_place():
+    outbox, serial = Outbox(), bytes(16)
+    reader = PeerId(PEER_ID_PREFIX + bytes(32))
+    now = Now(0, 0)
+    outbox.peer_up(reader, now)
+    for turn in range(2 * limits.DELIVERIES_AT_ONCE_MAX):
+        now = Now(turn, turn)
+        outbox.offer(serial, reader, b"grant", "name", 10**15, now)
+        (ask,) = outbox.send_due(b"certificate", now)
+        assert isinstance(ask, Request)
+        token = Token(PREFIX + (b"o" + serial + reader).hex())
+        assert ask.token == token  # asked anew: only this one is answered
+    entry = outbox.answered(token)
+    assert entry is not None
+    outbox.done(entry)
+    for number in range(limits.DELIVERIES_AT_ONCE_MAX):
+        outbox.offer(number.to_bytes(16, "big"), reader, b"grant", "name", 10**15, now)
+    assert len(outbox.send_due(b"certificate", now)) == limits.DELIVERIES_AT_ONCE_MAX
