@@ -158,7 +158,7 @@ class Network:
         if session is None or session.secured is not link:
             return
         del self._sessions[link.peer]
-        if code == "peer_misbehaved":  # of the connection itself: Noise, Yamux
+        if code in ("peer_misbehaved", "limit_reached"):  # of the connection itself: Noise, Yamux
             self._tell("conduct", Conducted(link.peer, "connection_broken"))
         self._end(session)
         self._events.peer_down(link.peer, reason)
