@@ -70,10 +70,11 @@ class DevNetwork:
         `join`: the multiaddr of a node to join; a node that was started before joins the first.
         """
         home = self.home / name
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if join is None and name in self.nodes and name != NAMES[0]:
             join = self.nodes[NAMES[0]].address
-        log = (home / "node.log").open("ab")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        log = os.fdopen(os.open(home / "node.log", flags, 0o600), "ab")
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command(name, home, join),

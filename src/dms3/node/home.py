@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,13 +97,18 @@ class Home:
             os.close(descriptor)
 
     def token(self) -> str:
-        """The API token, made at first use and kept in a file only its owner can read."""
-        try:
-            return self.token_file.read_text().strip()
-        except FileNotFoundError:
-            token = secrets.token_urlsafe(TOKEN_BYTES)
-            write_private(self.token_file, token.encode() + b"\n")
-            return token
+        """The API token, made at first use and kept in a file only its owner can read.
+
+        One that others could read, or that can be guessed, is replaced.
+        """
+        with contextlib.suppress(FileNotFoundError), self.token_file.open() as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            token = file.read().strip()
+            if len(token) >= TOKEN_BYTES and not (os.name == "posix" and mode & 0o077):
+                return token
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        write_private(self.token_file, token.encode() + b"\n")
+        return token
 
     @contextlib.contextmanager
     def announced(self, where: dict[str, Any]) -> Iterator[None]:
@@ -122,7 +128,8 @@ class Home:
 def write_private(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, whole or not at all, readable by its owner only."""
     draft = path.with_name(path.name + ".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    draft.unlink(missing_ok=True)  # left by a crash: it may have another mode
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)
         os.fsync(descriptor)
