@@ -302,3 +302,13 @@ def test_an_idle_link_wants_no_timer():
     for second in range(1, 4):
         world.tick(second * SECOND_US)
     assert [link.next_timer() for link in world.links] == [None, None]
+
+
+def test_a_stream_whose_last_question_ran_out_of_time_ends_at_the_answerer():
+    world = World()
+    world.links[0].request(P, b"q", 1, LATER, 0)
+    world.run()
+    (stream,) = world.links[1]._sides
+    world.events[1].extend(world.links[1].on_finished(stream))  # the asker has closed its half
+    world.tick(ANSWER_WAIT_US + SECOND_US)
+    assert world.links[1]._sides == {}, "else 64 of these, and the peer may open no more"

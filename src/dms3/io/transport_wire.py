@@ -188,8 +188,10 @@ class Wire(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._socket = None
-        self._dispatch(self.connection.receive_eof(self._owner.now_us()))
-        self._owner.forget(self)
+        try:
+            self._dispatch(self.connection.receive_eof(self._owner.now_us()))
+        finally:
+            self._owner.forget(self)  # else closing the transport would wait for it for ever
 
     def pause_writing(self) -> None:
         """The socket's queue is full."""

@@ -257,6 +257,8 @@ class Connection:
     # What came out of the channel.
 
     def _on_plain(self, plain: bytes) -> None:
+        if self.closed:
+            return  # what came behind the end, in the same read of the socket
         mux = self._mux or self._on_established()
         try:
             mux.receive(plain, self._now_us)

@@ -120,8 +120,7 @@ class Link:
         if side.queued:
             self._wake(now_us + LINK_TICK_US)
         if side.done:
-            self._mux.finish(side.stream)
-            self._forget(side)
+            self._retire(side)
 
     def taken(self, event: Asked | Told) -> None:
         """An inbox has taken `event` (or it has been refused): its credit goes back."""
@@ -222,8 +221,7 @@ class Link:
             if self._answering.get(side.protocol) is side:
                 del self._answering[side.protocol]
             if side.done:
-                self._mux.finish(stream)
-                self._forget(side)
+                self._retire(side)
         return events
 
     def on_reset(self, stream: int, code: str) -> list[LinkEvent]:
@@ -275,7 +273,9 @@ class Link:
                 self._settle(events)
                 self._drop(side, fault, events)
                 continue
-            if side.busy:
+            if isinstance(side, Answering) and side.done:  # its last question has just expired
+                self._retire(side)
+            elif side.busy:
                 self._wake(now_us + LINK_TICK_US)
                 earliest = side.earliest()
                 if earliest is not None:
@@ -339,7 +339,7 @@ class Link:
         except Misbehaved as fault:
             self._drop_later(side, fault)
 
-    def _retire(self, side: Asking) -> None:
+    def _retire(self, side: Asking | Answering) -> None:
         self._mux.finish(side.stream)
         self._forget(side)
 

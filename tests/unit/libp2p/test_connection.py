@@ -436,3 +436,15 @@ class TestServices:
         assert isinstance(pair.take_a()[-1], StreamReset)
         assert pair.take_b() == []
         assert pair.b.secured
+
+
+def test_nothing_happens_on_a_connection_after_its_end():
+    pair = secured_pair()
+    pair.a._mux.go_away(0)
+    ended = pair.a.data_to_send()
+    stream = pair.a.open_stream([ECHO])
+    pair.a.send(stream, b"late")
+    late = pair.a.data_to_send()
+    events = pair.b.receive_data(ended + late, 0)  # both in one read of the socket
+    assert closed(events) is not None
+    assert [event for event in events if isinstance(event, StreamOpened)] == []
