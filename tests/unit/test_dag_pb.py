@@ -76,3 +76,23 @@ def test_a_block_larger_than_any_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dms3.core.dag_pb.BLOCK_BYTES_MAX", 40)
     with pytest.raises(DecodeError, match="larger"):
         decode_node(link_field())
+
+
+class Counted(bytes):
+    """Bytes that count how many of them are copied out by slicing."""
+
+    copied = 0
+
+    def __getitem__(self, key) -> object:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            Counted.copied += len(found)
+        return found
+
+
+def test_a_block_full_of_links_is_read_in_time_by_its_size():
+    link = Link(Cid.of(RAW, b"x"), "", 1)
+    block = encode_node(Node((link,) * 2_000, None))
+    Counted.copied = 0
+    assert decode_node(Counted(block)).links == (link,) * 2_000
+    assert Counted.copied <= 2 * len(block), "of the largest block it would be 50 GB"

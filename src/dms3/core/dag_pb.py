@@ -74,7 +74,7 @@ def decode_node(data: bytes) -> Node:
                 raise DecodeError(offset, "links on both sides of the data field")
             if len(links) == NODE_LINKS_MAX:
                 raise DecodeError(offset, f"more than {NODE_LINKS_MAX} links")
-            links.append(_decode_link(data, start, end))
+            links.append(_decode_link(data[start:end], start))  # copied once, not per field
         elif tag == _NODE_DATA:
             if content is not None:
                 raise DecodeError(offset, "a second data field")
@@ -86,29 +86,29 @@ def decode_node(data: bytes) -> Node:
     return Node(tuple(links), content)
 
 
-def _decode_link(data: bytes, offset: int, end: int) -> Link:
-    """The link in `data[offset:end]`, its fields in order of their numbers."""
+def _decode_link(data: bytes, place: int) -> Link:
+    """The link in `data`, which lies at `place` of its block; its fields in order of numbers."""
     cid: Cid | None = None
     name, size, last = "", 0, 0
-    body = data[:end]
-    while offset < end:
+    offset = 0
+    while offset < len(data):
         tag = data[offset]
         if tag <= last:
-            raise DecodeError(offset, "link fields are repeated or out of order")
+            raise DecodeError(place + offset, "link fields are repeated or out of order")
         last = tag
         if tag == _LINK_SIZE:
-            size, offset = decode_uint64(body, offset + 1)
+            size, offset = decode_uint64(data, offset + 1)
             continue
         if tag not in (_LINK_HASH, _LINK_NAME):
-            raise DecodeError(offset, "unexpected field in a dag-pb link")
-        _, start, stop = _read_bytes_field(body, offset)
+            raise DecodeError(place + offset, "unexpected field in a dag-pb link")
+        _, start, stop = _read_bytes_field(data, offset)
         if tag == _LINK_HASH:
-            cid = _decode_cid(body[start:stop], start)
+            cid = _decode_cid(data[start:stop], place + start)
         else:
-            name = _decode_name(body[start:stop], start)
+            name = _decode_name(data[start:stop], place + start)
         offset = stop
     if cid is None:
-        raise DecodeError(end, "a link without a hash")
+        raise DecodeError(place + offset, "a link without a hash")
     return Link(cid, name, size)
 
 
