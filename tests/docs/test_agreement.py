@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,30 +13,7 @@ from dms3.node.metrics import Metrics
 from dms3.node.table import Command, Parameter, Secret
 from dms3.search.kind import FIELDS, KINDS
 from docs.fences import ROOT, fences
-
-DOCS = ROOT / "docs"
-
-
-def rows(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table whose head begins with `heading`."""
-    lines = iter((DOCS / page).read_text().splitlines())
-    for line in lines:
-        if line.startswith(f"| {heading} |"):
-            next(lines)
-            return list(_cells(lines))
-    raise AssertionError(f"{page} has no table that begins with {heading!r}")
-
-
-def _cells(lines: Iterator[str]) -> Iterator[list[str]]:
-    for line in lines:
-        if not line.startswith("| "):
-            return
-        yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-
-
-def words(cell: str) -> list[str]:
-    """What stands in backquotes."""
-    return re.findall(r"`([^`]+)`", cell)
+from docs.tables import DOCS, cells, rows, words
 
 
 def test_settings_are_documented_by_every_name_they_have() -> None:
@@ -107,7 +83,7 @@ def node_commands() -> list[list[str]]:
     """The second table of interfaces.md; the first is that of commands that need no node."""
     text = (DOCS / "interfaces.md").read_text().partition("## Command line\n")[2]
     lines = iter(text.partition("| command | does |\n|---|---|\n")[2].splitlines())
-    return list(_cells(lines))
+    return list(cells(lines))
 
 
 def usage(command: Command) -> str:

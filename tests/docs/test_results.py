@@ -1,0 +1,108 @@
+"""What docs/interfaces.md says of every command's data is what two running nodes answer."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dms3.node.commands import TABLE
+from dms3.sdk import SyncClient
+from docs.network import network
+from docs.tables import rows, words
+
+TEXT = "Dear Bob, we meet on Friday at nine to plant the garden.\n"
+
+
+def shapes() -> dict[str, str]:
+    """Command -> its documented data."""
+    return {words(row[0])[0]: words(row[1])[0] for row in rows("interfaces.md", "result of")}
+
+
+def split(shape: str) -> list[str]:
+    """The parts of "a, b: [{c, d}], e" between commas outside of brackets."""
+    parts, depth = [""], 0
+    for char in shape:
+        depth += (char in "[{") - (char in "]}")
+        if char == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
+
+
+def check(shape: str, data: dict[str, Any], where: str) -> None:
+    """The keys of `data`, and of the objects in it, are those of `shape`."""
+    parts = dict(re.fullmatch(r"([\w.]+)(?:: (.*))?", part).groups() for part in split(shape))
+    open_ended = "..." in parts
+    parts.pop("...", None)
+    missing = set(parts) - set(data)
+    more = set() if open_ended else set(data) - set(parts)
+    assert not missing, f"{where}: not there: {sorted(missing)}"
+    assert not more, f"{where}: not documented: {sorted(more)}"
+    for key, inner in parts.items():
+        if inner:
+            values = data[key] if inner.startswith("[") else [data[key]]
+            for value in values:
+                check(
+                    inner.strip("[]").removeprefix("{").removesuffix("}"), value, f"{where} {key}"
+                )
+
+
+def answers(folder: Path) -> dict[str, dict[str, Any]]:
+    """The data of every command, in an order in which each has something to say."""
+    letter = folder / "bob.txt"
+    letter.write_text(TEXT)
+    found: dict[str, dict[str, Any]] = {}
+    with (
+        network(folder),
+        SyncClient(folder / "net/alice") as alice,
+        SyncClient(folder / "net/bob") as bob,
+    ):
+
+        def ask(name: str, **arguments: Any) -> dict[str, Any]:
+            noun, _, verb = name.partition(" ")
+            found[name] = alice.call(noun, verb, **arguments)
+            return found[name]
+
+        card = ask("contact card")["card"]
+        bob.call("contact", "add", card=card)
+        ask("contact add", card=bob.call("contact", "card")["card"])
+        added = ask("store add", paths=[str(letter)], space="letters")
+        for name in ("status", "doctor", "id show", "id words", "contact list", "peer list"):
+            ask(name)
+        ask("peer ping", peer="bob")
+        ask("peer connect", address=bob.call("status")["addresses"][0])
+        ask("store share", space="letters", **{"with": "bob"})
+        ask("store list", space="letters")
+        ask("store get", cid=added["root"])
+        ask("search", query="garden", scope="all")
+        ask("store verify")
+        ask("store unshare", space="letters", **{"with": "bob"})
+        ask("store remove", cid=added["root"])
+        ask("contact remove", contact="bob")
+        ask("id protect", passphrase="correct horse battery staple")
+        ask("unlock", passphrase="correct horse battery staple")
+    return found
+
+
+def test_every_command_answers_what_is_documented(tmp_path: Path) -> None:
+    documented, found = shapes(), answers(tmp_path)
+    assert list(documented) == [command.name for command in TABLE]
+    assert sorted(found) == sorted(documented)
+    for name, shape in documented.items():
+        check(shape, found[name], name)
+    assert found["search"]["hits"], "a search without hits shows no shape"
+
+
+def test_a_difference_is_seen() -> None:
+    check("a, b: [{c}], ...", {"a": 1, "b": [{"c": 1}], "d": 1}, "x")
+    for shape, data in (
+        ("a", {}),
+        ("a", {"a": 1, "b": 1}),
+        ("a: [{b}]", {"a": [{"c": 1}]}),
+        ("a: {b}", {"a": {}}),
+    ):
+        try:
+            check(shape, data, "x")
+        except AssertionError:
+            continue
+        raise AssertionError(f"{shape} passed for {data}")
