@@ -40,5 +40,5 @@ def test_a_frame_with_a_block_fits_the_queue_of_a_stream():
 
 def test_the_blocks_of_a_fetch_fit_the_queue_of_who_answers():
     overhead = limits.FETCH_WINDOW_BLOCKS_MAX * 16  # length, kind and id of each frame
-    assert limits.FETCH_WINDOW_BYTES_MAX + overhead <= limits.ANSWER_BYTES_QUEUED_MAX
+    assert limits.FETCH_ASKED_BYTES_MAX + overhead <= limits.ANSWER_BYTES_QUEUED_MAX
     assert limits.ANSWER_BYTES_QUEUED_MAX < limits.STREAM_QUEUE_BYTES_MAX

@@ -267,7 +267,8 @@ KIND_CHARS_MAX = 64  # a name and a version
 
 # fetch
 FETCHES_MAX = 64  # jobs at once
-FETCH_WINDOW_BYTES_MAX = 6 * MIB  # asked for or not yet kept, per job: all fit a supplier's queue
+FETCH_ASKED_BYTES_MAX = 6 * MIB  # asked for, per job: all answers fit a supplier's queue
+FETCH_WINDOW_BYTES_MAX = 8 * MIB  # asked for or not yet kept, per job
 FETCH_WINDOW_BLOCKS_MAX = 32  # the same in blocks; with BLOCK_BYTES_MAX the worst case is 64 MiB
 FETCH_ESTIMATE_BYTES_MIN = 64 * KIB  # what an unknown or small block counts in the window
 FETCH_LOOK_BLOCKS_MAX = 64  # blocks looked up locally in one Call
@@ -306,7 +307,7 @@ CONDITION_STARS_MAX = 4  # wildcards in one pattern: more make matching slow
 SNIPPET_CHARS = 200  # three lines on a terminal
 SNIPPET_TEXT_BYTES_MAX = MIB  # beginning of a document in which a snippet is looked for
 SNIPPET_CACHE_BYTES_MAX = 16 * MIB  # documents shown lately: the next search shows many again
-SNIPPET_MATCHES_MAX = 16  # places looked at per word
+SNIPPET_MATCHES_MAX = 8  # places looked at per word
 SNIPPET_TRIES_MAX = 512  # places where a word could be, per word
 VERIFY_DAMAGES_LISTED_MAX = 1_000  # named in a result; the rest is only counted
 

@@ -15,6 +15,7 @@ from dms3.core.codec import encode
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import RequestId, SpaceId, Token
 from dms3.core.limits import (
+    FETCH_ASKED_BYTES_MAX,
     FETCH_BLOCK_TIMEOUT_US,
     FETCH_LOOK_BLOCKS_MAX,
     FETCH_WINDOW_BLOCKS_MAX,
@@ -275,13 +276,17 @@ class Job:
 
     def _has_room(self) -> bool:
         unkept = [*self._fresh, *(self._keeping.blocks if self._keeping is not None else ())]
-        used = sum(flight.want.estimate for flight in self._flights.values())
-        used += sum(len(block) for _, block in unkept)
+        asked = sum(flight.want.estimate for flight in self._flights.values())
+        used = asked + sum(len(block) for _, block in unkept)
         blocks = len(self._flights) + len(unkept)
         estimate = self._ready[0].estimate
         if not blocks:
             return True
-        return blocks < FETCH_WINDOW_BLOCKS_MAX and used + estimate <= FETCH_WINDOW_BYTES_MAX
+        return (
+            blocks < FETCH_WINDOW_BLOCKS_MAX
+            and used + estimate <= FETCH_WINDOW_BYTES_MAX
+            and asked + estimate <= FETCH_ASKED_BYTES_MAX
+        )
 
     def _ask(self, now: Now) -> Effect | None:
         want = self._ready[0]
