@@ -11,7 +11,7 @@ from dms3.core.unixfs_read import decode_block, links_of
 from dms3.io.extract import extract
 from dms3.search.condition import parse_conditions
 from dms3.search.query import match_text, parse_query
-from dms3.search.snippet import find_part, make_snippet
+from dms3.search.snippet import cut_snippet, make_snippet
 
 
 def _unixfs(data: bytes) -> None:
@@ -34,7 +34,7 @@ def _query(data: bytes) -> None:
         return
     match_text(query).encode()
     make_snippet(text, query)
-    find_part(data, query)
+    cut_snippet(data, "utf-8", query)
 
 
 def _condition(data: bytes) -> None:

@@ -1,13 +1,13 @@
 import pytest
 
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import QUERY_CHARS_MAX, QUERY_WORDS_MAX, SECOND_US
+from dms3.core.limits import QUERY_CHARS_MAX, QUERY_WORDS_MAX, SECOND_US, SNIPPET_CHARS
 from dms3.search.condition import Condition, parse_conditions
 from dms3.search.container import Container, plan
 from dms3.search.kind import check_kind, kind_of_name
 from dms3.search.query import fold, match_text, parse_query
 from dms3.search.rank import Statistics, correction, merge, rarity, summed
-from dms3.search.snippet import find_marks, find_part, make_snippet
+from dms3.search.snippet import cut_snippet, find_marks, make_snippet
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,22 @@ def test_without_a_match_a_snippet_is_the_beginning() -> None:
 
 def test_bytes_are_searched_for_whole_words() -> None:
     query = parse_query("lock")
-    assert find_part(b"clock locks \xc3\xa9lock", query) is None
-    found = find_part(b"x" * 20_000 + b" LOCK ", query)
+    assert cut_snippet(b"clock locks \xc3\xa9lock", "utf-8", query) is None
+    for before in (0, 1, 39, 2_040, 2_048, 16_380, 20_000):  # around the bounds of the looks
+        found = cut_snippet(b"x" * before + b" LOCK ", "utf-8", query)
+        assert found is not None
+        assert [found.text[start:end] for start, end in found.marks] == ["LOCK"]
+    assert cut_snippet(b"caf\xc3\xa9", "utf-8", parse_query("cafe")) is None
+    assert cut_snippet(b"locks", "utf-8", parse_query("loc*")) is not None
+
+
+def test_a_snippet_of_bytes_shows_all_words_when_they_stand_together_far_behind() -> None:
+    data = b"lock. " + b"filler " * 900 + "Überall: The Heron waits by the lock. ".encode()
+    found = cut_snippet(data + b"more " * 900, "utf-8", parse_query("heron lock"))
     assert found is not None
-    assert found[0] <= 20_001 < found[1]
-    assert find_part(b"caf\xc3\xa9", parse_query("cafe")) is None
-    assert find_part(b"locks", parse_query("loc*")) is not None
+    assert "Überall: The Heron waits by the lock." in found.text
+    assert [found.text[start:end] for start, end in found.marks] == ["Heron", "lock"]
+    assert len(found.text) <= SNIPPET_CHARS
 
 
 def test_kinds_by_name() -> None:

@@ -132,15 +132,20 @@ def known(connection: Connection, space: int, sources: Iterable[str]) -> dict[st
     return found
 
 
-def documents(connection: Connection, numbers: Sequence[int]) -> dict[int, DocumentRow]:
-    """The documents with these row numbers."""
-    found: dict[int, DocumentRow] = {}
+def texts(
+    connection: Connection, numbers: Sequence[int]
+) -> dict[int, tuple[DocumentRow, str | None]]:
+    """The documents with these row numbers; each with its kept text, None when its bytes are it."""
+    found: dict[int, tuple[DocumentRow, str | None]] = {}
     for start in range(0, len(numbers), _VARIABLES):
         some = tuple(numbers[start : start + _VARIABLES])
         marks = ", ".join("?" * len(some))
-        sql = f"SELECT {_COLUMNS} FROM document WHERE id IN ({marks})"
+        sql = (
+            f"SELECT {_COLUMNS}, text FROM document "
+            f"LEFT JOIN document_text ON document = id WHERE id IN ({marks})"
+        )
         for row in connection.execute(sql, some):
-            found[row[0]] = _document(row)
+            found[row[0]] = _document(row[:-1]), row[-1]
     return found
 
 
@@ -196,14 +201,6 @@ def put(connection: Connection, rows: Iterable[DocumentRow]) -> None:
 def put_texts(connection: Connection, texts: Iterable[tuple[int, str]]) -> None:
     """Keep the text of documents whose bytes are not their text."""
     connection.executemany("INSERT INTO document_text (document, text) VALUES (?, ?)", texts)
-
-
-def text_of(connection: Connection, number: int) -> str | None:
-    """The kept text of a document, or None when its bytes are its text."""
-    row = connection.execute(
-        "SELECT text FROM document_text WHERE document = ?", (number,)
-    ).fetchone()
-    return None if row is None else str(row[0])
 
 
 def need_blocks(connection: Connection, rows: Iterable[tuple[Cid, int, int]]) -> None:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.cid import Cid
+from dms3.core.cid import RAW, Cid
 from dms3.core.database import Connection, Database
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import SpaceId
@@ -31,7 +31,7 @@ from dms3.search.container import plan
 from dms3.search.kind import check_kind
 from dms3.search.query import Query, parse_query
 from dms3.search.rank import Ranked
-from dms3.search.snippet import Snippet, find_part, make_snippet
+from dms3.search.snippet import Snippet, cut_snippet, make_snippet
 
 _LOOK_CHARS = 8_192  # beginning of a text in which words with accents are looked for
 
@@ -130,14 +130,14 @@ def _documents(
     connection: Connection, ranked: Sequence[Ranked]
 ) -> list[tuple[Ranked, DocumentRow, str | None]]:
     """The rows and kept texts of `ranked`, the same content in one space only once."""
-    rows = catalogue.documents(connection, [one.document for one in ranked])
+    rows = catalogue.texts(connection, [one.document for one in ranked])
     seen: set[tuple[int, Cid]] = set()
     found: list[tuple[Ranked, DocumentRow, str | None]] = []
     for one in ranked:
-        row = rows[one.document]
+        row, text = rows[one.document]
         if (row.space, row.cid) not in seen:
             seen.add((row.space, row.cid))
-            found.append((one, row, catalogue.text_of(connection, row.number)))
+            found.append((one, row, text))
     return found
 
 
@@ -173,16 +173,16 @@ def _part(data: bytes, encoding: str, query: Query) -> Snippet | None:
     """The snippet around the densest matches in `data`, or None when there are none to be seen."""
     if encoding.startswith(("utf-16", "utf-32")):
         return None
-    found = find_part(data, query)
-    if found is None:
-        return None
-    return make_snippet(data[slice(*found)].decode(encoding, "ignore"), query)
+    return cut_snippet(data, encoding, query)
 
 
 def _snippet_of_blocks(recent: RecentBlocks, row: DocumentRow, query: Query) -> Snippet:
     beginning = b""
     for start in range(0, min(row.bytes, SNIPPET_TEXT_BYTES_MAX), CHUNK_BYTES):
-        data = b"".join(read_file(recent.get, row.cid, start, start + CHUNK_BYTES))
+        if row.cid.codec == RAW:  # the one block is the file
+            data = recent.get(row.cid)
+        else:
+            data = b"".join(read_file(recent.get, row.cid, start, start + CHUNK_BYTES))
         part = _part(data, row.encoding, query)
         if part is not None:
             return part

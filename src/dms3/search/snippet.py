@@ -16,9 +16,11 @@ from functools import lru_cache
 from dms3.core.limits import SNIPPET_CHARS, SNIPPET_MATCHES_MAX, SNIPPET_TRIES_MAX
 from dms3.search.query import Query, fold
 
-_SPACES = re.compile(r"\s+")
-_FIRST_LOOK_BYTES = 16_384  # most documents show early what they are about
+_LOOKS_BYTES = (2_048, 16_384)  # most documents show early what they are about
+_WORD_BEFORE = re.compile(r"[^\W_]*")
 _LEAD_CHARS = SNIPPET_CHARS // 4  # text shown before the first match
+_WINDOW_CHARS = SNIPPET_CHARS - _LEAD_CHARS  # text shown from the first match on
+_WORD_CHARS = 40  # how far back the beginning of a word is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +33,78 @@ class Snippet:
 
 def make_snippet(text: str, query: Query) -> Snippet:
     """The part of `text` with the most different phrases of `query`, else its beginning."""
-    place = _best_place(fold(text), query)
+    forms = _forms(query)
+    place = _best_place(fold(text), forms)
+    return _snippet(text, place, forms)
+
+
+def cut_snippet(data: bytes, encoding: str, query: Query) -> Snippet | None:
+    """The snippet of `data` around its densest matches, or None when there are none to be seen.
+
+    Looks at plain ASCII words only, in a text `encoding` that contains ASCII, which makes it fast
+    enough to run over whole documents; just the bytes that are shown are decoded.
+    """
+    forms = _forms(query)
+    place = _find_place(data, forms)
+    if place is None:
+        return None
+    start = max(0, place - _LEAD_CHARS - _WORD_CHARS)
+    before = data[start:place].decode(encoding, "ignore")
+    after = data[place : place + 2 * SNIPPET_CHARS].decode(encoding, "ignore")
+    return _snippet(before + after, len(before), forms)
+
+
+def find_marks(text: str, query: Query) -> tuple[tuple[int, int], ...]:
+    """Where phrases of `query` stand in `text`, in order and without overlap."""
+    return _marks(text, _forms(query))
+
+
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """What the phrases of a query look like in folded text, and as ASCII bytes in lower case.
+
+    That a word begins there is looked at afterwards: a plain first letter makes matching fast.
+    `ascii`: number, first word and form of each phrase that is plain ASCII.
+    """
+
+    count: int
+    folded: tuple[re.Pattern[str], ...]
+    ascii: tuple[tuple[int, bytes, re.Pattern[bytes]], ...]
+
+
+@lru_cache(maxsize=64)  # the hits of a search, and the searches of a person who types on
+def _forms(query: Query) -> _Forms:
+    phrases = query.phrases
+    folded = tuple(
+        re.compile(
+            r"[\W_]+".join(map(re.escape, phrase.words))
+            + (r"[^\W_]*" if phrase.is_prefix else r"(?![^\W_])")
+        )
+        for phrase in phrases
+    )
+    found: list[tuple[int, bytes, re.Pattern[bytes]]] = []
+    for index, phrase in enumerate(phrases):
+        words = [word.encode() for word in phrase.words]
+        if all(word.isascii() for word in words):
+            end = rb"" if phrase.is_prefix else rb"(?![0-9a-z\x80-\xff])"
+            form = rb"[^0-9a-z\x80-\xff]+".join(map(re.escape, words)) + end
+            found.append((index, words[0], re.compile(form)))
+    return _Forms(len(phrases), folded, tuple(found))
+
+
+def _snippet(text: str, place: int, forms: _Forms) -> Snippet:
+    """`text` around `place`, on one line."""
     start = _word_start(text, max(0, place - _LEAD_CHARS))
     end = min(len(text), start + SNIPPET_CHARS)
     shown = _one_line(text[start:end])
     if end < len(text) and " " in shown[SNIPPET_CHARS // 2 :]:
         shown = shown.rpartition(" ")[0]  # no half word at the end
-    return Snippet(shown, find_marks(shown, query))
+    return Snippet(shown, _marks(shown, forms))
 
 
-def find_marks(text: str, query: Query) -> tuple[tuple[int, int], ...]:
-    """Where phrases of `query` stand in `text`, in order and without overlap."""
+def _marks(text: str, forms: _Forms) -> tuple[tuple[int, int], ...]:
     folded = fold(text)
-    found = sorted(span for pattern in _patterns(query) for span in _spans(folded, pattern))
+    found = sorted(span for pattern in forms.folded for span in _spans(folded, pattern))
     marks: list[tuple[int, int]] = []
     for start, end in found:
         if not marks or start >= marks[-1][1]:
@@ -53,68 +114,58 @@ def find_marks(text: str, query: Query) -> tuple[tuple[int, int], ...]:
     return tuple(marks)
 
 
-def find_part(data: bytes, query: Query) -> tuple[int, int] | None:
-    """Where in text `data` (an encoding that contains ASCII) a snippet should be cut, or None.
+def _find_place(data: bytes, forms: _Forms) -> int | None:
+    """Where in `data` a window begins that shows all phrases, or the most; None without any.
 
-    Looks at plain ASCII words only, which makes it fast enough to run over whole documents; the
-    text between the two byte positions is then looked at closely by `make_snippet`.
+    Looks further than the beginning only while phrases are missing there, and through everything
+    only when the beginning has none at all.
     """
-    for length in (_FIRST_LOOK_BYTES, len(data)):
-        places = _all_places(data[:length].lower(), query)
-        if places:
-            best = _densest(places, len(query.phrases))
-            return max(0, best - SNIPPET_CHARS), best + 3 * SNIPPET_CHARS
+    for length in (*_LOOKS_BYTES, len(data)):
+        is_last = length >= min(len(data), _LOOKS_BYTES[-1])
+        place = _densest_place(data[:length].lower(), forms, all_phrases=not is_last)
+        if place is not None or length >= len(data):
+            return place
     return None
 
 
-def _all_places(lower: bytes, query: Query) -> list[tuple[int, int]]:
-    """Sorted (place, phrase number) of the ASCII phrases of `query` in `lower`."""
-    places: list[tuple[int, int]] = []
-    wanted = SNIPPET_MATCHES_MAX if len(query.phrases) > 1 else 1  # of one phrase, the first
-    for index, (word, pattern) in enumerate(_byte_patterns(query)):
-        found = itertools.islice(_byte_places(lower, word, pattern), wanted)
-        places += ((place, index) for place in found)
-    return sorted(places)
+def _densest_place(lower: bytes, forms: _Forms, *, all_phrases: bool) -> int | None:
+    """Where the first window begins that shows every ASCII phrase, else (if wanted) the most.
 
-
-def _byte_places(lower: bytes, word: bytes, pattern: re.Pattern[bytes]) -> Iterator[int]:
-    """The first places where `pattern`, which begins with `word`, begins a word of `lower`."""
-    start = -1
-    for _ in range(SNIPPET_TRIES_MAX):
-        start = lower.find(word, start + 1)
-        if start < 0:
-            return
-        before = lower[start - 1 : start]
-        if not before.isalnum() and not before > b"\x7f" and pattern.match(lower, start):
-            yield start
-
-
-@lru_cache(maxsize=64)  # the hits of a search, and the searches of a person who types on
-def _patterns(query: Query) -> tuple[re.Pattern[str], ...]:
-    """What each phrase looks like in folded text, from the beginning of its first word on.
-
-    That a word begins there is looked at afterwards: a plain first letter makes matching fast.
+    From the phrase that comes last, each of the others is sought again within a window before it;
+    SNIPPET_MATCHES_MAX times at most.
     """
-    return tuple(
-        re.compile(
-            r"[\W_]+".join(map(re.escape, phrase.words))
-            + (r"[^\W_]*" if phrase.is_prefix else r"(?![^\W_])")
-        )
-        for phrase in query.phrases
-    )
+    start = 0
+    found: list[tuple[int, int]] = []
+    places = [-1] * len(forms.ascii)
+    for _ in range(SNIPPET_MATCHES_MAX):
+        for number, (index, word, form) in enumerate(forms.ascii):
+            if places[number] < start:
+                places[number] = _next_place(lower, word, form, start)
+                found.append((places[number], index))
+        first = min(places, default=-1)
+        start = max(places, default=-1) - _WINDOW_CHARS + 1
+        if first < 0:
+            break
+        if first >= start:
+            return first
+    found = sorted(one for one in found if one[0] >= 0)
+    return None if all_phrases or not found else _densest(found, forms.count)
 
 
-@lru_cache(maxsize=64)
-def _byte_patterns(query: Query) -> tuple[tuple[bytes, re.Pattern[bytes]], ...]:
-    """First word and form of each phrase that is plain ASCII, for bytes in lower case."""
-    found: list[tuple[bytes, re.Pattern[bytes]]] = []
-    for phrase in query.phrases:
-        words = [word.encode() for word in phrase.words]
-        if all(word.isascii() for word in words):
-            end = rb"" if phrase.is_prefix else rb"(?![0-9a-z\x80-\xff])"
-            form = rb"[^0-9a-z\x80-\xff]+".join(map(re.escape, words)) + end
-            found.append((words[0], re.compile(form)))
-    return tuple(found)
+def _next_place(lower: bytes, word: bytes, pattern: re.Pattern[bytes], start: int) -> int:
+    """The first place from `start` on where `pattern`, whose first word is `word`, begins a word.
+
+    -1 when there is none, or none among SNIPPET_TRIES_MAX places of `word`.
+    """
+    place = start - 1
+    for _ in range(SNIPPET_TRIES_MAX):
+        place = lower.find(word, place + 1)
+        if place < 0:
+            return -1
+        before = lower[place - 1 : place]
+        if not before.isalnum() and not before > b"\x7f" and pattern.match(lower, place):
+            return place
+    return -1
 
 
 def _spans(folded: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
@@ -124,14 +175,14 @@ def _spans(folded: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-def _best_place(folded: str, query: Query) -> int:
+def _best_place(folded: str, forms: _Forms) -> int:
     """Where a window begins that shows the most different phrases; the first of equals."""
     found = sorted(
         (start, index)
-        for index, pattern in enumerate(_patterns(query))
+        for index, pattern in enumerate(forms.folded)
         for start, _ in itertools.islice(_spans(folded, pattern), SNIPPET_MATCHES_MAX)
     )
-    return _densest(found, len(query.phrases))
+    return _densest(found, forms.count)
 
 
 def _densest(places: list[tuple[int, int]], phrases: int) -> int:
@@ -139,7 +190,7 @@ def _densest(places: list[tuple[int, int]], phrases: int) -> int:
     best, most, end = 0, 0, 0
     shown = [0] * phrases
     for start, index in places:
-        while end < len(places) and places[end][0] < start + SNIPPET_CHARS - _LEAD_CHARS:
+        while end < len(places) and places[end][0] < start + _WINDOW_CHARS:
             shown[places[end][1]] += 1
             end += 1
         different = phrases - shown.count(0)
@@ -157,14 +208,14 @@ def _in_word(text: str, place: int) -> bool:
 
 def _word_start(text: str, start: int) -> int:
     """The beginning of the word at `start`, or `start` when it is far away."""
-    for place in range(start, max(0, start - 40), -1):
-        if not _in_word(text, place - 1):
-            return place
-    return start
+    before = text[max(0, start - _WORD_CHARS) : start]
+    match = _WORD_BEFORE.match(before[::-1])
+    length = 0 if match is None else match.end()
+    return start if length == _WORD_CHARS else start - length
 
 
 def _one_line(text: str) -> str:
-    line = _SPACES.sub(" ", text).strip()
+    line = " ".join(text.split())
     if line.isprintable():
         return line
-    return _SPACES.sub(" ", "".join(char if char.isprintable() else " " for char in line)).strip()
+    return " ".join("".join(char if char.isprintable() else " " for char in line).split())
