@@ -4,7 +4,7 @@ Source: docs/interfaces.md, `store add`. Runs in a thread. Symbolic links inside
 followed (a path a person names may be one); nothing is opened here.
 """
 
-# ruff: noqa: PTH100, PTH116, PTH119 - paths are text: names on disk need not be valid Unicode
+# ruff: noqa: PTH100, PTH116, PTH118, PTH119, PTH120 - paths are text: names need not be Unicode
 from __future__ import annotations
 
 import os
@@ -22,6 +22,9 @@ from dms3.core.limits import (
 )
 from dms3.core.unixfs import name_fault
 from dms3.io.intake import NOT_A_FILE, SYMLINK, explain
+
+NODE_HOME = "the home of a node; it holds keys"
+_HOME_FILES = ("key", "store.db")  # side by side only in the home of a node, or a copy of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class Walked:
 def walk(paths: Sequence[str]) -> Walked:
     """Everything under `paths`; raises `not_found` when one is not there at all.
 
-    Raises `limit_reached` beyond WALK_FILES_MAX files.
+    Raises `limit_reached` beyond WALK_FILES_MAX files, and `argument_invalid` for the home of a
+    node: whoever may read the space would have its keys.
     """
     walked = Walked(Folder("", "selection"))
     names: set[str] = set()
@@ -100,6 +104,7 @@ def walk(paths: Sequence[str]) -> Walked:
             raise Dms3Error(
                 "not_found", f"{printable(path)}: {explain(cause)}.", hint="Check the path."
             ) from cause
+        _check_outside_homes(source)
         if stat.S_ISDIR(found.st_mode):
             folder = Folder(name, source)
             walked.top.folders.append(folder)
@@ -118,6 +123,19 @@ def printable(path: str) -> str:
     )
 
 
+def _check_outside_homes(source: str) -> None:
+    """Raise `argument_invalid` when `source` is the home of a node or lies in one."""
+    path = os.path.realpath(source)
+    while path != os.path.dirname(path):
+        if all(os.path.lexists(os.path.join(path, name)) for name in _HOME_FILES):
+            raise Dms3Error(
+                "argument_invalid",
+                f"{printable(path)} is {NODE_HOME}.",
+                hint="Import documents from elsewhere.",
+            )
+        path = os.path.dirname(path)
+
+
 def _walk_folder(walked: Walked, folder: Folder, depth: int) -> None:
     if depth == PATH_PARTS_MAX:
         walked.skips.add(folder.source, f"deeper than {PATH_PARTS_MAX} folders")
@@ -127,6 +145,9 @@ def _walk_folder(walked: Walked, folder: Folder, depth: int) -> None:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as cause:
         walked.skips.add(folder.source, explain(cause))
+        return
+    if {entry.name for entry in entries}.issuperset(_HOME_FILES):
+        walked.skips.add(folder.source, NODE_HOME)
         return
     for entry in entries:
         fault = name_fault(entry.name)
