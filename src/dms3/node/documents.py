@@ -245,11 +245,13 @@ class Documents:
             hits += [
                 {
                     "cid": str(one.hit.cid),
-                    "title": one.hit.title,
-                    "snippet": one.hit.snippet,
-                    "marks": [list(mark) for mark in find_marks(one.hit.snippet, query)],
+                    "title": plain_text(one.hit.title),
+                    "snippet": plain_text(one.hit.snippet),
+                    "marks": [
+                        list(mark) for mark in find_marks(plain_text(one.hit.snippet), query)
+                    ],
                     "score": one.hit.score,
-                    "kind": one.hit.kind,
+                    "kind": plain_text(one.hit.kind),
                     "space": names.get(one.space, ""),
                     "node": peer_id_text(one.peer),
                 }
@@ -258,7 +260,7 @@ class Documents:
             total, opened = total + found.total, opened + found.opened
             skipped += found.skipped
             unreachable += [
-                {"space": one.name, "code": one.code, "message": one.message}
+                {"space": one.name, "code": one.code, "message": plain_text(one.message)}
                 for one in found.unreached
             ]
         return _part(hits, total, opened, skipped, unreachable)
@@ -266,6 +268,11 @@ class Documents:
     async def _names(self) -> dict[Root, str]:
         contacts = await self._node.call("peers.contact_list")
         return {Root(contact.root): contact.name for contact in contacts}
+
+
+def plain_text(text: str) -> str:
+    """What a peer wrote, without what would steer a terminal or turn a line around; as long."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def parse_cid(text: str) -> Cid:

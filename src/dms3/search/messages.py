@@ -53,6 +53,8 @@ class GrantMessage:
             raise ValueError("a serial has 16 bytes")
         if len(self.name) > SPACE_NAME_CHARS_MAX:
             raise ValueError("the name of the space is too long")
+        if not self.name.isprintable():
+            raise ValueError("the name of the space is not one line of text")
 
 
 RECEIPT = b"\xa0"  # an empty dag-cbor map
