@@ -8,9 +8,11 @@ import pytest
 
 from dms3.core.cid import RAW, Cid
 from dms3.core.errors import Dms3Error
+from dms3.core.limits import CHUNK_BYTES
+from dms3.core.unixfs import FileBuilder
 from dms3.node import content
 from dms3.node.content import File
-from dms3.node.library import BlockMissingError
+from dms3.node.library import BlockMissingError, Library
 from dms3.search.operations import AwaitBlock, Fetch
 
 BLOCKS = [bytes([number]) * 10 for number in range(4)]
@@ -145,3 +147,31 @@ def test_what_a_fetch_ended_with_is_what_the_reader_hears() -> None:
             assert caught.value.code == "content_unavailable"
 
     asyncio.run(scenario())
+
+
+def test_what_lies_before_a_missing_block_is_given_out_and_not_read_again() -> None:
+    builder = FileBuilder()
+    chunks = [bytes([number]) * CHUNK_BYTES for number in range(3)]
+    blocks = builder.add(b"".join(chunks))
+    built = builder.finish()
+    blocks += built.blocks
+    missing = Cid.of(RAW, chunks[2])
+    asked: list[Cid] = []
+
+    class Packs:
+        def get(self, cid: Cid) -> bytes | None:
+            asked.append(cid)
+            return None if cid == missing else dict(blocks)[cid]
+
+    async def scenario() -> tuple[bytes, Cid]:
+        library = Library(None, Packs(), None, None, None)  # type: ignore[arg-type]
+        found = b""
+        try:
+            async for piece in library.get(built.cid):
+                found += piece
+        except BlockMissingError as error:
+            return found, error.cid
+        raise AssertionError("nothing was missing")
+
+    assert asyncio.run(scenario()) == (chunks[0] + chunks[1], missing)
+    assert len(asked) == len(set(asked)) == 4  # the root and three leaves, each once
