@@ -97,7 +97,14 @@ def build_front(
 def _add_command(app: FastAPI, node: NodeServices, command: Command) -> None:
     async def endpoint(request: Request) -> Response:
         given = await _json_object(request)
-        arguments = command.bind(given, paths=request.scope[CALLER] is Caller.TOKEN)
+        owner = request.scope[CALLER] is Caller.TOKEN
+        if command.needs_token and not owner:
+            raise Dms3Error(
+                "forbidden",
+                f"{command.name} needs the token of the node, not the session of a page.",
+                hint=f"Use the command line: {command.example}",
+            )
+        arguments = command.bind(given, paths=owner)
         steps = command.run(node, arguments)
         if NDJSON in request.headers.get("accept", ""):
             return _Lines(steps)

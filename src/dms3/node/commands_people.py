@@ -13,7 +13,7 @@ from dms3.node.table import About, Result, Secret, command
 Passphrase = Annotated[Secret, "the passphrase, read from a file or typed unseen"]
 
 
-@command("id", "words", example="dms3 id words")
+@command("id", "words", example="dms3 id words", needs_token=True)
 async def id_words(node: NodeServices) -> Result:
     """The twelve words that are this person; whoever has them is this person too.
 
@@ -22,7 +22,7 @@ async def id_words(node: NodeServices) -> Result:
     return Result(await node.people.words())
 
 
-@command("id", "protect", example="dms3 id protect")
+@command("id", "protect", example="dms3 id protect", needs_token=True)
 async def id_protect(
     node: NodeServices,
     passphrase: Passphrase,

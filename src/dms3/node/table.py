@@ -212,7 +212,8 @@ class Command:
     """One row of the table: `noun` and `verb` (empty for `dms3 NOUN`), the function, its words.
 
     `download`: the result names a `cid` whose content the command line then fetches (`-o FILE`).
-    `streams`: the function is an async generator of steps.
+    `streams`: the function is an async generator of steps. `needs_token`: it shows or changes a
+    secret, so the session of a browser, which other programs may come to see, does not do.
     """
 
     noun: str
@@ -224,6 +225,7 @@ class Command:
     example: str
     streams: bool
     download: bool
+    needs_token: bool = False
 
     @property
     def name(self) -> str:
@@ -298,7 +300,7 @@ class Table:
 
 
 def command(
-    noun: str, verb: str = "", *, example: str, download: bool = False
+    noun: str, verb: str = "", *, example: str, download: bool = False, needs_token: bool = False
 ) -> Callable[[Callable[..., Any]], Command]:
     """Decorator: the Command of a function `(node, ...parameters)` with a docstring.
 
@@ -323,6 +325,7 @@ def command(
             example=example,
             streams=inspect.isasyncgenfunction(function),
             download=download,
+            needs_token=needs_token,
         )
 
     return made
