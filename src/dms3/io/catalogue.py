@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dms3.core.cid import Cid
 from dms3.core.database import Connection
@@ -69,6 +70,24 @@ class DocumentRow:
     stamp: int
     counted: bool
     note: str
+
+
+class FoundRow(NamedTuple):
+    """The part of a document that a search shows; a tuple, because a search makes many.
+
+    `text`: the kept text, None when the bytes of the document are its text.
+    """
+
+    space: int
+    source: str
+    name: str
+    title: str
+    kind: str
+    encoding: str
+    cid: Cid
+    bytes: int
+    modified_us: int
+    text: str | None
 
 
 def add_space(
@@ -132,21 +151,19 @@ def known(connection: Connection, space: int, sources: Iterable[str]) -> dict[st
     return found
 
 
-def texts(
-    connection: Connection, numbers: Sequence[int]
-) -> dict[int, tuple[DocumentRow, str | None]]:
-    """The documents with these row numbers; each with its kept text, None when its bytes are it."""
-    found: dict[int, tuple[DocumentRow, str | None]] = {}
+def found(connection: Connection, numbers: Sequence[int]) -> dict[int, FoundRow]:
+    """What a search shows of the documents with these row numbers."""
+    rows: dict[int, FoundRow] = {}
     for start in range(0, len(numbers), _VARIABLES):
         some = tuple(numbers[start : start + _VARIABLES])
         marks = ", ".join("?" * len(some))
         sql = (
-            f"SELECT {_COLUMNS}, text FROM document "
-            f"LEFT JOIN document_text ON document = id WHERE id IN ({marks})"
+            "SELECT id, space, source, name, title, kind, encoding, cid, bytes, modified_us, text "
+            f"FROM document LEFT JOIN document_text ON document = id WHERE id IN ({marks})"
         )
         for row in connection.execute(sql, some):
-            found[row[0]] = _document(row[:-1]), row[-1]
-    return found
+            rows[row[0]] = FoundRow._make((*row[1:7], Cid(row[7]), *row[8:]))
+    return rows
 
 
 def page(connection: Connection, space: int, after: int, limit: int) -> list[DocumentRow]:

@@ -23,7 +23,7 @@ from dms3.core.limits import (
 )
 from dms3.core.unixfs_read import read_file
 from dms3.io import catalogue, index
-from dms3.io.catalogue import DocumentRow
+from dms3.io.catalogue import FoundRow
 from dms3.io.extract import decode_text
 from dms3.io.packs import Packs
 from dms3.search.condition import parse_conditions
@@ -120,47 +120,46 @@ def find(database: Database, recent: RecentBlocks, question: Question) -> Hits:
         result = index.search(connection, opened, query, conditions, question.limit)
         found = _documents(connection, result.ranked)
     hits = tuple(
-        _hit(row, ranked.score, spaces[row.space], _snippet(recent, row, text, query))
-        for ranked, row, text in found
+        _hit(row, ranked.score, spaces[row.space], _snippet(recent, row, query))
+        for ranked, row in found
     )
     return Hits(hits, result.total, len(opened.opened), opened.skipped)
 
 
-def _documents(
-    connection: Connection, ranked: Sequence[Ranked]
-) -> list[tuple[Ranked, DocumentRow, str | None]]:
-    """The rows and kept texts of `ranked`, the same content in one space only once."""
-    rows = catalogue.texts(connection, [one.document for one in ranked])
-    seen: set[tuple[int, Cid]] = set()
-    found: list[tuple[Ranked, DocumentRow, str | None]] = []
+def _documents(connection: Connection, ranked: Sequence[Ranked]) -> list[tuple[Ranked, FoundRow]]:
+    """What is shown of `ranked`, the same content in one space only once."""
+    rows = catalogue.found(connection, [one.document for one in ranked])
+    seen: set[tuple[int, bytes]] = set()
+    found: list[tuple[Ranked, FoundRow]] = []
     for one in ranked:
-        row, text = rows[one.document]
-        if (row.space, row.cid) not in seen:
-            seen.add((row.space, row.cid))
-            found.append((one, row, text))
+        row = rows[one.document]
+        content = (row.space, row.cid.binary)
+        if content not in seen:
+            seen.add(content)
+            found.append((one, row))
     return found
 
 
-def _hit(row: DocumentRow, score: int, space: SpaceId, snippet: Snippet) -> Hit:
+def _hit(row: FoundRow, score: int, space: SpaceId, snippet: Snippet) -> Hit:
     return Hit(
-        cid=row.cid,
-        title=row.title,
-        snippet=snippet.text,
-        marks=snippet.marks,
-        score=score,
-        kind=row.kind,
-        space=space,
-        source=row.source,
-        bytes=row.bytes,
-        modified_us=row.modified_us,
+        row.cid,
+        row.title,
+        snippet.text,
+        snippet.marks,
+        score,
+        row.kind,
+        space,
+        row.source,
+        row.bytes,
+        row.modified_us,
     )
 
 
-def _snippet(recent: RecentBlocks, row: DocumentRow, text: str | None, query: Query) -> Snippet:
+def _snippet(recent: RecentBlocks, row: FoundRow, query: Query) -> Snippet:
     """The piece of a document to show; its beginning when a match lies far behind."""
-    if text is not None:
-        part = _part(text[:SNIPPET_TEXT_BYTES_MAX].encode(), "utf-8", query)
-        return make_snippet(text[:_LOOK_CHARS], query) if part is None else part
+    if row.text is not None:
+        part = _part(row.text[:SNIPPET_TEXT_BYTES_MAX].encode(), "utf-8", query)
+        return make_snippet(row.text[:_LOOK_CHARS], query) if part is None else part
     if not row.encoding:
         return make_snippet(row.name, query)
     try:
@@ -176,7 +175,7 @@ def _part(data: bytes, encoding: str, query: Query) -> Snippet | None:
     return cut_snippet(data, encoding, query)
 
 
-def _snippet_of_blocks(recent: RecentBlocks, row: DocumentRow, query: Query) -> Snippet:
+def _snippet_of_blocks(recent: RecentBlocks, row: FoundRow, query: Query) -> Snippet:
     beginning = b""
     for start in range(0, min(row.bytes, SNIPPET_TEXT_BYTES_MAX), CHUNK_BYTES):
         if row.cid.codec == RAW:  # the one block is the file

@@ -104,9 +104,10 @@ def _snippet(text: str, place: int, forms: _Forms) -> Snippet:
 
 def _marks(text: str, forms: _Forms) -> tuple[tuple[int, int], ...]:
     folded = fold(text)
-    found = sorted(span for pattern in forms.folded for span in _spans(folded, pattern))
+    if forms.count == 1:  # in order already, and without overlap
+        return tuple(_spans(folded, forms.folded[0]))
     marks: list[tuple[int, int]] = []
-    for start, end in found:
+    for start, end in sorted(span for pattern in forms.folded for span in _spans(folded, pattern)):
         if not marks or start >= marks[-1][1]:
             marks.append((start, end))
         elif end > marks[-1][1]:
