@@ -221,19 +221,18 @@ class KnownPeers:
         """Make room for one row: the longest unseen that is neither connected nor needed goes."""
         if len(self._rows) < PEERS_KNOWN_MAX:
             return []
-        spare = [
-            row
-            for row in self._rows.values()
-            if PeerId(row.peer) not in self.up and not keep(PeerId(row.peer))
-        ]
-        if not spare:
-            return []
         # A refused peer is spared as long as there is another: else refusals would wash out.
-        oldest = min(spare, key=lambda row: (row.refused_until_us, row.seen_us, row.peer))
-        peer = PeerId(oldest.peer)
-        del self._rows[peer]
-        self._sessions.pop(peer, None)
-        return [Delete(TABLE, peer)]
+        rows = sorted(
+            (row for row in self._rows.values() if PeerId(row.peer) not in self.up),
+            key=lambda row: (row.refused_until_us, row.seen_us, row.peer),
+        )
+        for row in rows:
+            peer = PeerId(row.peer)
+            if not keep(peer):  # asked last, for it is dear
+                del self._rows[peer]
+                self._sessions.pop(peer, None)
+                return [Delete(TABLE, peer)]
+        return []
 
 
 def _refuses(row: Known, wall_us: int) -> bool:
