@@ -57,6 +57,7 @@ async def up(config: Config, ready: Ready) -> None:
             config.join,
             _network(config.network),
             config.upload_max,
+            read_secret(config.words_file, "words"),
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -119,20 +120,22 @@ async def _open(host: Host, config: Config) -> None:
     if not host.protected:
         await host.open()
     elif config.passphrase_file:
-        await host.unlock(read_passphrase(Path(config.passphrase_file)))
+        await host.unlock(read_secret(config.passphrase_file, "passphrase"))
 
 
-def read_passphrase(path: Path) -> str:
-    """The first line of the file `path`; raises `argument_invalid` when it cannot be read."""
+def read_secret(path: str, what: str) -> str:
+    """The first line of the file `path`, "" for no path; raises `argument_invalid`."""
+    if not path:
+        return ""
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             data = file.read(PASSPHRASE_BYTES_MAX + 2)
         return data.decode().split("\n", 1)[0].rstrip("\r")
     except (OSError, ValueError) as cause:
         raise Dms3Error(
             "argument_invalid",
-            f"The passphrase cannot be read from {path}.",
-            hint="Give a text file whose first line is the passphrase.",
+            f"The {what} cannot be read from {path}.",
+            hint=f"Give a text file whose first line is the {what}.",
         ) from cause
 
 

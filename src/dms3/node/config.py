@@ -53,6 +53,7 @@ class Config:
     role: tuple[str, ...] = ()
     network: str = ""
     passphrase_file: str = ""
+    words_file: str = ""
     open: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
     log_level: str = "info"
@@ -230,6 +231,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "role": _many(_choice(*ROLES)),
     "network": _text,
     "passphrase_file": _text,
+    "words_file": _text,
     "open": _truth,
     "upload_max": _size,
     "log_level": _choice(*LOG_LEVELS),

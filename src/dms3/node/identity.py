@@ -58,9 +58,12 @@ class Identity:
         )
 
 
-def create_identity(entropy: Entropy, name: str) -> Identity:
-    """A new person on a new node."""
-    words = words_of_entropy(entropy.draw(_WORDS_ENTROPY_BYTES))
+def create_identity(entropy: Entropy, name: str, words: str = "") -> Identity:
+    """A new node of the person of the twelve `words`, or of a new person without them.
+
+    Raises `words_invalid`. Everything else about the node is new: its key is never restored.
+    """
+    words = words or words_of_entropy(entropy.draw(_WORDS_ENTROPY_BYTES))
     return Identity(
         words,
         NodeKey.generate(entropy),

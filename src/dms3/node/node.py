@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dms3 import __version__
 from dms3.core.cid import Cid
+from dms3.core.errors import Dms3Error
 from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
 from dms3.core.network import NetworkParameters, network_id
+from dms3.crypto.keys import KeyTree
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Loop
 from dms3.io.packs import Packs
@@ -71,6 +73,7 @@ class Settings:
     """What a node is told from outside: its `name` for people, where it listens and whom it joins.
 
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
+    `words`: the twelve words of the person a new home is made for, "" for a new person.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Settings:
     join: Sequence[str]
     network: NetworkParameters
     upload_max: int = UPLOAD_BYTES_MAX
+    words: str = field(default="", repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +132,7 @@ async def open_node(
     async with contextlib.AsyncExitStack() as stack:
         store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        identity = await _identity(store, entropy, settings.name)
+        identity = await _identity(store, entropy, settings)
         packs = await asyncio.to_thread(Packs, home.packs, _packs_key(key), store, entropy)
         stack.callback(packs.close)
         spool = Spool(home.spool, entropy, limit=settings.upload_max)
@@ -206,14 +210,20 @@ def _transport(
     )
 
 
-async def _identity(store: Store, entropy: Entropy, name: str) -> Identity:
+async def _identity(store: Store, entropy: Entropy, settings: Settings) -> Identity:
     """The identity of this home; a new one is durable before anyone hears of it."""
     view: View = store.view()
     identity = load_identity(view)
     if identity is None:
-        identity = create_identity(entropy, name)
+        identity = create_identity(entropy, settings.name, settings.words)
         written: futures.Future[None] = store.commit([keep_identity(identity)], [])
         await asyncio.wrap_future(written)
+    elif settings.words and KeyTree.of_words(settings.words).root_id() != identity.root:
+        raise Dms3Error(
+            "already_exists",
+            "This home already belongs to another person than that of the words.",
+            hint="Choose an empty folder with --home, or start without --words-file.",
+        )
     return identity
 
 
