@@ -2,7 +2,7 @@
 
 PY = .venv/bin/python
 PYTEST = $(PY) -m pytest
-# Processes for tests that only compute; those that start nodes run one after another.
+# Processes that tests run in: one per core of a small machine.
 JOBS ?= 2
 ONLY ?=
 ARGS ?=
@@ -56,10 +56,10 @@ test-sim: setup
 	$(if $(call tests_in,sim),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/sim $(ARGS),@echo "no tests in tests/sim")
 
 test-docs: setup
-	$(if $(call tests_in,docs),$(PYTEST) -q tests/docs $(ARGS),@echo "no tests in tests/docs")
+	$(if $(call tests_in,docs),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/docs $(ARGS),@echo "no tests in tests/docs")
 
 test-network: setup
-	$(if $(call tests_in,network),$(PYTEST) -q tests/network $(ARGS),@echo "no tests in tests/network")
+	$(if $(call tests_in,network),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/network $(ARGS),@echo "no tests in tests/network")
 
 test-interop: setup
 	$(if $(call tests_in,interop),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/interop $(ARGS),@echo "no tests in tests/interop")
