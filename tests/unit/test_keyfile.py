@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.limits import PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN
+from dms3.core.limits import PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN
 from dms3.io import keyfile as module
 from dms3.io.keyfile import KeyFile, decode_key_file
 
@@ -90,10 +90,18 @@ def test_a_passphrase_typed_in_another_unicode_form_is_the_same(file):
 
 def test_the_bounds_of_a_passphrase(file):
     file.create()
-    assert code(file.protect, "x" * (PASSPHRASE_BYTES_MIN - 1)) == "argument_invalid"
+    assert code(file.protect, "x" * (PASSPHRASE_CHARS_MIN - 1)) == "argument_invalid"
     assert code(file.protect, "x" * (PASSPHRASE_BYTES_MAX + 1)) == "argument_invalid"
-    file.protect("x" * PASSPHRASE_BYTES_MIN)
-    file.protect("x" * PASSPHRASE_BYTES_MAX, "x" * PASSPHRASE_BYTES_MIN)
+    file.protect("x" * PASSPHRASE_CHARS_MIN)
+    file.protect("x" * PASSPHRASE_BYTES_MAX, "x" * PASSPHRASE_CHARS_MIN)
+
+
+def test_characters_of_a_passphrase_are_counted_and_not_bytes(file):
+    file.create()
+    short = "\u00e4" * (PASSPHRASE_CHARS_MIN - 1)
+    assert len(short.encode()) >= PASSPHRASE_CHARS_MIN
+    assert code(file.protect, short) == "argument_invalid"
+    file.protect(short + "\u00e4")
 
 
 @pytest.mark.parametrize("protected", [False, True])

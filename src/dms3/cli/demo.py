@@ -1,4 +1,4 @@
-"""The guided tour: five node processes, real files, and a table of what held and how long it took.
+"""The guided tour: a few node processes, real files, and a table of what held and how long it took.
 
 What `dms3 demo` runs. Every check talks to the nodes as any program would, through the client of
 the API; the tour knows nothing of a node's inside. A check that fails does not stop the others
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dms3.cli.dev import DevNetwork
+from dms3.cli.views import counted
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import DEMO_FIRST_FILES_MIN, DEMO_WALK_FILES_MAX
+from dms3.core.limits import DEMO_FIRST_FILES_MIN, DEMO_NODES_MIN, DEMO_WALK_FILES_MAX
 from dms3.sdk import Client
 
 FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__"})
@@ -60,7 +61,7 @@ class Tour:
     async def run(self) -> list[Check]:
         """Every check in order; a tour that cannot go on ends with the check that stopped it."""
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("five nodes run as processes of their own", self._nodes_are_up),
+            (f"{len(self._network.nodes)} nodes run as processes of their own", self._nodes_are_up),
             ("contacts exchange cards", self._contacts),
             ("alice imports a folder", self._import),
             ("alice searches her documents", self._search_at_home),
@@ -135,7 +136,7 @@ class Tour:
         words, cid = await self._distinctive_words()
         found = await self._call("alice", "search", "", query=words)
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"{words!r} did not find its document")
-        return f"{words!r}: {found['total']} hits in {found['milliseconds']:.1f} ms"
+        return f"{words!r}: {counted(found['total'], 'hit')} in {found['milliseconds']:.1f} ms"
 
     async def _share(self) -> str:
         await self._call("alice", "store", "share", space=SPACE, **{"with": "bob"})
@@ -154,7 +155,7 @@ class Tour:
         found = await self._call("bob", "search", "", query=words, scope="peers")
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"bob did not find {words!r}")
         self._opened = cid
-        return f"{words!r}: {found['total']} hits in {found['milliseconds']:.1f} ms"
+        return f"{words!r}: {counted(found['total'], 'hit')} in {found['milliseconds']:.1f} ms"
 
     async def _open_at_bob(self) -> str:
         at_alice = await self._client("alice").download(self._opened)
@@ -219,7 +220,7 @@ class Tour:
             return cid in {hit["cid"] for hit in data["hits"]}
 
         found = await self._until("bob", "search", "", has_hit, query=words, scope="peers")
-        return f"{words!r}: {found['total']} hits after the restart"
+        return f"{words!r}: {counted(found['total'], 'hit')} after the restart"
 
     async def _unshare(self) -> str:
         await self._call("alice", "store", "unshare", space=SPACE, **{"with": "bob"})
@@ -267,6 +268,16 @@ class Tour:
 def begun_of(progress: dict[str, Any]) -> bool:
     """Whether an import has visibly begun; one of a few files is over with its first round."""
     return bool(progress["done"] > 0 or progress["total"] <= FEW_FILES)
+
+
+def check_enough(nodes: int) -> None:
+    """Raise `argument_invalid` when the tour cannot be walked with so few nodes."""
+    if nodes < DEMO_NODES_MIN:
+        raise Dms3Error(
+            "argument_invalid",
+            f"The tour needs at least {DEMO_NODES_MIN} nodes, not {nodes}.",
+            hint="Choose another number with -n, or leave it out.",
+        )
 
 
 def expect(held: bool, otherwise: str) -> None:

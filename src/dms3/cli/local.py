@@ -129,10 +129,11 @@ class Local:
 
         Example: dms3 demo --docs ~/letters
         """
-        from dms3.cli.demo import Tour, default_documents
+        from dms3.cli.demo import Tour, check_enough, default_documents
         from dms3.cli.dev import dev_network
         from dms3.sdk import Client
 
+        check_enough(nodes)
         folder = (docs or default_documents()).expanduser().absolute()
         if not folder.is_dir():
             raise Dms3Error("argument_invalid", f"{folder} is not a folder.")

@@ -34,6 +34,7 @@ PACK_COMPACT_DEAD_FRACTION = 0.5  # a pack with more dead bytes is rewritten
 
 # dev and demo
 DEMO_FIRST_FILES_MIN = 500  # the tour imports real amounts
+DEMO_NODES_MIN = 3  # an owner, a reader, and one who is neither
 DEMO_WALK_FILES_MAX = 20_000  # files looked at when a folder is split for the tour
 DEV_NODES_MAX = 64  # processes on one machine: about 100 MB of memory each
 DEV_START_SECONDS_MAX = 120  # a slow machine starting many at once
@@ -45,7 +46,7 @@ DEVICE_NAME_CHARS_MAX = 64  # shown to people
 RIGHTS_MAX = 8  # "read" and "search" today
 CLOCK_AHEAD_US_MAX = 120 * SECOND_US  # clocks of two machines may differ by this; then: parked
 PASSPHRASE_BYTES_MAX = 1_024  # what Argon2id is given
-PASSPHRASE_BYTES_MIN = 8  # shorter ones fall to a list of common words
+PASSPHRASE_CHARS_MIN = 8  # shorter ones fall to a list of common words
 KEY_FILE_BYTES_MAX = 4 * KIB  # the file has about 200; a larger one is something else
 ARGON2_MEMORY_KIB = 64 * KIB  # RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes
 ARGON2_PASSES = 3  # RFC 9106, second recommended option

@@ -32,7 +32,7 @@ from dms3.core.limits import (
     ARGON2_PASSES_MAX,
     KEY_FILE_BYTES_MAX,
     PASSPHRASE_BYTES_MAX,
-    PASSPHRASE_BYTES_MIN,
+    PASSPHRASE_CHARS_MIN,
 )
 from dms3.core.machine import Entropy
 
@@ -120,10 +120,10 @@ class KeyFile:
         protected and `current` is missing) or `argument_invalid` (too short or too long).
         """
         wrapping = _passphrase_bytes(passphrase)
-        if len(wrapping) < PASSPHRASE_BYTES_MIN:
+        if len(wrapping.decode(errors="surrogatepass")) < PASSPHRASE_CHARS_MIN:
             raise Dms3Error(
                 "argument_invalid",
-                f"The passphrase has fewer than {PASSPHRASE_BYTES_MIN} characters.",
+                f"The passphrase has fewer than {PASSPHRASE_CHARS_MIN} characters.",
                 hint="Four random words are easy to keep in mind and hard to guess.",
             )
         key = self.open() if current is None else self.unlock(current)

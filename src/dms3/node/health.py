@@ -90,7 +90,7 @@ def _database(node: Node) -> Health:
         return Health(
             "database",
             "fail",
-            f"{len(problems)} problems, first: {problems[0]}",
+            f"{_counted(len(problems), 'problem')}, first: {problems[0]}",
             "Copy the home folder, then restore it from a backup.",
         )
     return Health("database", "pass", "Every page of the database is whole.")
@@ -100,14 +100,14 @@ async def _peers(node: Node) -> Health:
     rows: tuple[PeerRow, ...] = await node.call("peers.list")
     connected = sum(row.connected for row in rows)
     if connected:
-        return Health("peers", "pass", f"Connected to {connected} nodes.")
+        return Health("peers", "pass", f"Connected to {_counted(connected, 'node')}.")
     if not rows:
         return Health("peers", "warn", "No other node is known.", "Add a person: dms3 contact add.")
     problem = next((row.problem.message for row in rows if row.problem), "no answer yet")
     return Health(
         "peers",
         "warn",
-        f"None of {len(rows)} known nodes is connected: {problem}",
+        f"{_counted(len(rows), 'node')} known, none connected: {problem}",
         "Look at dms3 peer list; ask whether the other node runs.",
     )
 
@@ -121,9 +121,13 @@ async def _contacts(node: Node) -> Health:
     return Health(
         "sharing",
         "warn",
-        f"{len(waiting)} grants wait for their readers' nodes, such as that on {first.name!r}.",
+        f"{_counted(len(waiting), 'grant')} not yet delivered, such as that on {first.name!r}.",
         "They are delivered when the reader's node connects.",
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun if count == 1 else noun + 's'}"
 
 
 def _lag(node: Node) -> Health:

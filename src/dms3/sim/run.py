@@ -70,11 +70,18 @@ def run_scenario(
 
 
 def _check(name: str, nodes: int, minutes: float, fidelity: str) -> None:
-    if name not in SCENARIOS:
-        known = ", ".join(sorted(SCENARIOS))
-        raise Dms3Error("argument_invalid", f"There is no scenario {name!r}.", hint=f"Try: {known}")
+    for what, given, known in (("scenario", name, SCENARIOS), ("fidelity", fidelity, FIDELITIES)):
+        if given not in known:
+            raise Dms3Error(
+                "argument_invalid",
+                f"There is no {what} {given[:64]!r}.",
+                hint=f"Try: {', '.join(known)}",
+            )
     if not 2 <= nodes <= SIM_NODES_MAX[fidelity]:
         most = SIM_NODES_MAX[fidelity]
-        raise Dms3Error("argument_invalid", f"{nodes} nodes: between 2 and {most} can be run.")
+        raise Dms3Error("argument_invalid", f"--nodes is {nodes}; 2 to {most} can be run.")
     if not 0 < minutes <= 24 * 60:
-        raise Dms3Error("argument_invalid", f"{minutes} minutes: more than 0, at most a day.")
+        raise Dms3Error(
+            "argument_invalid",
+            f"--minutes is {minutes:g}; it must be more than 0 and at most {24 * 60}.",
+        )
