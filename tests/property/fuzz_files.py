@@ -33,6 +33,16 @@ def _query(data: bytes) -> None:
         _must_be_refusal(error)
         return
     match_text(query).encode()
+
+
+def _snippet(data: bytes) -> None:
+    """A snippet of what a query also looks for: every text has one."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        query = parse_query(text)
+    except Dms3Error as error:
+        _must_be_refusal(error)
+        return
     make_snippet(text, query)
     cut_snippet(data, "utf-8", query)
 
@@ -60,6 +70,7 @@ FUZZ = {
     "unixfs": _unixfs,
     "murmur3": murmur3_64,
     "query": _query,
+    "snippet": _snippet,
     "condition": _condition,
     "extract": _extract,
 }
@@ -68,9 +79,10 @@ SEEDS = {
     "dag_pb": [_FILE, b"\x0a\x02\x08\x01", _SHARDS[0][1]],
     "unixfs": [_FILE, b"\x0a\x02\x08\x01", _SHARDS[0][1], b"\x0a\x08\x08\x04\x12\x04/etc"],
     "murmur3": [b"", b"hello", bytes(40)],
+    "snippet": [b'heron "ninth lock" -tow OR egret pre*', b"lock lock lock \x00\xff*"],
     "query": [b'heron "ninth lock" -tow OR egret pre*', "caf\u00e9 \u4e2d".encode(), b"\x00\xff*"],
     "condition": [b"bytes:1KB..2MiB", b"modified:2026-01-02T03:04:05+01:00..", b"name:*.py"],
     "extract": [_PAGE, "caf\u00e9".encode("utf-16"), b"# Title\n\ntext", b"<![x]><!--->"],
 }
 
-COUNTS = {"query": (20_000, "each input is also cut into a snippet of itself: 0.3 ms")}
+COUNTS = {"snippet": (20_000, "no decoder: each input is cut into a snippet of itself, 0.3 ms")}
