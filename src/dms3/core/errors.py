@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar, cast
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Blame(StrEnum):
@@ -175,10 +178,9 @@ class Failure:
         return cls(error.code, str(error), error.retry)
 
 
-def first_error(group: BaseExceptionGroup[Dms3Error]) -> Dms3Error:
+def first_error(group: BaseExceptionGroup[E]) -> E:
     """The first plain error in a group of groups: what the caller of a task group is told."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, Dms3Error)
-    return error
+    return cast("E", error)

@@ -9,7 +9,9 @@ Only /ip4, /ip6 and /dns addresses with /tcp are dialled.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -100,8 +102,8 @@ class Transport:
     async def listen(self, address: Multiaddr) -> Multiaddr:
         """Accept connections at `address`; the address with the port that was really taken.
 
-        Raises `port_in_use` when the system refuses, `argument_invalid` for another kind of
-        address (the caller's fault).
+        Raises `port_in_use`, or `argument_invalid` for an address that is not of this machine or
+        not TCP (the caller's fault).
         """
         endpoint = address.tcp_endpoint
         if endpoint is None or endpoint[0] not in {"ip4", "ip6"}:
@@ -117,10 +119,16 @@ class Transport:
                 lambda: Wire(self, expected=None, remote=None), host, port, family=_FAMILIES[kind]
             )
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Dms3Error(
+                    "port_in_use",
+                    f"Cannot listen at {address}: it is in use by another program.",
+                    hint="Choose another port, or 0 for any free one.",
+                ) from error
             raise Dms3Error(
-                "port_in_use",
-                f"Cannot listen at {address}: {error.strerror}.",
-                hint="Choose another port, or 0 for any free one.",
+                "argument_invalid",
+                f"Cannot listen at {address}: {os.strerror(error.errno or 0).lower()}.",
+                hint="Use an address of this machine and a port above 1023.",
             ) from error
         self._servers.append(server)
         taken = server.sockets[0].getsockname()

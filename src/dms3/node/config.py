@@ -85,7 +85,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(CONFIG_BYTES_MAX + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # whoever makes the home says what is wrong
         return {}
     except OSError as cause:
         raise Dms3Error("config_invalid", f"{path} cannot be read: {cause.strerror}.") from cause

@@ -15,6 +15,7 @@ The kernel releases the lock of a node that was killed, so a stale file never ke
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dms3.core.errors import Dms3Error
+from dms3.core.errors import Dms3Error, first_error
 
 TOKEN_BYTES = 32  # of entropy in api.token
 
@@ -79,7 +80,18 @@ class Home:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the home for one node; raises `home_in_use` when another one does."""
+        """Hold the home for one node; raises `home_in_use` when another one does.
+
+        What the file system refuses while the block runs becomes `home_unusable` or `disk_full`.
+        """
+        try:
+            with self._held():
+                yield
+        except* OSError as failures:  # a file of the home that is not what it should be
+            raise self._unusable(first_error(failures)) from None
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -101,7 +113,8 @@ class Home:
 
         One that others could read, or that can be guessed, is replaced.
         """
-        with contextlib.suppress(FileNotFoundError), self.token_file.open() as file:
+        unreadable = (FileNotFoundError, UnicodeDecodeError)
+        with contextlib.suppress(*unreadable), self.token_file.open() as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             token = file.read().strip()
             if len(token) >= TOKEN_BYTES and not (os.name == "posix" and mode & 0o077):
@@ -109,6 +122,35 @@ class Home:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         write_private(self.token_file, token.encode() + b"\n")
         return token
+
+    def check_store(self) -> None:
+        """Raise `home_unusable` when the database of a home that was used before is gone.
+
+        The folder of packs is made after the database holds the identity. A node that began anew
+        beside it would be another person, and would sweep the packs.
+        """
+        lost = not self.database.exists() or self.database.stat().st_size == 0
+        if lost and self.packs.exists():
+            raise Dms3Error(
+                "home_unusable",
+                f"{self.database} is missing or empty, but this home was used before.",
+                hint="Put the file back from a copy of the home, or begin anew elsewhere (--home).",
+            )
+
+    def _unusable(self, cause: OSError) -> Dms3Error:
+        """What people are told when the file system refuses a file of the home."""
+        what = cause.filename or self.path
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return Dms3Error(
+                "disk_full",
+                f"No space is left for {what}.",
+                hint="Free some space; nothing that was confirmed is lost.",
+            )
+        return Dms3Error(
+            "home_unusable",
+            f"{what} cannot be used: {cause.strerror}.",
+            hint="Check the disk and the permissions of the home folder.",
+        )
 
     @contextlib.contextmanager
     def announced(self, where: dict[str, Any]) -> Iterator[None]:

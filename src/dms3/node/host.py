@@ -103,6 +103,7 @@ class Host:
             await asyncio.to_thread(self._keys.protect, passphrase, current)
 
     async def _use(self, key: bytes) -> None:
+        self.home.check_store()
         if not self._key.done():
             self._key.set_result(key)
         await asyncio.shield(self._opened)
