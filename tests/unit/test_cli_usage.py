@@ -1,8 +1,12 @@
-"""Words that cannot be run: one clear message, exit status 2, and nothing is started."""
+"""Words that cannot be run: one clear message, exit status 2, nothing is started; and bugs."""
+
+import subprocess
+import sys
 
 import pytest
 
 from dms3.cli import main
+from dms3.cli.dev import last_words
 from dms3.core.limits import SIM_NODES_MAX
 
 USAGE = 2
@@ -50,3 +54,46 @@ def test_a_simulation_that_cannot_be_run_is_refused(dms3, words, said):
     assert said in err
     assert "Traceback" not in err
     assert len(err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--role", "relay"), ("--public", "0.0.0.0:80"), ("--public-url", "https://a.example")],
+)
+def test_options_of_later_versions_are_refused_in_one_line(dms3, tmp_path, words):
+    status, out, err = dms3("up", "--no-open", *words)
+    assert (status, out) == (USAGE, "")
+    assert len(err.splitlines()) == 1
+    assert "is not part of this version" in err
+    assert not (tmp_path / "home").exists()
+    _, shown, _ = dms3("up", "--help")
+    [option] = [line for line in shown.splitlines() if line.split()[:1] == [words[0]]]
+    assert "not used by this version" in option
+
+
+def test_a_bug_is_a_plain_traceback_whose_last_line_says_it():
+    code = (
+        "from dms3.cli import main; from dms3.node import config\n"
+        "def broken(*_): raise ZeroDivisionError('nothing left')\n"
+        "config.load_config = broken; main.run(['config', 'show'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.isascii(), "no frames drawn around it"
+    assert last_words(done.stderr) == "ZeroDivisionError: nothing left"
+
+
+def test_the_last_words_of_a_node():
+    group = "    | ExceptionGroup: two\n    +-+-------- 1 ------\n"
+    group += (
+        "      | Traceback (most recent call last):\n      | KeyError: 'x'\n      +--------\n\n"
+    )
+    assert last_words(group) == "KeyError: 'x'"
+    error = '{"v": 1, "error": {"code": "port_in_use", "message": "Port 1 is in use.", "hint": ""}}'
+    assert last_words(f"x\n{error}\n") == "Port 1 is in use."
+    assert last_words('{"event": "stopped"}') == '{"event": "stopped"}'
+    assert last_words("7\n") == "7"
+    assert last_words("\n---\n") == last_words("") == "it ended without a word."

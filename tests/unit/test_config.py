@@ -6,7 +6,13 @@ import pytest
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import CONFIG_BYTES_MAX, CONFIG_ITEMS_MAX, UPLOAD_BYTES_MAX
-from dms3.node.config import load_config, parse_host_port, parse_settings, parse_size
+from dms3.node.config import (
+    check_offered,
+    load_config,
+    parse_host_port,
+    parse_settings,
+    parse_size,
+)
 from dms3.sdk.where import api_url, find_node
 
 
@@ -88,6 +94,36 @@ def test_wrong_settings_are_named(tmp_path, toml, words, hint):
     error = refusal(tmp_path, toml)
     assert words in error.message
     assert hint in error.hint
+
+
+def test_of_a_wrong_list_the_wrong_item_is_shown(tmp_path):
+    error = refusal(tmp_path, "", {"role": ("relay", "nope")})
+    assert error.message.startswith("role from flag is 'nope'; it must be one of delivery, relay,")
+    near = refusal(tmp_path, "", {}, DMS3_ROLE="storag")
+    assert near.message.startswith(
+        "role from environment is 'storag'; it must be storage (probably) or another of delivery,"
+    )
+    assert "join from flag is 'nowhere'; it must be a multiaddr" in (
+        refusal(tmp_path, "", {"join": ("/ip4/127.0.0.1/tcp/1", "nowhere")}).message
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("role", "relay"), ("public", "0.0.0.0:80"), ("public_url", "https://node.example.org")],
+)
+def test_what_this_version_cannot_do_is_refused_by_name(tmp_path, key, value):
+    check_offered(load(tmp_path))
+    for given, source in (
+        (load(tmp_path, "", {key: (value,) if key == "role" else value}), "flag"),
+        (load(tmp_path, "", {}, **{f"DMS3_{key.upper()}": value}), "environment"),
+        (load(tmp_path, f'{key} = "{value}"'), "config.toml"),
+    ):
+        with pytest.raises(Dms3Error) as refused:
+            check_offered(given)
+        assert refused.value.code == "config_invalid"
+        assert f"{key} '{value}' (from {source}) is not part of this version" in str(refused.value)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_wrong_flag_names_the_flag(tmp_path):

@@ -133,9 +133,10 @@ class DevNetwork:
             line = b""
         if not line:
             await process.wait()
+            said = last_words((home / "node.log").read_text(errors="replace"))
             raise Dms3Error(
                 "node_unreachable",
-                f"Node {name} did not start: {_last_line(home / 'node.log')}",
+                f"Node {name} did not start: {said}",
                 hint=f"Its log is {home / 'node.log'}.",
             )
         data: dict[str, Any] = json.loads(line)["data"]
@@ -173,6 +174,16 @@ def node_names(count: int) -> list[str]:
     return [NAMES[i] if i < len(NAMES) else f"node{i + 1}" for i in range(count)]
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else "it ended without a word."
+def last_words(log: str) -> str:
+    """What a node said last in its log: the message of an error, or a line that has words in it.
+
+    Frames of tracebacks are drawn with lines of `+---` and `|`, which tell nobody anything.
+    """
+    for line in reversed(log.splitlines()):
+        words = line.strip(" |+-")
+        if not any(char.isalnum() for char in words):
+            continue
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return str(json.loads(words)["error"]["message"])
+        return words
+    return "it ended without a word."

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415 - imports inside functions: see the module docstring
 
 DEMO_NODES = 5
+UNUSED = "not used by this version yet"
 
 
 def _option(metavar: str, words: str) -> Any:
@@ -50,10 +51,10 @@ class Local:
         name: Annotated[str | None, typer.Option(help="what other people see")] = None,
         listen: Annotated[str | None, _option("MULTIADDR", "where other nodes connect")] = None,
         api_listen: Annotated[str | None, _option("HOST:PORT", "where API and page listen")] = None,
-        public: Annotated[str | None, _option("HOST:PORT", "where public routes listen")] = None,
-        public_url: Annotated[str | None, _option("URL", "how others reach --public")] = None,
+        public: Annotated[str | None, _option("HOST:PORT", UNUSED)] = None,
+        public_url: Annotated[str | None, _option("URL", UNUSED)] = None,
         join: Annotated[list[str] | None, _option("MULTIADDR", "a node to stay joined to")] = None,
-        role: Annotated[list[str] | None, _option("ROLE", "what this node does for others")] = None,
+        role: Annotated[list[str] | None, _option("ROLE", UNUSED)] = None,
         network: Annotated[str | None, _option("FILE", "network file; default: dms3")] = None,
         passphrase_file: Annotated[str | None, _option("FILE", "unlocks a protected home")] = None,
         words_file: Annotated[str | None, _option("FILE", "a new home: of whose words")] = None,

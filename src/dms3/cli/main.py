@@ -95,7 +95,11 @@ def _application(shared: Shared, first: str) -> typer.Typer:
 
     typer looks closely at every command it is given, and only one of them will run.
     """
-    options: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+    options: dict[str, Any] = {
+        "rich_markup_mode": None,
+        "add_completion": False,
+        "pretty_exceptions_enable": False,  # a log has lines, and a node's is read by programs
+    }
     context = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     app = typer.Typer(help=ABOUT, epilog=HELP, context_settings=context, **options)
     groups: dict[str, typer.Typer] = {}

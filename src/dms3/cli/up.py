@@ -23,7 +23,7 @@ from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, d
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.commands import TABLE
-from dms3.node.config import Config, parse_host_port
+from dms3.node.config import Config, check_offered, parse_host_port
 from dms3.node.home import Home
 from dms3.node.host import Host
 from dms3.node.logs import node_logger
@@ -46,6 +46,7 @@ def run(config: Config, ready: Ready) -> None:
 
 async def up(config: Config, ready: Ready) -> None:
     """Run the node of `config` until SIGINT or SIGTERM; raises the Dms3Error that ends it."""
+    check_offered(config)
     home = Home(config.home)
     home.create()
     with home.locked():

@@ -80,6 +80,25 @@ def load_config(home: Path, flags: Mapping[str, Any], environment: Mapping[str, 
     return Config(home=home, origin=origin, **values)
 
 
+def check_offered(config: Config) -> None:
+    """Refuse settings that this version knows by name and cannot do anything for.
+
+    Who asks for a relay and gets a node that relays nothing has been told a lie. Raises
+    `config_invalid`.
+    """
+    for key, value in (
+        ("public", config.public),
+        ("public_url", config.public_url),
+        ("role", ", ".join(config.role)),
+    ):
+        if value:
+            raise Dms3Error(
+                "config_invalid",
+                f"{key} {value!r} (from {config.origin[key]}) is not part of this version, "
+                "which has no roles and no public routes: leave it out.",
+            )
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings in the file `path`, not yet checked; none when there is no file."""
     try:
@@ -143,9 +162,10 @@ def _checked(key: str, value: Any, source: str) -> Any:
     try:
         return check(value)
     except (ValueError, DecodeError) as wrong:
+        given = wrong.item if isinstance(wrong, _WrongItemError) else value
         raise Dms3Error(
             "config_invalid",
-            f"{key} from {source} is {str(value)[:80]!r}; it must be {wrong}.",
+            f"{key} from {source} is {str(given)[:80]!r}; it must be {wrong}.",
             hint="dms3 up --help explains every setting.",
         ) from wrong
 
@@ -206,7 +226,8 @@ def _choice(*known: str) -> Callable[[Any], str]:
         if _text(value) in known:
             return str(value)
         near = nearest(value, known)
-        raise ValueError(f"{near} (probably) or another of" * bool(near) + f" {', '.join(known)}")
+        which = f"{near} (probably) or another" if near else "one"
+        raise ValueError(f"{which} of {', '.join(known)}")
 
     return check
 
@@ -216,9 +237,23 @@ def _many(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
         items = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or len(items) > CONFIG_ITEMS_MAX:
             raise ValueError(f"a list of at most {CONFIG_ITEMS_MAX} values")
-        return tuple(dict.fromkeys(check(item) for item in items if item != ""))
+        return tuple(dict.fromkeys(check_one(item) for item in items if item != ""))
+
+    def check_one(item: Any) -> str:
+        try:
+            return check(item)
+        except (ValueError, DecodeError) as wrong:
+            raise _WrongItemError(item, str(wrong)) from wrong
 
     return check_all
+
+
+class _WrongItemError(ValueError):
+    """One `item` of a list is wrong: people are shown that one, not the whole list."""
+
+    def __init__(self, item: Any, wanted: str) -> None:
+        super().__init__(wanted)
+        self.item = item
 
 
 SETTINGS: Mapping[str, Callable[[Any], Any]] = {

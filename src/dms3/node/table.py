@@ -342,7 +342,7 @@ def unknown(
 
 def nearest(given: str, known: Sequence[str]) -> str:
     """The known name that looks most like `given`, or "" when none does."""
-    return next(iter(difflib.get_close_matches(given[:64], known, n=1, cutoff=0.5)), "")
+    return next(iter(difflib.get_close_matches(given[:64], known, n=1, cutoff=0.6)), "")
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
