@@ -203,6 +203,12 @@ def _contact_add(data: Mapping[str, Any]) -> list[Line]:
     return [[(data["name"], "bold"), (f" is a contact now (root {root}...).", "")]]
 
 
+def _contact_remove(data: Mapping[str, Any]) -> list[Line]:
+    grants = counted(data["withdrawn"], "grant")
+    taken = f" {grants} taken back; copies already made may still exist."
+    return [[(f"{data['name']} is no contact any more.{taken if data['withdrawn'] else ''}", "")]]
+
+
 def _contact_card(data: Mapping[str, Any]) -> list[Line]:
     return [[(data["card"], "")]]
 
@@ -268,7 +274,7 @@ VIEWS: Mapping[str, View] = {
     "peer list": _peer_list,
     "contact list": _contact_list,
     "contact add": _contact_add,
-    "contact remove": lambda data: [[(f"{data['name']} is no contact any more.", "")]],
+    "contact remove": _contact_remove,
     "contact card": _contact_card,
     "id words": _words,
 }

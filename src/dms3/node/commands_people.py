@@ -64,7 +64,10 @@ async def contact_list(node: NodeServices) -> Result:
 async def contact_remove(
     node: NodeServices, contact: Annotated[str, "name, or beginning of the root"]
 ) -> Result:
-    """Forget a person; grants given to them stay until they are taken back."""
+    """Forget a person and take back every grant given to them.
+
+    Copies they already made may still exist.
+    """
     return Result(await node.people.remove(contact))
 
 

@@ -22,7 +22,7 @@ from dms3.node.finding import Question
 from dms3.node.node import Node
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
-from dms3.p2p.contacts import Contact
+from dms3.p2p.contacts import ROOT_HEX_CHARS_MIN, Contact
 from dms3.search.operations import Grants, PeersFound, SearchPeers, Share, Unshare
 from dms3.search.query import parse_query
 from dms3.search.snippet import find_marks
@@ -148,12 +148,27 @@ class Documents:
 
     async def unshare(self, space: str, contact: str) -> dict[str, Any]:
         """How many grants were taken back; raises `not_found` when there was none."""
-        who: Contact = await self._node.call("peers.contact_find", contact)
-        wanted = Unshare(await self._node.library.space(space), Root(who.root))
-        done = await self._node.call("sharing.unshare", wanted)
+        wanted = await self._node.library.space(space)
+        root, name = await self._reader(wanted, contact)
+        done = await self._node.call("sharing.unshare", Unshare(wanted, root))
         if not done.count:
-            raise Dms3Error("not_found", f"{who.name} has no grant on the space {space!r}.")
-        return {"space": space, "with": who.name, "withdrawn": done.count}
+            raise Dms3Error("not_found", f"{name} has no grant on the space {space!r}.")
+        return {"space": space, "with": name, "withdrawn": done.count}
+
+    async def _reader(self, space: SpaceId, text: str) -> tuple[Root, str]:
+        """Root and name of a contact, or of a reader of `space` who is none, by the root."""
+        try:
+            who: Contact = await self._node.call("peers.contact_find", text)
+        except Dms3Error as error:
+            if error.code != "not_found" or len(text) < ROOT_HEX_CHARS_MIN:
+                raise
+            grants: Grants = await self._node.call("sharing.grants")
+            readers = {one.reader for one in grants.given if one.space == space}
+            roots = sorted(root for root in readers if root.hex().startswith(text.lower()))
+            if len(roots) != 1:
+                raise
+            return roots[0], roots[0].hex()
+        return Root(who.root), who.name
 
     async def verify(self) -> AsyncIterator[Step]:
         """Check everything; a damage is a result, not an error."""

@@ -10,13 +10,14 @@ from typing import Any
 
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.ids import PeerId
+from dms3.core.ids import PeerId, Root
 from dms3.core.limits import ADDRESSES_PER_PEER_MAX, CARD_LIFE_US
 from dms3.libp2p.peer_id import parse_peer_id, peer_id_text
 from dms3.node.node import Node
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.contacts import Contact
 from dms3.p2p.known import PeerRow
+from dms3.search.operations import Unshare
 
 US_PER_MS = 1_000
 
@@ -75,8 +76,14 @@ class People:
         return {"contacts": [_contact(contact) for contact in found]}
 
     async def remove(self, name: str) -> dict[str, Any]:
-        """The contact that was removed; raises `not_found`."""
-        return _contact(await self._node.call("peers.contact_remove", name))
+        """The contact that was removed, and how many grants of theirs were taken back.
+
+        Raises `not_found`. The grants go first: nobody without a name here goes on reading.
+        """
+        who: Contact = await self._node.call("peers.contact_find", name)
+        done = await self._node.call("sharing.unshare", Unshare(None, Root(who.root)))
+        gone = await self._node.call("peers.contact_remove", who.root.hex())
+        return _contact(gone) | {"withdrawn": done.count}
 
     async def peers(self) -> dict[str, Any]:
         """Every known node, with the traffic of those that are connected."""

@@ -158,7 +158,7 @@ class PeopleServices(Protocol):
         ...
 
     async def remove(self, name: str) -> dict[str, Any]:
-        """The contact that was removed."""
+        """The contact that was removed, and how many of their grants were taken back."""
         ...
 
     async def peers(self) -> dict[str, Any]:

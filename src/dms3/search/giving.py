@@ -60,17 +60,13 @@ class Giving:
         return Shared(grant.serial, until_us, fresh=True), effects
 
     def unshare(self, unshare: Unshare, now: Now) -> tuple[Unshared, list[Effect]]:
-        """Take back every grant of a reader on a space; refused from this instant on."""
+        """Take back every grant of a reader, on one space or all; refused from this instant on."""
         gone = self._given.find(unshare.space, unshare.reader)
-        effects: list[Effect] = []
-        for given in gone:
-            serial = given.grant.serial
-            effects += self._given.remove(serial)
-            for peer in given.record.peers:
-                effects += self._outbox.withdraw(serial, PeerId(peer), given.grant.until_us, now)
-        if gone:
-            data = {"space": unshare.space.hex(), "reader": unshare.reader.hex()}
-            effects.append(Notify("space.unshared", data | {"name": gone[0].record.name}))
+        effects = [effect for given in gone for effect in self._withdraw(given, now)]
+        names = {given.grant.space: given.record.name for given in gone}
+        for space, name in names.items():
+            data = {"space": space.hex(), "reader": unshare.reader.hex(), "name": name}
+            effects.append(Notify("space.unshared", data))
         return Unshared(len(gone)), effects
 
     def delivered(self, token: Token, body: bytes | Failure, now: Now) -> list[Effect]:
@@ -100,6 +96,14 @@ class Giving:
             if given.grant.until_us > wall_us
         ]
         return tuple(sorted(rows, key=lambda row: (row.space, row.reader, row.created_us)))
+
+    def _withdraw(self, given: Given, now: Now) -> list[Effect]:
+        """Take one grant back and tell the devices that may have it."""
+        grant = given.grant
+        effects = self._given.remove(grant.serial)
+        for peer in given.record.peers:
+            effects += self._outbox.withdraw(grant.serial, PeerId(peer), grant.until_us, now)
+        return effects
 
     def _deliver(self, given: Given, share: Share, now: Now) -> list[Effect]:
         """Queue the offer for every device of the reader that does not have it yet."""

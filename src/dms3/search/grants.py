@@ -90,12 +90,12 @@ class GivenBook:
         """The given grant with this serial."""
         return self._by_serial.get(serial)
 
-    def find(self, space: SpaceId, reader: Root) -> list[Given]:
-        """Every grant of `reader` on `space`, oldest first."""
+    def find(self, space: SpaceId | None, reader: Root) -> list[Given]:
+        """Every grant of `reader` on `space` (None: on every space), oldest first."""
         return [
             given
             for given in self._by_serial.values()
-            if given.grant.space == space and given.grant.reader == reader
+            if given.grant.reader == reader and space in (None, given.grant.space)
         ]
 
     def put(self, grant: Grant, record: GivenRecord) -> list[Effect]:

@@ -70,9 +70,9 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Unshare:
-    """Take back every grant of `reader` on `space`."""
+    """Take back every grant of `reader` on `space` (None: on every space)."""
 
-    space: SpaceId
+    space: SpaceId | None
     reader: Root
 
 
