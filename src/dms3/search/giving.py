@@ -6,6 +6,8 @@ counts here at once, whether or not the reader's node can be told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dms3.core.codec import encode
 from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId, Root, SpaceId, Token
@@ -31,15 +33,18 @@ class Giving:
     def share(self, share: Share, now: Now) -> tuple[Shared, list[Effect]]:
         """Give a grant, or deliver the equal one that stands to further devices.
 
-        Raises `argument_invalid` or `limit_reached`.
+        A grant with another end or other rights replaces the one that stands, also by less. Raises
+        `argument_invalid` or `limit_reached`.
         """
         until_us = FOREVER_US if share.until_us is None else share.until_us
         self._check(share, until_us, now)
         effects: list[Effect] = []
-        for given in self._given.find(share.space, share.reader):
+        before = self._given.find(share.space, share.reader)
+        for given in before:
             grant = given.grant
             if (grant.rights, grant.until_us) == (tuple(sorted(set(share.rights))), until_us):
-                effects += self._deliver(given, share, now)
+                others = [other for other in before if other is not given]
+                effects += self._withdraw(others, now) + self._deliver(given, share, now)
                 return Shared(grant.serial, until_us, fresh=False), effects
         try:
             grant = issue_grant(
@@ -52,7 +57,10 @@ class Giving:
             )
         except ValueError as cause:
             raise Dms3Error("argument_invalid", f"This cannot be granted: {cause}.") from cause
-        given = Given(grant, GivenRecord(1, encode(grant), share.name, ()))
+        effects += self._withdraw(before, now)
+        devices = dict.fromkeys(peer for old in before for peer in old.record.peers)
+        known = tuple(devices)[-READER_PEERS_MAX:]
+        given = Given(grant, GivenRecord(1, encode(grant), share.name, known))
         effects += self._given.put(grant, given.record)
         effects += self._deliver(given, share, now)
         data = {"space": share.space.hex(), "name": share.name, "reader": share.reader.hex()}
@@ -62,7 +70,7 @@ class Giving:
     def unshare(self, unshare: Unshare, now: Now) -> tuple[Unshared, list[Effect]]:
         """Take back every grant of a reader, on one space or all; refused from this instant on."""
         gone = self._given.find(unshare.space, unshare.reader)
-        effects = [effect for given in gone for effect in self._withdraw(given, now)]
+        effects = self._withdraw(gone, now)
         names = {given.grant.space: given.record.name for given in gone}
         for space, name in names.items():
             data = {"space": space.hex(), "reader": unshare.reader.hex(), "name": name}
@@ -97,12 +105,14 @@ class Giving:
         ]
         return tuple(sorted(rows, key=lambda row: (row.space, row.reader, row.created_us)))
 
-    def _withdraw(self, given: Given, now: Now) -> list[Effect]:
-        """Take one grant back and tell the devices that may have it."""
-        grant = given.grant
-        effects = self._given.remove(grant.serial)
-        for peer in given.record.peers:
-            effects += self._outbox.withdraw(grant.serial, PeerId(peer), grant.until_us, now)
+    def _withdraw(self, gone: Sequence[Given], now: Now) -> list[Effect]:
+        """Take grants back and tell the devices that may have them."""
+        effects: list[Effect] = []
+        for given in gone:
+            serial, until_us = given.grant.serial, given.grant.until_us
+            effects += self._given.remove(serial)
+            for peer in given.record.peers:
+                effects += self._outbox.withdraw(serial, PeerId(peer), until_us, now)
         return effects
 
     def _deliver(self, given: Given, share: Share, now: Now) -> list[Effect]:
@@ -152,6 +162,7 @@ class Giving:
             raise Dms3Error(
                 "argument_invalid", f"The space's name exceeds {SPACE_NAME_CHARS_MAX} characters."
             )
-        self._outbox.check_room(READER_PEERS_MAX)
+        # Offers to the devices of the reader, and withdrawals of what this may replace.
+        self._outbox.check_room(2 * READER_PEERS_MAX)
         if until_us <= now.wall_us:
             raise Dms3Error("argument_invalid", "The grant would have expired already.")

@@ -127,9 +127,16 @@ class Offers:
         held = self._received.get(waiting.issuer, waiting.serial)
         until_us = FOREVER_US if held is None else held.grant.until_us
         effects = self._received.withdraw(waiting.issuer, waiting.serial, until_us)
-        if held is not None:
+        if held is not None and not self._stands(held.grant):
             effects.append(Notify("grant.withdrawn", _told(held.grant, held.record.name)))
         return [*effects, Reply(waiting.request, RECEIPT)]
+
+    def _stands(self, gone: Grant) -> bool:
+        """Whether another grant on the same space has replaced the one that is `gone`."""
+        return any(
+            (each.grant.issuer, each.grant.space) == (gone.issuer, gone.space)
+            for each in self._received
+        )
 
 
 def _told(grant: Grant, name: str) -> dict[str, object]:

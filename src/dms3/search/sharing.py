@@ -173,7 +173,7 @@ class Sharing:
                 peers=tuple(PeerId(peer) for peer in received.record.peers),
                 connected=tuple(self._here(received)),
             )
-            for received in self._usable("", None, now)
+            for received in self._newest("", None, now)
         ]
         rows.sort(key=lambda row: (row.issuer, row.space, row.created_us))
         return Grants(self._giving.listed(now.wall_us), tuple(rows)), []
@@ -195,11 +195,8 @@ class Sharing:
             raise Dms3Error("argument_invalid", f"This cannot be asked: {cause}.") from cause
         if len(self._searches) >= SEARCHES_OPEN_MAX:
             raise Dms3Error("limit_reached", f"{SEARCHES_OPEN_MAX} searches are under way.")
-        newest = {
-            received.grant.issuer + received.grant.space: received
-            for received in reversed(self._usable(SEARCH, question.space, now))
-        }
-        parts = [(received, self._here(received)) for received in newest.values()]
+        newest = self._newest(SEARCH, question.space, now)
+        parts = [(received, self._here(received)) for received in newest]
         self._count += 1
         search = Search(self._count, request, question, self._own_certificate(now), deadline_us)
         effects = search.start(parts[:SEARCH_ASKED_MAX])
@@ -216,6 +213,14 @@ class Sharing:
             and (space is None or received.grant.space == space)
         ]
         return sorted(usable, key=lambda each: (-each.grant.created_us, each.grant.serial))
+
+    def _newest(self, right: str, space: SpaceId | None, now: Now) -> list[Received]:
+        """Of each space the newest usable grant: one that it replaces may not be withdrawn yet."""
+        newest = {
+            received.grant.issuer + received.grant.space: received
+            for received in reversed(self._usable(right, space, now))
+        }
+        return list(newest.values())
 
     def _here(self, received: Received) -> list[PeerId]:
         """The connected devices that offered this grant, the latest first."""
