@@ -61,3 +61,18 @@ def test_removing_a_contact_takes_the_grants_back(people: tuple[Running, Running
     meet(alice, bob)
     assert alice.call("contact", "remove", contact="bob")["withdrawn"] == 0
     meet(alice, bob)
+
+
+def test_sharing_again_with_another_end_replaces_the_grant(people: tuple[Running, Running]) -> None:
+    alice, bob = people
+    for until in ("2099-12-31", "2098-01-31", None):
+        given = share(alice) if until is None else share(alice, until=until)
+        assert given["new"]
+        ends = given["until_us"]
+        wait_until(lambda ends=ends: [one["until_us"] for one in shared_with(bob)] == [ends])
+        assert [one["until_us"] for one in readers(alice)] == [ends]
+        assert bob.call("search", query="garden", scope="peers")["total"] == 1
+    assert share(alice)["new"] is False
+    done = alice.call("store", "unshare", space="letters", **{"with": "bob"})
+    assert done["withdrawn"] == 1
+    wait_until(lambda: shared_with(bob) == [])
