@@ -185,7 +185,7 @@ def test_where_the_node_is(tmp_path, monkeypatch):
     running = find_node(tmp_path)
     assert (running.url, running.token, running.local) == ("http://127.0.0.1:9", "secret", True)
     assert "secret" not in repr(running)
-    assert not find_node(tmp_path, "http://node.example:1").local
+    assert not find_node(tmp_path, "https://node.example:1").local
     (tmp_path / "node.json").write_text("[" * 3)
     assert find_node(tmp_path).url == "http://127.0.0.1:7700"
     monkeypatch.setenv("DMS3_TOKEN", "other")
@@ -201,3 +201,38 @@ def test_wrong_api_addresses(given):
 def test_api_addresses():
     assert api_url("127.0.0.1:1") == "http://127.0.0.1:1"
     assert api_url("https://[::1]:2/path?x") == "https://[::1]:2"
+
+
+@pytest.mark.parametrize(
+    "host", ["node.example", "192.0.2.1:7700", "[2001:db8::1]", "localhost.example"]
+)
+def test_the_token_of_a_home_stays_on_this_machine(tmp_path, monkeypatch, host):
+    (tmp_path / "api.token").write_text("secret\n")
+    for near in ("127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "LOCALHOST:1"):
+        assert find_node(tmp_path, near).token == "secret"
+    assert find_node(tmp_path, f"https://{host}").token == ""
+    for given in (host, f"http://{host}"):
+        with pytest.raises(Dms3Error, match="in the open") as refused:
+            find_node(tmp_path, given)
+        assert refused.value.code == "argument_invalid"
+        assert "secret" not in str(refused.value)
+    monkeypatch.setenv("DMS3_API", f"https://{host}")
+    assert find_node(tmp_path).token == ""
+    monkeypatch.setenv("DMS3_TOKEN", "of that node")
+    assert find_node(tmp_path).token == "of that node"
+    assert not find_node(tmp_path).local
+    with pytest.raises(Dms3Error, match="in the open"):
+        find_node(tmp_path, f"http://{host}")
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0:0", "192.0.2.1:7700", "[::]:0", "node.example:1"])
+def test_the_private_listener_takes_loopback_addresses_only(tmp_path, value):
+    error = refusal(tmp_path, "", {"api_listen": value})
+    assert "api_listen from flag" in error.message
+    assert "--public" in error.message
+    assert "HOST:PORT" in refusal(tmp_path, "", {"api_listen": ""}).message
+    for near in ("127.0.0.1:0", "[::1]:7700", "localhost:1"):
+        assert (
+            load_config(tmp_path, {"api_listen": near, "public": "0.0.0.0:0"}, {}).api_listen
+            == near
+        )

@@ -21,6 +21,7 @@ from dms3.core.limits import (
     NAME_CHARS_MAX,
     UPLOAD_BYTES_MAX,
 )
+from dms3.core.loopback import is_loopback
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.node.table import nearest
 
@@ -198,6 +199,13 @@ def _host_port(value: Any) -> str:
     return text
 
 
+def _loopback(value: Any) -> str:
+    text = _text(value)
+    if not is_loopback(parse_host_port(text)[0]):
+        raise ValueError("a loopback address such as 127.0.0.1:7700; for others there is --public")
+    return text
+
+
 def _url(value: Any) -> str:
     text = _text(value)
     if text and not re.fullmatch(r"https?://[A-Za-z0-9._\[\]:-]{1,253}(/[!-~]*)?", text, re.ASCII):
@@ -259,7 +267,7 @@ class _WrongItemError(ValueError):
 SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "name": _name,
     "listen": _multiaddr,
-    "api_listen": _host_port,
+    "api_listen": _loopback,
     "public": _host_port,
     "public_url": _url,
     "join": _many(_multiaddr),

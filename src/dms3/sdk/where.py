@@ -5,7 +5,6 @@ Source: docs/architecture.md, "Configuration". Reads two small files of the home
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from dms3.core.errors import Dms3Error
+from dms3.core.loopback import is_loopback
 
 API_DEFAULT = "127.0.0.1:7700"
 
@@ -41,16 +41,23 @@ def default_home() -> Path:
 def find_node(home: Path | None = None, api: str | None = None) -> Where:
     """The node to talk to: `api` if given, else DMS3_API, else the one that runs on `home`.
 
-    The token comes from DMS3_TOKEN or from the home. Raises `argument_invalid` for an address that
-    is not one, `home_unusable` for a token that may not be read.
+    The token comes from DMS3_TOKEN, or for this machine from the home: that one is worth the node
+    of the home and goes nowhere else. Raises `argument_invalid` for an address that is not one, or
+    is another machine's without TLS, `home_unusable` for a token that may not be read.
     """
     folder = (home or default_home()).expanduser().absolute()
     given = api or os.environ.get("DMS3_API") or _announced(folder) or API_DEFAULT
     url = api_url(given)
-    own = os.environ.get("DMS3_TOKEN")
-    token = own or _read(folder / "api.token")
-    local = bool(token) and not own and is_loopback(urlsplit(url).hostname or "")
-    return Where(url, token, folder, local)
+    near = is_loopback(urlsplit(url).hostname or "")
+    if not near and not url.startswith("https:"):
+        raise Dms3Error(
+            "argument_invalid",
+            f"{url} is another machine: token and documents would travel there in the open.",
+            hint="Use an https:// address, or a tunnel to the loopback address over there.",
+        )
+    own = os.environ.get("DMS3_TOKEN", "")
+    token = own or (_read(folder / "api.token") if near else "")
+    return Where(url, token, folder, local=near and bool(token) and not own)
 
 
 def api_url(given: str) -> str:
@@ -69,14 +76,6 @@ def api_url(given: str) -> str:
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine talking to itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _announced(home: Path) -> str:
