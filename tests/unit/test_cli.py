@@ -304,6 +304,20 @@ def test_a_folder_too_large_to_send_is_refused(dms3, tmp_path, monkeypatch):
     assert "at most 1" in err
 
 
+def test_without_a_node_no_files_are_looked_at(dms3, tmp_path, monkeypatch):
+    monkeypatch.setattr(generated, "UPLOADS_MAX", 1)
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(name)
+    (tmp_path / "home" / "api.token").unlink()  # as in a home that no node has ever used
+    for token in ("", TOKEN):
+        monkeypatch.setenv("DMS3_TOKEN", token)
+        for path in (tmp_path, tmp_path / "missing"):
+            words = ("echo", "files", str(path), "--api", "127.0.0.1:1")
+            status, _, err = dms3(*words)
+            assert status == 3
+            assert "dms3 up" in err
+
+
 # Processes of their own
 
 

@@ -99,6 +99,8 @@ def _arguments(
         elif value is None or value in ((), []):
             continue
         elif parameter.type is BlobOrPath:
+            if not client.where.local:
+                client.call("status")  # is anybody there to take files? Before they are looked at
             given = value if parameter.many else [value]
             sent = [name for item in given for name in _blob_or_path(client, item, out)]
             arguments[parameter.name] = sent if parameter.many else sent[0]
