@@ -40,7 +40,7 @@ def running(home: Path, *words: str) -> Iterator[dict[str, str]]:
 
 
 def refused(words: list[str], **environment: str) -> str:
-    """What a start that must fail says on stderr; no stack trace, a status that says whose fault it is."""
+    """What a start that must fail says on stderr: no stack trace, and whose fault it is."""
     done = subprocess.run(
         words,
         check=False,
@@ -166,3 +166,16 @@ def test_the_words_make_the_same_person_on_another_home(tmp_path: Path) -> None:
     assert "another person" in refused(up(other, "--words-file", str(words)))
     words.write_text("abandon " * 11 + "zoo\n")
     assert "words" in refused(up(tmp_path / "third", "--words-file", str(words)))
+
+
+def test_a_later_start_with_another_name_changes_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    seen = []
+    for words in (["--name", "ada"], [], ["--name", "Ada L."], []):
+        with running(home, *words):
+            shown = ask(home, "id", "show")
+            card = ask(home, "contact", "card")
+            assert card["name"] == shown["name"]
+            seen.append((shown["name"], shown["root"], shown["peer_id"]))
+    assert [name for name, _, _ in seen] == ["ada", "ada", "Ada L.", "Ada L."]
+    assert len({(root, peer) for _, root, peer in seen}) == 1

@@ -59,6 +59,7 @@ async def up(config: Config, ready: Ready) -> None:
             _network(config.network),
             config.upload_max,
             read_secret(config.words_file, "words"),
+            name_chosen=bool(config.name),
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -72,6 +72,7 @@ class Log(Protocol):
 class Settings:
     """What a node is told from outside: its `name` for people, where it listens and whom it joins.
 
+    `name_chosen`: whether a person chose the name; otherwise only a new home takes it.
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person.
     """
@@ -82,6 +83,7 @@ class Settings:
     network: NetworkParameters
     upload_max: int = UPLOAD_BYTES_MAX
     words: str = field(default="", repr=False)
+    name_chosen: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -211,19 +213,23 @@ def _transport(
 
 
 async def _identity(store: Store, entropy: Entropy, settings: Settings) -> Identity:
-    """The identity of this home; a new one is durable before anyone hears of it."""
+    """The identity of this home; a new one, or name, is durable before anyone hears of it."""
     view: View = store.view()
     identity = load_identity(view)
     if identity is None:
         identity = create_identity(entropy, settings.name, settings.words)
-        written: futures.Future[None] = store.commit([keep_identity(identity)], [])
-        await asyncio.wrap_future(written)
     elif settings.words and KeyTree.of_words(settings.words).root_id() != identity.root:
         raise Dms3Error(
             "already_exists",
             "This home already belongs to another person than that of the words.",
             hint="Choose an empty folder with --home, or start without --words-file.",
         )
+    elif settings.name_chosen and settings.name != identity.name:
+        identity = replace(identity, name=settings.name)
+    else:
+        return identity
+    written: futures.Future[None] = store.commit([keep_identity(identity)], [])
+    await asyncio.wrap_future(written)
     return identity
 
 
