@@ -392,3 +392,19 @@ def test_damage_is_found(tmp_path: Path, folder: Path) -> None:
             assert any("counts 9 documents" in one.reason for one in damaged)
 
     asyncio.run(scenario())
+
+
+def test_a_path_that_is_not_there_stops_the_import_before_it_begins(
+    tmp_path: Path, folder: Path
+) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path / "home") as library:
+            before = await library.spaces()
+            for missing in (tmp_path / "nope", folder / "heron.txt" / "nope"):
+                with pytest.raises(Dms3Error) as refused:
+                    await anext(library.add([str(folder), str(missing)], "new"))
+                assert refused.value.code == "not_found"
+                assert refused.value.message == f"There is no file or folder {missing}."
+            assert await library.spaces() == before
+
+    asyncio.run(scenario())

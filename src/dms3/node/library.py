@@ -145,10 +145,10 @@ class Library:
             fault = name_fault(upload.name)
             if fault is not None:
                 raise Dms3Error("argument_invalid", f"The upload cannot be stored: {fault}.")
-        number, _ = await self._make_space(space)
         async with self._importing:
             names = [path for path in paths if isinstance(path, str)]
             walked = await asyncio.to_thread(walk, names)
+            number, _ = await self._make_space(space)  # not for a path that is not there
             now_us = self._clock.now().wall_us
             run = Import(self._database, self._packs, self._pool, number, kind, now_us)
             async with aclosing(run.steps(walked, uploads)) as steps:

@@ -100,6 +100,12 @@ def walk(paths: Sequence[str]) -> Walked:
         name = _free_name(os.path.basename(source) or "folder", names)
         try:
             found = os.stat(source)
+        except (FileNotFoundError, NotADirectoryError) as cause:
+            raise Dms3Error(
+                "not_found",
+                f"There is no file or folder {printable(source)}.",
+                hint="Nothing was imported; check the path.",
+            ) from cause
         except OSError as cause:
             raise Dms3Error(
                 "not_found", f"{printable(path)}: {explain(cause)}.", hint="Check the path."
