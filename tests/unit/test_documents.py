@@ -10,7 +10,15 @@ from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root, SpaceId
 from dms3.core.machine import Now
 from dms3.node.documents import Documents
-from dms3.search.operations import GivenGrant, Grants, Unshare, Unshared
+from dms3.node.services import SearchAsked
+from dms3.search.operations import (
+    GivenGrant,
+    Grants,
+    PeersFound,
+    ReceivedGrant,
+    Unshare,
+    Unshared,
+)
 
 SPACE, OTHER = SpaceId(b"s" * 32), SpaceId(b"t" * 32)
 GONE, LIKE, ELSEWHERE = Root(b"\xab" * 32), Root(b"\xab" * 4 + bytes(28)), Root(b"\xcd" * 32)
@@ -66,3 +74,32 @@ def test_a_reader_who_is_no_contact_any_more_is_found_by_the_root() -> None:
 def test_an_ambiguous_short_or_other_root_is_nobody(text: str) -> None:
     with pytest.raises(Dms3Error, match="There is no contact"):
         unshare(text)
+
+
+def search(scope: str, space: str | None) -> dict[str, Any]:
+    shared = ReceivedGrant(OTHER, "hers", GONE, ("search",), 1, 2, (), ())
+    node = FakeNode(
+        sharing_grants=Grants((), (shared,)),
+        sharing_search=PeersFound((), 7, 1, 0, 1, ()),
+    )
+    return asyncio.run(Documents(node).search(SearchAsked("garden", space, None, (), scope, 5)))
+
+
+@pytest.mark.parametrize("scope", ["local", "peers", "all"])
+def test_a_space_that_nobody_has_is_not_found_wherever_it_is_looked_for(scope: str) -> None:
+    with pytest.raises(Dms3Error, match="no space 'nope'") as refused:
+        search(scope, "nope")
+    assert refused.value.code == "not_found"
+
+
+def test_a_space_of_mine_or_shared_with_me_is_looked_for_at_peers() -> None:
+    assert search("peers", "hers")["total"] == 7
+    assert search("peers", None)["total"] == 7
+    assert search("peers", "letters")["total"] == 0
+
+
+@pytest.mark.parametrize("space", [None, "letters", "nope"])
+def test_there_is_no_cloud_yet_and_that_is_said(space: str | None) -> None:
+    with pytest.raises(Dms3Error, match="no cloud") as refused:
+        search("cloud", space)
+    assert refused.value.code == "argument_invalid"

@@ -192,6 +192,7 @@ class Documents:
         if not 1 <= asked.limit <= SEARCH_HITS_MAX:
             raise Dms3Error("argument_invalid", f"The limit is 1 to {SEARCH_HITS_MAX} hits.")
         begun_us = self._node.clock.now().mono_us
+        await self._check_where(asked)
         answers = []
         try:
             async with asyncio.TaskGroup() as group:
@@ -217,13 +218,27 @@ class Documents:
             "milliseconds": (self._node.clock.now().mono_us - begun_us) / 1_000,
         }
 
+    async def _check_where(self, asked: SearchAsked) -> None:
+        """Return when there is such a scope and, here or shared with me, such a space."""
+        if asked.scope == "cloud":
+            raise Dms3Error(
+                "argument_invalid",
+                "There is no cloud to search in this version yet.",
+                hint="Use --scope local, peers or all.",
+            )
+        if asked.space is None:
+            return
+        if asked.scope != "local":
+            grants: Grants = await self._node.call("sharing.grants")
+            if any(received.name == asked.space for received in grants.received):
+                return
+        await self._node.library.space(asked.space)  # says that there is none
+
     async def _search_here(self, asked: SearchAsked) -> dict[str, Any]:
         spaces = {row.space: row.name for row in await self._node.library.spaces()}
         wanted: tuple[SpaceId, ...] | None = None
         if asked.space is not None:
             wanted = tuple(space for space, name in spaces.items() if name == asked.space)
-            if not wanted and asked.scope == "local":
-                await self._node.library.space(asked.space)  # says that there is none
         question = Question(asked.query, wanted, asked.kind, asked.where, asked.limit)
         found, _ = await self._node.library.search(question)
         node = peer_id_text(self._node.identity.peer)
