@@ -74,6 +74,11 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         ask("store share", space="letters", **{"with": "bob"})
         ask("store list", space="letters")
         ask("store get", cid=added["root"])
+        more = folder / "more"
+        more.mkdir()
+        (more / "plan.txt").write_text(TEXT)
+        whole = alice.call("store", "add", paths=[str(more)], space="letters")
+        ask("store folder", cid=whole["root"])
         ask("search", query="garden", scope="all")
         ask("store verify")
         ask("store unshare", space="letters", **{"with": "bob"})
@@ -91,6 +96,7 @@ def test_every_command_answers_what_is_documented(tmp_path: Path) -> None:
     for name, shape in documented.items():
         check(shape, found[name], name)
     assert found["search"]["hits"], "a search without hits shows no shape"
+    assert found["store folder"]["entries"]
 
 
 def test_a_difference_is_seen() -> None:

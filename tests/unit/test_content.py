@@ -140,7 +140,7 @@ def test_what_a_fetch_ended_with_is_what_the_reader_hears() -> None:
             file, _, machine = await opened(group)
             machine.fails = True
             await asyncio.sleep(0)
-            file._job._end()  # as after a pause
+            file._job.end()  # as after a pause
             await machine.given_up.wait()
             with pytest.raises(Dms3Error, match="nobody has it") as caught:
                 await read(file, 0, 40)

@@ -173,7 +173,7 @@ class Local:
 
         with SyncClient(self._shared.home, self._shared.api) as client:
             url = client.login_url()
-        self._out.result({"url": url})
+        self._with("open").result({"url": url})
         if not no_open and sys.stdout.isatty():
             _browse(url)
 
@@ -214,9 +214,9 @@ class Local:
                 ]
             }
             rows["settings"][0]["value"] = str(config.home)
-            self._out.result(rows)
+            self._with("config show").result(rows)
         else:
-            self._out.result(settings | {"home": str(config.home)})
+            self._with("config show").result(settings | {"home": str(config.home)})
 
     def _config(self, flags: Mapping[str, Any]) -> Config:
         from dms3.node.config import load_config

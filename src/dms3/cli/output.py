@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dms3.cli.views import Line, View
+from dms3.cli.views import Line, View, shown
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ class Output:
         if self.as_json:
             line = json.dumps({"v": 1, "data": data}, ensure_ascii=False, separators=(",", ":"))
             _write(line + "\n")
-        elif self._view is not None:
-            self.lines(self._view(data))
+            return
+        lines = None if self._view is None else shown(self._view, data)
+        if lines is not None:
+            self.lines(lines)
             self._picture(data)
         elif sys.stdout.isatty():
             from dms3.cli.screen import show  # noqa: PLC0415 - 50 ms that help does not need

@@ -20,6 +20,14 @@ FOREVER_YEAR = 9000  # a grant without an end carries the last date there is
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+def shown(view: View, data: Mapping[str, Any]) -> list[Line] | None:
+    """The lines of `view`, or None for data of another version in which it misses something."""
+    try:
+        return view(data)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError):
+        return None
+
+
 def size(count: int) -> str:
     """`count` bytes as people write it: 393 kB."""
     value, unit = float(count), 0
@@ -90,7 +98,10 @@ def _store_add(data: Mapping[str, Any]) -> list[Line]:
 
 def _store_list(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = []
+    listed = data.get("listed")
     for space in data["spaces"]:
+        if listed is not None and not (space["mine"] and space["name"] == listed):
+            continue
         if space["mine"]:
             held = f"{counted(space['documents'], 'document')}, {size(space['bytes'])}"
             lines += [[(space["name"], "bold"), (f"  yours: {held}", "")]]
@@ -129,6 +140,20 @@ def _store_unshare(data: Mapping[str, Any]) -> list[Line]:
     return [[(line, "")]]
 
 
+def _store_remove(data: Mapping[str, Any]) -> list[Line]:
+    return [[(f"{counted(data['removed'], 'document')} removed.", "")]]
+
+
+def _store_folder(data: Mapping[str, Any]) -> list[Line]:
+    entries = data["entries"]
+    lines: list[Line] = [[(counted(data["count"], "entry", "entries"), "bold")]]
+    for one in entries:
+        lines += [[(one["name"], "bold"), (f"  {size(one['size'])}  ", ""), (one["cid"], "dim")]]
+    if data["count"] > len(entries):
+        lines += [[(f"Shown: {len(entries):,}; --limit shows more.", "dim")]]
+    return lines
+
+
 def _store_verify(data: Mapping[str, Any]) -> list[Line]:
     looked = f"{counted(data['blocks'], 'block')} ({size(data['bytes'])})"
     if not data["damaged"]:
@@ -155,9 +180,17 @@ def _status(data: Mapping[str, Any]) -> list[Line]:
             (f"in {counted(spaces['mine'], 'space')}; ", ""),
             (f"{counted(spaces['shared_with_me'], 'space')} shared with you.", ""),
         ],
+        *_fetched(data.get("fetched") or {"documents": 0}),
         *[[("listens at ", "dim"), (address, "")] for address in data["addresses"]],
         [("home ", "dim"), (data["home"], ""), (f"  dms3 {data['version']}", "dim")],
     ]
+
+
+def _fetched(fetched: Mapping[str, Any]) -> list[Line]:
+    if not fetched["documents"]:
+        return []
+    kept = f"{counted(fetched['documents'], 'document')} ({size(fetched['bytes'])})"
+    return [[(f"{kept} fetched from others.", "")]]
 
 
 _VERDICTS = {"pass": "green", "warn": "yellow", "fail": "bold red"}
@@ -213,6 +246,55 @@ def _contact_card(data: Mapping[str, Any]) -> list[Line]:
     return [[(data["card"], "")]]
 
 
+def _id_show(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [[(data["name"], "bold")]]
+    for key, words in (("root", "root"), ("peer_id", "node"), ("account", "account")):
+        lines += [[(f"  {words:<8} ", "dim"), (data[key], "")]]
+    return lines
+
+
+def _unlock(data: Mapping[str, Any]) -> list[Line]:
+    return [
+        [("Unlocked. ", "bold green"), (f"This is {data['name']}, node {data['peer_id']}.", "")]
+    ]
+
+
+def _id_protect(_: Mapping[str, Any]) -> list[Line]:
+    return [[("Protected: from the next start on the node asks for the passphrase.", "")]]
+
+
+def _peer_connect(data: Mapping[str, Any]) -> list[Line]:
+    return [[("Connected to ", ""), (data["peer_id"], "bold"), (f" at {data['address']}.", "")]]
+
+
+def _peer_ping(data: Mapping[str, Any]) -> list[Line]:
+    return [[(data["peer_id"], "bold"), (f" answered in {data['milliseconds']:.1f} ms.", "")]]
+
+
+def _open(data: Mapping[str, Any]) -> list[Line]:
+    return [[(data["url"], "bold")]]
+
+
+def _config_show(data: Mapping[str, Any]) -> list[Line]:
+    rows = data.get("settings")
+    if rows is None:
+        rows = [{"setting": key, "value": value, "origin": ""} for key, value in data.items()]
+    lines: list[Line] = []
+    for row in rows:
+        line = [(f"{row['setting']:<16} ", "dim"), (_setting(row["value"]), "bold")]
+        lines += [[*line, (f"  ({row['origin']})" if row["origin"] else "", "dim")]]
+    return lines
+
+
+def _setting(value: Any) -> str:
+    """A value of config.toml, as people write it."""
+    if value in ("", [], ()):
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _words(data: Mapping[str, Any]) -> list[Line]:
     words = data["words"].split()
     return [[("  ".join(f"{n:2}. {w:<10}" for n, w in part), "")] for part in _rows(words)]
@@ -260,6 +342,8 @@ def _demo(data: Mapping[str, Any]) -> list[Line]:
 
 VIEWS: Mapping[str, View] = {
     "up": _up,
+    "open": _open,
+    "config show": _config_show,
     "dev": _dev,
     "demo": _demo,
     "status": _status,
@@ -268,14 +352,21 @@ VIEWS: Mapping[str, View] = {
     "store add": _store_add,
     "store list": _store_list,
     "store get": _got,
+    "store folder": _store_folder,
+    "store remove": _store_remove,
     "store share": _store_share,
     "store unshare": _store_unshare,
     "store verify": _store_verify,
     "peer list": _peer_list,
+    "peer connect": _peer_connect,
+    "peer ping": _peer_ping,
     "contact list": _contact_list,
     "contact add": _contact_add,
     "contact remove": _contact_remove,
     "contact card": _contact_card,
+    "id show": _id_show,
     "id words": _words,
+    "id protect": _id_protect,
+    "unlock": _unlock,
 }
 """Command name -> its view; a command without one shows its fields."""

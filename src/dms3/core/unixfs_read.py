@@ -139,7 +139,9 @@ def list_folder(get: Get, cid: Cid) -> Iterator[Link]:
                 raise DecodeError(0, f"a folder of more than {DIRECTORY_ENTRIES_MAX} names")
             yield link
     else:
-        raise Dms3Error("argument_invalid", f"{cid} is not a folder.")
+        raise Dms3Error(
+            "argument_invalid", f"{cid} is not a folder.", hint=f"Open it: dms3 store get {cid}"
+        )
 
 
 def resolve(get: Get, cid: Cid, path: str) -> Cid:

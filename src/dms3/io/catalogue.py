@@ -192,6 +192,23 @@ def with_cid(connection: Connection, cid: Cid) -> list[DocumentRow]:
     return [_document(row) for row in rows]
 
 
+def kept_for(connection: Connection, space: SpaceId) -> tuple[int, int]:
+    """How many documents `space` has, and the bytes of the blocks that they need, each once."""
+    documents = connection.execute(
+        "SELECT count(*) FROM document JOIN space ON space.id = document.space "
+        "WHERE space.space = ?",
+        (space,),
+    ).fetchone()
+    held = connection.execute(
+        "SELECT coalesce(sum(size), 0) FROM block WHERE cid IN (SELECT space_block.cid "
+        "FROM space_block JOIN space ON space.id = space_block.space WHERE space.space = ?)",
+        (space,),
+    ).fetchone()
+    assert documents is not None
+    assert held is not None
+    return int(documents[0]), int(held[0])
+
+
 def next_number(connection: Connection) -> int:
     """A row number above all there are."""
     row = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM document").fetchone()

@@ -46,13 +46,23 @@ async def store_get(
     return Result(await node.documents.describe(cid))
 
 
+@command("store", "folder", example="dms3 store folder bafybei...")
+async def store_folder(
+    node: NodeServices,
+    cid: Annotated[str, About("the content identifier of a folder", metavar="CID")],
+    limit: Annotated[int, "entries listed at most"] = 1000,
+) -> Result:
+    """What lies in a folder, here or at a peer who lets you read it."""
+    return Result(await node.documents.folder(cid, limit))
+
+
 @command("store", "remove", example="dms3 store remove bafkreib...")
 async def store_remove(
     node: NodeServices,
     cid: Annotated[str, About("the content identifier", metavar="CID")],
     space: Annotated[str | None, "remove it from this space only"] = None,
 ) -> Result:
-    """Remove a document; copies that others already made may still exist."""
+    """Remove a document, or what was fetched of it; copies of others may still exist."""
     return Result(await node.documents.remove(cid, space))
 
 
@@ -100,6 +110,7 @@ COMMANDS = (
     store_add,
     store_list,
     store_get,
+    store_folder,
     store_remove,
     store_share,
     store_unshare,

@@ -1,4 +1,4 @@
-"""Reading a file by its CID while it may still be on its way from a peer.
+"""Reading a file or a folder by its CID while it may still be on its way from a peer.
 
 Source: docs/architecture.md, "Between nodes". What is here is read at once; for a block that is
 not, the fetch machine is set going and the reader waits for that block. Every block was checked
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from dms3.core.cid import Cid
+from dms3.core.dag_pb import Link
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import READ_PAUSE_SECONDS_MAX, READ_WAIT_SECONDS_MAX
 from dms3.node.library import BlockMissingError, Library
@@ -58,6 +59,27 @@ class File:
                     await self._job.bring(missing.cid)
 
 
+class Folder:
+    """The folder `cid`; only its own blocks are waited for, not the files in it."""
+
+    def __init__(self, library: Library, ask: Ask, spawn: Spawn, cid: Cid) -> None:
+        self._library = library
+        self._cid = cid
+        self._job = _Job(library, ask, spawn, cid)
+
+    async def entries(self) -> list[Link]:
+        """Its entries; raises `content_unavailable`, `argument_invalid` when it is no folder."""
+        try:
+            with self._job:
+                while True:
+                    try:
+                        return await self._library.folder(self._cid)
+                    except BlockMissingError as missing:
+                        await self._job.bring(missing.cid)
+        finally:
+            self._job.end()  # what lies in it has not been asked for
+
+
 class _Job:
     """At most one fetch of a file, and waiting for single blocks of it.
 
@@ -85,7 +107,7 @@ class _Job:
         self._readers -= 1
         if self._task is not None and not self._readers:
             loop = asyncio.get_running_loop()
-            self._pause = loop.call_later(READ_PAUSE_SECONDS_MAX, self._end)
+            self._pause = loop.call_later(READ_PAUSE_SECONDS_MAX, self.end)
 
     async def bring(self, block: Cid) -> None:
         """Return when `block` is here; raises what the fetch ended with."""
@@ -118,8 +140,11 @@ class _Job:
         except Dms3Error as error:
             self._failure = error
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Nobody reads any more: what has come is kept, the rest is not asked for."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -14,7 +14,7 @@ from typing import Any
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.ids import PeerId, Root, SpaceId
-from dms3.core.limits import SEARCH_HITS_MAX, SECOND_US
+from dms3.core.limits import DOCUMENTS_LISTED_MAX, SEARCH_HITS_MAX, SECOND_US
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node import importing
 from dms3.node.checking import Verified
@@ -95,6 +95,7 @@ class Documents:
         ]
         data: dict[str, Any] = {"spaces": mine + shared}
         if space is not None:
+            data["listed"] = space
             page = await self._node.library.documents(space, after, limit)
             data["documents"] = [
                 {
@@ -119,11 +120,26 @@ class Documents:
         content = await self._node.content(parse_cid(cid))
         return {"cid": cid, "size": content.size, "name": content.name}
 
+    async def folder(self, cid: str, limit: int) -> dict[str, Any]:
+        """At most `limit` entries; their sizes are those of all blocks below them."""
+        if not 1 <= limit <= DOCUMENTS_LISTED_MAX:
+            raise Dms3Error("argument_invalid", f"The limit is not 1 to {DOCUMENTS_LISTED_MAX}.")
+        links = await self._node.folder(parse_cid(cid))
+        entries = [
+            {"name": plain_text(link.name), "cid": str(link.cid), "size": link.size}
+            for link in links[:limit]
+        ]
+        return {"cid": cid, "count": len(links), "entries": entries}
+
     async def remove(self, cid: str, space: str | None) -> dict[str, Any]:
         """How many documents were removed; raises `not_found` when there was none."""
-        removed = await self._node.library.remove(parse_cid(cid), space)
+        content = parse_cid(cid)
+        if space is None:
+            await self._node.call("fetch.cancel", content)  # or what still comes is kept again
+        removed = await self._node.library.remove(content, space)
         if not removed:
-            raise Dms3Error("not_found", f"No document of yours has the content {cid}.")
+            where = "here" if space is None else f"in the space {space!r}"
+            raise Dms3Error("not_found", f"There is no document {where} with the content {cid}.")
         await self._node.library.sweep()
         return {"removed": removed}
 

@@ -28,6 +28,7 @@ async def describe(node: Node) -> dict[str, Any]:
     grants = await node.call("sharing.grants")
     jobs = await node.call("fetch.jobs")
     connected = [row for row in rows if row.connected]
+    documents, size = await node.library.fetched()
     return {
         "name": node.identity.name,
         "root": node.identity.root.hex(),
@@ -41,6 +42,7 @@ async def describe(node: Node) -> dict[str, Any]:
         "spaces": {"mine": len(spaces), "shared_with_me": len(grants.received)},
         "documents": sum(space.documents for space in spaces),
         "bytes": sum(space.bytes for space in spaces),
+        "fetched": {"documents": documents, "bytes": size},
         "fetches": len(jobs),
         "last_event": await asyncio.to_thread(node.store.last_event),
         "lag_milliseconds": node.lag_us / 1_000,

@@ -16,7 +16,8 @@ from dms3.io.packs import Packs, Staged
 from dms3.search.operations import LibraryKeep
 
 FETCHED = "fetched"
-_NOBODYS = SpaceId(bytes(32))
+NOBODYS = SpaceId(bytes(32))
+"""The space of what was fetched."""
 
 
 async def keep_blocks(database: Database, packs: Packs, kept: LibraryKeep, now_us: int) -> None:
@@ -29,7 +30,7 @@ async def keep_blocks(database: Database, packs: Packs, kept: LibraryKeep, now_u
 
     def work(connection: Connection) -> None:
         packs.attach(connection, staged)
-        space = catalogue.add_space(connection, _NOBODYS, FETCHED, Root(b""), now_us)
+        space = catalogue.add_space(connection, NOBODYS, FETCHED, Root(b""), now_us)
         number = _document(connection, space, kept, now_us)
         catalogue.need_blocks(connection, ((cid, space, number) for cid, _ in kept.blocks))
 

@@ -36,7 +36,7 @@ from dms3.io.pool import Pool
 from dms3.node.checking import Check, Verified
 from dms3.node.finding import Hits, Question, RecentBlocks, find
 from dms3.node.importing import Import, Imported, Progress, Upload
-from dms3.node.keeping import keep_blocks
+from dms3.node.keeping import NOBODYS, keep_blocks
 from dms3.node.shelving import remove_document
 from dms3.node.walk import walk
 from dms3.search import operations
@@ -177,18 +177,26 @@ class Library:
     async def remove(self, cid: Cid, space: str | None = None) -> int:
         """Remove every document with content `cid` (of my space `space`); how many there were.
 
-        Their blocks go with the next sweep, unless another document needs them.
+        Without `space` what was fetched of `cid` goes too. Their blocks go with the next sweep,
+        unless another document needs them.
         """
         within = None if space is None else await self.space(space)
 
         def work(connection: Connection) -> int:
             numbers = catalogue.space_numbers(connection, None if within is None else [within])
+            if within is None:
+                numbers |= catalogue.space_numbers(connection, [NOBODYS])
             rows = [row for row in catalogue.with_cid(connection, cid) if row.space in numbers]
             for row in rows:
                 remove_document(connection, row)
             return len(rows)
 
         return await asyncio.wrap_future(self._database.transact(work))
+
+    async def fetched(self) -> tuple[int, int]:
+        """How many files and folders of others are kept, wholly or in part, and their bytes."""
+        found: tuple[int, int] = await asyncio.to_thread(self._reading, catalogue.kept_for, NOBODYS)
+        return found
 
     async def search(self, question: Question) -> tuple[Hits, float]:
         """The answer to `question` over this node's documents, and the milliseconds it took."""
@@ -209,7 +217,9 @@ class Library:
         node = decode_block(cid, block)
         if not isinstance(node, FileNode):
             raise Dms3Error(
-                "argument_invalid", f"{cid} is a folder.", hint="Ask for one of its files."
+                "argument_invalid",
+                f"{cid} is a folder.",
+                hint=f"Ask for one of its files: dms3 store folder {cid}",
             )
         return node.size
 

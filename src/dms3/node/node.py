@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dms3 import __version__
 from dms3.core.cid import Cid
+from dms3.core.dag_pb import Link
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
@@ -34,7 +35,7 @@ from dms3.io.store import Store
 from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
-from dms3.node.content import File
+from dms3.node.content import File, Folder
 from dms3.node.driver import Driver
 from dms3.node.home import Home
 from dms3.node.identity import Identity, create_identity, keep_identity, load_identity
@@ -108,6 +109,10 @@ class Node:
     async def content(self, cid: Cid) -> File:
         """The file `cid`, from here or from peers; raises `content_unavailable`."""
         return await File(self.library, self.call, self.group.create_task, cid).open()
+
+    async def folder(self, cid: Cid) -> list[Link]:
+        """The entries of the folder `cid`, from here or from peers; raises as `content`."""
+        return await Folder(self.library, self.call, self.group.create_task, cid).entries()
 
     @property
     def reachable(self) -> tuple[str, ...]:

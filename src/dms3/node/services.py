@@ -189,6 +189,10 @@ class DocumentServices(Protocol):
         """What is known of the file `cid`, after its first block is here."""
         ...
 
+    async def folder(self, cid: str, limit: int) -> dict[str, Any]:
+        """The entries of the folder `cid`, its own blocks fetched when they are not here."""
+        ...
+
     async def remove(self, cid: str, space: str | None) -> dict[str, Any]:
         """How many documents were removed."""
         ...
