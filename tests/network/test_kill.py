@@ -59,7 +59,7 @@ async def campaign(tmp_path: Path, rounds: int, seed: int) -> None:
                 await share_and_kill(network, draw.random() * 0.02)
             else:
                 await import_until_killed(network, documents, draw.random() * 0.25)
-            await network.start_node("alice")
+                await network.start_node("alice")
             node = network.nodes["alice"]
             async with Client(home=Path(node.home), api=node.api) as client:
                 report = await client.call("store", "verify")
