@@ -23,8 +23,8 @@ async def add(node: Client, folder: Path) -> None:
         elif "data" in step:
             done = step["data"]
             print(f"{done['documents']} new, {done['unchanged']} unchanged")
-            for skip in done["skipped"]:
-                print(f"skipped {skip['path']}: {skip['reason']}")
+            for one in done["skipped"]:
+                print(f"{'kept' if one['kept'] else 'skipped'} {one['path']}: {one['reason']}")
 
 
 async def main(folder: Path, words: str) -> None:

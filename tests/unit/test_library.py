@@ -90,6 +90,7 @@ def test_import_search_and_read_back(tmp_path: Path, folder: Path) -> None:
         async with opened(tmp_path / "home") as library:
             done = await add(library, folder)
             assert (done.documents, done.unchanged, done.skipped_count) == (3, 0, 1)
+            assert done.kept_count == 1
             assert done.skipped[0].path == str(folder / "inner" / "photo.jpg")
             assert (done.skipped[0].reason, done.skipped[0].kept) == (BINARY, True)
             assert done.root is not None
@@ -226,6 +227,7 @@ def test_what_cannot_be_imported_is_named_and_counted(tmp_path: Path, folder: Pa
             assert done.documents == 3
             reasons = {skip.path.removeprefix(f"{folder}/"): skip.reason for skip in done.skipped}
             assert done.skipped_count == len(reasons) == 7
+            assert done.kept_count == sum(skip.kept for skip in done.skipped) == 1
             assert "symbolic link" in reasons["loop"]
             assert "symbolic link" in reasons["broken"]
             assert reasons["pipe"] == "not a regular file"

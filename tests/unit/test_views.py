@@ -103,3 +103,29 @@ def test_data_of_another_version_is_all_there(capfd):
 
 def test_every_command_that_answers_has_a_view():
     assert {command.name for command in TABLE} - set(VIEWS) == set()
+
+
+@pytest.mark.parametrize(
+    ("kept", "skipped", "lines"),
+    [
+        (0, 0, ["599 documents imported (7.4 MB), 0 unchanged"]),
+        (1, 0, ["599 documents imported (7.4 MB), 0 unchanged, 1 other file kept (found by name)"]),
+        (
+            1486,
+            2,
+            [
+                (
+                    "599 documents imported (7.4 MB), 0 unchanged, "
+                    "1,486 other files kept (found by name), 2 skipped"
+                ),
+                "  /a/link: a symbolic link",
+                "  and 1 more; --json lists them",
+            ],
+        ),
+    ],
+)
+def test_files_that_are_kept_are_not_called_skipped(kept, skipped, lines):
+    listed = [{"path": "/a/rose.gif", "reason": "binary", "kept": True}] * bool(kept)
+    listed += [{"path": "/a/link", "reason": "a symbolic link", "kept": False}] * bool(skipped)
+    data = {"documents": 599, "bytes": 7_400_000, "unchanged": 0, "skipped": listed, "root": None}
+    assert text("store add", **data, skipped_count=kept + skipped, kept_count=kept) == lines

@@ -126,10 +126,11 @@ class Tour:
         seconds = time.perf_counter() - begun
         self._documents = done["documents"]
         expect(self._documents > 0, "no document was imported")
-        rate = done["documents"] / seconds
+        rate, kept = done["documents"] / seconds, done["kept_count"]
         return (
             f"{done['documents']} documents, {done['bytes'] / 1e6:.1f} MB, "
-            f"{rate:.0f} documents/s, {len(done['skipped'])} skipped with a reason"
+            f"{rate:.0f} documents/s, {kept:,} other files kept, "
+            f"{done['skipped_count'] - kept:,} skipped with a reason"
         )
 
     async def _search_at_home(self) -> str:

@@ -79,17 +79,20 @@ def _marked(text: str, marks: Sequence[Sequence[int]]) -> Line:
 
 
 def _store_add(data: Mapping[str, Any]) -> list[Line]:
+    kept, skipped = data["kept_count"], data["skipped_count"] - data["kept_count"]
+    others = f", {counted(kept, 'other file')} kept (found by name)"
     lines: list[Line] = [
         [
             (f"{counted(data['documents'], 'document')} imported", "bold"),
             (f" ({size(data['bytes'])}), {data['unchanged']:,} unchanged", ""),
-            (f", {data['skipped_count']:,} skipped" if data["skipped_count"] else "", ""),
+            (others if kept else "", ""),
+            (f", {skipped:,} skipped" if skipped else "", ""),
         ]
     ]
-    shown = data["skipped"][:SKIPS_SHOWN_MAX]
+    shown = [one for one in data["skipped"] if not one["kept"]][:SKIPS_SHOWN_MAX]
     lines += [[(f"  {one['path']}: {one['reason']}", "dim")] for one in shown]
-    if data["skipped_count"] > len(shown):
-        more = data["skipped_count"] - len(shown)
+    if skipped > len(shown):
+        more = skipped - len(shown)
         lines += [[(f"  and {more:,} more; --json lists them", "dim")]]
     if data["root"]:
         lines += [[("root ", "dim"), (data["root"], "")]]

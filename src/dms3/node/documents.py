@@ -350,8 +350,11 @@ def _imported(done: importing.Imported) -> dict[str, Any]:
         "documents": done.documents,
         "bytes": done.bytes,
         "unchanged": done.unchanged,
-        "skipped": [{"path": one.path, "reason": one.reason} for one in done.skipped],
+        "skipped": [
+            {"path": one.path, "reason": one.reason, "kept": one.kept} for one in done.skipped
+        ],
         "skipped_count": done.skipped_count,
+        "kept_count": done.kept_count,
         "root": None if done.root is None else str(done.root),
     }
 

@@ -52,8 +52,8 @@ class Imported:
 
     `documents`, `bytes`: new or changed files that are now searchable. `unchanged`: files that were
     there already. `skipped`: files that are not searchable, with the reason (at most the first
-    IMPORT_SKIPS_LISTED_MAX of `skipped_count`). `root`: the file or folder as one CID, None when
-    nothing could be stored.
+    IMPORT_SKIPS_LISTED_MAX of `skipped_count`, of which `kept_count` are stored and found by name).
+    `root`: the file or folder as one CID, None when nothing could be stored.
     """
 
     documents: int
@@ -61,6 +61,7 @@ class Imported:
     unchanged: int
     skipped: tuple[Skip, ...]
     skipped_count: int
+    kept_count: int
     root: Cid | None
 
 
@@ -144,6 +145,7 @@ class Import:
             self._unchanged,
             tuple(skips.listed),
             skips.count,
+            skips.kept,
             self._root,
         )
 

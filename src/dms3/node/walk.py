@@ -41,14 +41,19 @@ class Skip:
 
 @dataclass(slots=True)
 class Skips:
-    """Everything left out: the first IMPORT_SKIPS_LISTED_MAX by name, the rest counted."""
+    """What is not searchable: the first IMPORT_SKIPS_LISTED_MAX by name, the rest counted.
+
+    `kept`: how many of `count` are stored all the same.
+    """
 
     listed: list[Skip] = field(default_factory=list)
     count: int = 0
+    kept: int = 0
 
     def add(self, path: str, reason: str, *, kept: bool = False) -> None:
         """Note a file; its name is made printable."""
         self.count += 1
+        self.kept += kept
         if len(self.listed) < IMPORT_SKIPS_LISTED_MAX:
             self.listed.append(Skip(printable(path), reason, kept))
 
