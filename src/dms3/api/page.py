@@ -17,6 +17,7 @@ from dms3.api.answers import answer
 from dms3.api.guard import CALLER, Caller, session_cookie, session_of
 from dms3.api.sessions import Sessions
 from dms3.api.templating import Pages, static
+from dms3.api.unlocking import add_unlocking, locked_page
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PAGE_HITS_MAX, SECOND_US, SESSION_US_MAX
 from dms3.node.services import NodeServices
@@ -29,33 +30,25 @@ def add_page(
     app: FastAPI, node: NodeServices, table: Table, sessions: Sessions, pages: Pages
 ) -> None:
     """Add the page, its style and its login to `app`."""
+    add_unlocking(app, node, pages)
 
     async def home(request: Request) -> Response:
         if request.scope[CALLER] is Caller.NOBODY:
             return pages.html(request, "login.html", 401, expired=False)
+        status = await node.status()
+        if status.get("locked"):
+            return locked_page(pages, request)
         query = request.query_params.get("q", "").strip()
         chosen = request.query_params.get("scope", "")
         scope = chosen if chosen in SCOPES else SCOPES[0]
-        status = await node.status()
-        values: dict[str, Any] = {"query": query, "scope": scope, "scopes": SCOPES}
-        found: Mapping[str, Any] = {}
-        problem = ""
-        if query:
-            try:
-                found = await _search(node, table, query, scope)
-            except Dms3Error as error:
-                problem = str(error)
-        values["hits"] = [_hit(hit) for hit in found.get("hits", ())]
-        values["total"] = found.get("total", 0)
-        values["milliseconds"] = found.get("milliseconds", 0)
-        values["problem"] = problem
         return pages.html(
             request,
             "home.html",
             health=health_sentence(status),
             name=status.get("name") or "This node",
             spaces=await _spaces(node, table, status),
-            **values,
+            scopes=SCOPES,
+            **await _shown(node, table, query, scope),
         )
 
     async def login(request: Request) -> Response:
@@ -120,6 +113,25 @@ async def _spaces(node: NodeServices, table: Table, status: Mapping[str, Any]) -
         if isinstance(step, Result):
             return list(step.data["spaces"])
     return ()
+
+
+async def _shown(node: NodeServices, table: Table, query: str, scope: str) -> dict[str, Any]:
+    """What the template shows of a search; an empty `query` is none."""
+    found: Mapping[str, Any] = {}
+    problem = ""
+    if query:
+        try:
+            found = await _search(node, table, query, scope)
+        except Dms3Error as error:
+            problem = str(error)
+    return {
+        "query": query,
+        "scope": scope,
+        "hits": [_hit(hit) for hit in found.get("hits", ())],
+        "total": found.get("total", 0),
+        "milliseconds": found.get("milliseconds", 0),
+        "problem": problem,
+    }
 
 
 async def _search(node: NodeServices, table: Table, query: str, scope: str) -> Mapping[str, Any]:
