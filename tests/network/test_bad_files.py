@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dms3.core.errors import Dms3Error
 from dms3.core.limits import IMPORT_FILE_BYTES_MAX, KIB, MIB, PATH_PARTS_MAX
 from network.running import Running, running
 
@@ -86,9 +87,9 @@ def test_loops_and_missing_paths_that_are_named_are_refused_by_name(
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for path in (tmp_path / "loop", tmp_path / "none", tmp_path / "none" / "below"):
-        with pytest.raises(Exception, match=r"symbolic link|no file or folder") as caught:
+        with pytest.raises(Dms3Error, match=r"symbolic link|no file or folder") as caught:
             add(node, "named", path)
-        assert getattr(caught.value, "code", "") == "not_found"
+        assert caught.value.code == "not_found"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads what has no read permission")
@@ -248,6 +249,23 @@ def test_files_that_vanish_grow_and_change_while_they_are_imported(
     }
     assert {str(path) for path in steady} <= found
     again(node, "moving", tmp_path)
+
+
+def test_the_home_of_a_node_is_never_a_document(node: Running, tmp_path: Path) -> None:
+    """Who imports the folder of all folders must not share the keys to everything."""
+    (tmp_path / "home").symlink_to(node.home)
+    around = node.home.parent / "around"
+    around.mkdir()
+    (around / "note.txt").write_text("beside the home")
+    result = add(node, "all", node.home.parent)
+    assert reasons(result)["the home of a node; it holds keys"] == 1
+    for inside in (node.home, tmp_path / "home", node.home / "packs", node.home / "api.token"):
+        with pytest.raises(Dms3Error, match="the home of a node") as caught:
+            add(node, "all", inside)
+        assert caught.value.code == "argument_invalid"
+    listed = node.call("store", "list", space="all", limit=1_000)["documents"]
+    assert {row["name"] for row in listed} >= {"note.txt"}
+    assert not [row for row in listed if row["source"].startswith(f"{node.home}/")]
 
 
 def test_the_store_is_whole_afterwards(node: Running) -> None:
