@@ -11,6 +11,7 @@ from dms3.core.network import MAIN
 from dms3.io.clock import SystemClock
 from dms3.node.documents import Documents
 from dms3.node.home import Home
+from dms3.node.metrics import Metrics
 from dms3.node.node import Node, Settings, open_node
 from dms3.node.people import People
 from dms3.node.services import SearchAsked
@@ -71,7 +72,7 @@ def test_a_node_goes_on_when_the_clock_jumps(
         settings = Settings("alice", ("/ip4/127.0.0.1/tcp/0",), (), MAIN)
         number = 0
         for _ in range(2):  # the second start is one with the clock where the last one left it
-            async with open_node(home, bytes(32), settings, log, lambda _: None) as node:
+            async with open_node(home, bytes(32), settings, log, Metrics()) as node:
                 for jump_us in JUMPS_US:
                     ShiftedClock.shift_us = jump_us
                     await use(node, folder, number)

@@ -54,9 +54,7 @@ class Host:
         if key is None:
             return
         try:
-            async with open_node(
-                self.home, key, self._settings, self._log, self._metrics.lag
-            ) as node:
+            async with open_node(self.home, key, self._settings, self._log, self._metrics) as node:
                 self._node = node
                 self._opened.set_result(node)
                 await self._stopping.wait()

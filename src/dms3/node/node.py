@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -66,6 +66,18 @@ class Log(Protocol):
 
     def error(self, event: str, **values: Any) -> Any:
         """Something that should not happen did."""
+        ...
+
+
+class Watch(Protocol):
+    """What counts how the node does (`node/metrics.py`)."""
+
+    def lag(self, lag_us: int) -> None:
+        """The event loop was late by `lag_us`."""
+        ...
+
+    def failed(self) -> None:
+        """A machine or a port failed in a way nobody expected."""
         ...
 
 
@@ -128,7 +140,7 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def open_node(
-    home: Home, key: bytes, settings: Settings, log: Log, on_lag: Callable[[int], None]
+    home: Home, key: bytes, settings: Settings, log: Log, watch: Watch
 ) -> AsyncIterator[Node]:
     """A running node on `home` (its lock is held by the caller) with the 32-byte store `key`.
 
@@ -149,14 +161,16 @@ async def open_node(
         library = Library(store, packs, pool, clock, entropy)
 
         def on_bug(machine: str, event: str, error: Exception) -> None:
+            watch.failed()
             log.error("machine_failed", machine=machine, event_kind=event, exc_info=error)
 
         def on_fault(operation: str, error: Exception) -> None:
+            watch.failed()
             log.error("port_failed", operation=operation, exc_info=error)
 
         def lag(lag_us: int) -> None:
             node.lag_us = lag_us
-            on_lag(lag_us)
+            watch.lag(lag_us)
 
         driver = Driver(
             _machines(identity, settings, entropy),

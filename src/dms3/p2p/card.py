@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dms3.core.codec import INTEGER_MAX, decode, encode
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.ids import PeerId, Root
+from dms3.core.ids import PeerId
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
@@ -145,16 +145,6 @@ def read_card(text: str, wall_us: int) -> Card:
         raise Dms3Error("card_invalid", why, hint=_HINT) from error
     check_card(card, wall_us)
     return card
-
-
-def root_of(card: Card) -> Root:
-    """The person the card is of."""
-    return Root(card.root)
-
-
-def peer_of(card: Card) -> PeerId:
-    """The node the card is of."""
-    return PeerId(card.peer)
 
 
 def is_name(name: str) -> bool:

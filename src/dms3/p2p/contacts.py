@@ -52,10 +52,6 @@ class Contacts:
         """The contact whose node is `peer`."""
         return self._by_peer.get(peer)
 
-    def of_root(self, root: Root) -> Contact | None:
-        """The contact that is `root`."""
-        return self._by_root.get(root)
-
     def add(self, card: Card, wall_us: int) -> tuple[Contact, Contact | None, list[Effect]]:
         """The contact a checked `card` makes, and the one it replaces; raises `limit_reached`."""
         root = Root(card.root)

@@ -116,10 +116,6 @@ class Dialing:
         target.dialing, target.due_us = False, None
         target.peer = peer
 
-    def postpone(self, target: Target, at_us: int) -> None:
-        """Do not try before `at_us`."""
-        self._set(target, at_us)
-
     def pause(self, target: Target) -> None:
         """Do not try until it is wanted anew."""
         target.paused, target.due_us = True, None
