@@ -15,7 +15,7 @@ from dms3.core.limits import COMMIT_EVENTS_MAX, COMMIT_WRITES_MAX, PERSIST_VALUE
 from dms3.core.machine import Delete, Effect, Notify, Now, Persist
 from dms3.core.ports import Transaction
 from dms3.node.inbox import Hosted, Inbox
-from dms3.node.overlay import Overlay
+from dms3.node.uncommitted import Uncommitted
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +23,7 @@ class Seat:
     """A machine with everything the driver knows about it."""
 
     hosted: Hosted
-    overlay: Overlay
+    view: Uncommitted
     inbox: Inbox
     timer: int | None = None
     holds: Group | None = None  # the newest transaction that its effects wait for
@@ -75,17 +75,17 @@ class Commits:
 
     def write(self, seat: Seat, effect: Persist | Delete) -> None:
         """Put a write into the filling transaction, where the machine's view sees it."""
-        stored = seat.overlay.stored_name(effect.table)
+        stored = seat.view.stored_name(effect.table)
         group = self._open
         write: Write
         if isinstance(effect, Persist):
             assert len(effect.value) < PERSIST_VALUE_BYTES_MAX, (
                 f"{stored}: a value of {len(effect.value)} bytes belongs in a pack"
             )
-            seat.overlay.write(stored, effect.key, effect.value, group.number)
+            seat.view.write(stored, effect.key, effect.value, group.number)
             write = Persist(stored, effect.key, effect.value)
         else:
-            seat.overlay.write(stored, effect.key, None, group.number)
+            seat.view.write(stored, effect.key, None, group.number)
             write = Delete(stored, effect.key)
         group.writes[stored, effect.key] = (seat, write)
 
@@ -128,7 +128,7 @@ class Commits:
         group = self.check_running(number)
         self._running = None
         for (stored, key), (seat, _) in group.writes.items():
-            seat.overlay.settle(stored, key, number)
+            seat.view.settle(stored, key, number)
         for seat in group.seats:
             if seat.holds is group:
                 seat.holds = None

@@ -35,7 +35,7 @@ from dms3.core.ports import Batch
 from dms3.node.commits import Commits, Group, Seat
 from dms3.node.exchange import Exchange
 from dms3.node.inbox import Hosted, Inbox
-from dms3.node.overlay import Overlay
+from dms3.node.uncommitted import Uncommitted
 
 OnBug = Callable[[str, str, Exception], None]
 """Told of a machine that raised: its name, the kind of event, the exception."""
@@ -59,7 +59,8 @@ class Driver:
         inbox_limit: int = INBOX_EVENTS_MAX,
     ) -> None:
         self._seats = {
-            item.name: Seat(item, Overlay(view, item.name), Inbox(inbox_limit)) for item in hosted
+            item.name: Seat(item, Uncommitted(view, item.name), Inbox(inbox_limit))
+            for item in hosted
         }
         assert len(self._seats) == len(hosted), "two machines share a name"
         self._exchange = Exchange(self._seats)
@@ -76,7 +77,7 @@ class Driver:
         self._clock_offset = now.wall_us - now.mono_us
         batch = Batch()
         for seat in self._seats.values():
-            self._run(seat, "start", seat.hosted.machine.on_start, (seat.overlay, now), batch, now)
+            self._run(seat, "start", seat.hosted.machine.on_start, (seat.view, now), batch, now)
         return self._seal(batch)
 
     def step(self, now: Now) -> Batch:

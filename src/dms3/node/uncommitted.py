@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dms3.core.machine import View
 
 
-class Overlay:
+class Uncommitted:
     """One machine's `View`: what it wrote in transactions not yet durable lies over `committed`.
 
     Arguments: `committed`, the store's state; `name`, the machine's name.
