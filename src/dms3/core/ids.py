@@ -16,6 +16,9 @@ Root = NewType("Root", bytes)
 SpaceId = NewType("SpaceId", bytes)
 """A space: 32 random bytes chosen by its owner when it is made."""
 
+OverlayId = NewType("OverlayId", bytes)
+"""An overlay, the set of nodes that hold one app's or public data: 32 bytes."""
+
 Token = NewType("Token", str)
 """Names an unfinished Call or Request of one machine; stable across restarts."""
 

@@ -347,3 +347,18 @@ READ_WAIT_SECONDS_MAX = 120  # for one block; a fetch gives up earlier when nobo
 # people and health
 CARD_LIFE_US = 365 * 24 * 3600 * SECOND_US  # a card is passed on by hand: rarely, but not for ever
 LAG_WARN_US = 250_000  # a person notices a quarter of a second
+
+# dht: overlays, lookups and what is held for others
+PUT_CONTENTS_MAX = 256  # contents of one Call: its lookups and questions share one patience
+PUT_PATIENCE_US = 60 * SECOND_US  # some lookups one after another, each with slow or dead nodes
+GET_PATIENCE_US = 20 * SECOND_US  # a lookup that meets dead nodes at every step
+PRESENCE_BYTES_MAX = 1_024  # one signed presence record: two keys, eight addresses, a signature
+PRESENCE_LIFE_US = 2 * 3_600 * SECOND_US  # a node that has gone is forgotten within this time
+DHT_KEY_BYTES_MAX = 64  # a CID has 36, a name of a directory below that
+DHT_TYPE_CHARS_MAX = 16  # name of a content type
+DHT_ITEMS_MAX = 32  # contents of one put or offer: one signature each is about 2 ms of the loop
+DHT_PUT_BYTES_MAX = 2 * MIB  # values of one put together: one block of the greatest size
+DHT_ANSWER_BYTES_MAX = (
+    DHT_PUT_BYTES_MAX  # values of one answer to get; the asker reads on behind the last slot
+)
+DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 4 * KIB  # its keys and the asker's presence included

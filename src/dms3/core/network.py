@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from dms3.core.codec import decode, encode
 
 NETWORK_FILE_BYTES_MAX = 1 << 20
+BUCKET_SIZE = 20  # k of Kademlia in networks of ours; also the most nodes one answer may name
+LOOKUP_PARALLELISM = 3  # alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class NetworkParameters:
     """
 
     name: str
-    lookup_parallelism: int = 3
-    bucket_size: int = 20
+    lookup_parallelism: int = LOOKUP_PARALLELISM
+    bucket_size: int = BUCKET_SIZE
     chain_id: int = 0
     allocation: dict[str, str] = field(default_factory=dict)
     members: tuple[bytes, ...] = ()

@@ -1,0 +1,185 @@
+"""What subsystems ask of machine "dht": put, get, find in an overlay; what a content type is.
+
+Source: docs/architecture.md, "One overlay per app, many on one node". Types and the one distance;
+`dht/` is the machine. The calls, as Call("dht.NAME", ARGUMENTS):
+
+| call | arguments | answer |
+|---|---|---|
+| `dht.put` | PutContent | Placed |
+| `dht.get` | GetContent | Got |
+| `dht.find` | FindNodes | FoundNodes |
+| `dht.drop` | DropContent | how many values this node held and holds no more |
+| `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
+| `dht.figures` | None | tuple of OverlayFigures |
+
+Every answer may be a Failure instead. That nothing was found is no failure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dms3.core.ids import OverlayId, PeerId
+from dms3.core.limits import GET_PATIENCE_US, PUT_PATIENCE_US
+from dms3.core.verdict import Verdict
+
+LOCATION_BYTES = 32
+PUBLIC = OverlayId(hashlib.sha256(b"dms3 overlay: public").digest())
+"""The overlay of public content; every node that takes part in public spaces is in it."""
+
+HOLDERS_MIN = 8
+"""q_min: how many nearest nodes hold a value; all of them when the overlay is smaller."""
+
+
+def location(key: bytes) -> bytes:
+    """Where a key lies in the 256-bit space that nodes and contents share: its SHA-256."""
+    return hashlib.sha256(key).digest()
+
+
+def distance(one: bytes, two: bytes) -> int:
+    """How far apart two locations are: their exclusive or, as a number (Kademlia, section 2.1)."""
+    return int.from_bytes(one, "big") ^ int.from_bytes(two, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How a valid value is kept: beside others under its key in `slot`, until `until_us` (wall)."""
+
+    slot: bytes
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """A type of content and its rules; the functions are pure and the same on every node.
+
+    `validate(key, value, wall_us)`: the verdict; `merge(held, offered)`: which of two valid values
+    of one slot stays; `retention(key, value)`: where and how long a valid value is kept.
+    `value_bytes_max`: of one value; `slots_max`: values side by side under one key; `quota_bytes`:
+    of this type held by one node for others. `kept_as`: rows of the database, or blocks of the
+    library whose CID is the key.
+    """
+
+    name: str
+    validate: Callable[[bytes, bytes, int], Verdict]
+    merge: Callable[[bytes, bytes], bytes]
+    retention: Callable[[bytes, bytes], Retention]
+    value_bytes_max: int
+    slots_max: int
+    quota_bytes: int
+    kept_as: Literal["rows", "blocks"] = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A value of content type `type` under `key`."""
+
+    type: str
+    key: bytes
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PutContent:
+    """Have `contents` held by the nodes nearest to each; at most PUT_CONTENTS_MAX of them.
+
+    `patience_us`: after that the answer tells what was reached.
+    """
+
+    overlay: OverlayId
+    contents: tuple[Content, ...]
+    patience_us: int = PUT_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How many nodes hold each content now, this one included, in the order of the contents.
+
+    `wanted`: how many are to hold it, that is HOLDERS_MIN or all nodes of a smaller overlay.
+    """
+
+    holders: tuple[int, ...]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetContent:
+    """Bring the values of `type` under `key`.
+
+    A type of one slot is answered by the first valid value; of several slots the values of all
+    holders that answer are joined. `after`: only slots after this one, to read on (see Got.more).
+    """
+
+    overlay: OverlayId
+    type: str
+    key: bytes
+    after: bytes = b""
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """The valid `values`, in order of slot; none: not found.
+
+    `more`: a holder has further slots: ask again with `after` = the last slot. `hops`: depth of the
+    node that gave the first value (0: held here; 1: known at the start). `asked`: nodes asked.
+    """
+
+    values: tuple[bytes, ...] = field(repr=False)
+    more: bytes | None
+    hops: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindNodes:
+    """Find the nodes of `overlay` nearest to the location `target`."""
+
+    overlay: OverlayId
+    target: bytes
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAt:
+    """A node and where it can be dialled (multiaddrs as text, without the peer id)."""
+
+    peer: PeerId
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNodes:
+    """The nearest nodes that answered, nearest first; `hops` to the nearest; `asked` in all."""
+
+    nodes: tuple[NodeAt, ...]
+    hops: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropContent:
+    """Hold no longer what this node holds of `type` under `key` (others keep what they have)."""
+
+    overlay: OverlayId
+    type: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayFigures:
+    """How this node stands in an overlay.
+
+    `member`: whether others may ask it; `nodes`: those of its routing table, nearest first;
+    `held`: (type, values, bytes) held for the overlay; `neighbours`: how many of `nodes` are those
+    with whom it holds what lies at its own location.
+    """
+
+    overlay: OverlayId
+    member: bool
+    nodes: tuple[NodeAt, ...]
+    neighbours: int
+    held: tuple[tuple[str, int, int], ...]
