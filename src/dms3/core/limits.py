@@ -213,6 +213,8 @@ SIM_NODES_MAX = {"messages": 200, "bytes": 50}  # per fidelity, while all connec
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
 # identity of a node
+ID_WORK_BITS = 10  # leading zeros of id_work: 1,024 keys are drawn per home, at its first start
+ID_WORK_TRIES_MAX = 1 << 16  # (1 - 2**-10)**65536 = e**-64: as good as never all in vain
 CERTIFICATE_LIFE_US = 30 * 24 * 3600 * SECOND_US  # a lost device stops counting within a month
 
 # files and folders

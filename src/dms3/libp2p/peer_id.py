@@ -144,6 +144,15 @@ class NodeKey:
         return f"NodeKey({peer_id_text(self.peer_id)})"
 
 
+def id_work(public_key: bytes) -> int:
+    """The leading zero bits of SHA-256(SHA-256(`public_key`)): the work that a key has cost.
+
+    `public_key`: the 32 raw bytes. Source: S/Kademlia (2007), section 4.1, the static puzzle.
+    """
+    digest = hashlib.sha256(hashlib.sha256(public_key).digest()).digest()
+    return 8 * len(digest) - int.from_bytes(digest, "big").bit_length()
+
+
 def decode_peer_id(data: bytes) -> PeerId:
     """The peer id whose binary form is exactly `data`; raises DecodeError otherwise."""
     if len(data) == 34 and data[:2] == _SHA2_256:

@@ -6,19 +6,22 @@ encrypted database and nowhere else. The node key is random per home and never r
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from dms3.core.codec import decode, encode
+from dms3.core.errors import Dms3Error
 from dms3.core.ids import PeerId, Root
-from dms3.core.limits import CERTIFICATE_LIFE_US
+from dms3.core.limits import CERTIFICATE_LIFE_US, ID_WORK_BITS, ID_WORK_TRIES_MAX
 from dms3.core.machine import Entropy, Persist, View
 from dms3.crypto.certificate import Certificate, issue_certificate
 from dms3.crypto.keys import DEVICE_BYTES, KeyTree
 from dms3.crypto.words import words_of_entropy
-from dms3.libp2p.peer_id import NodeKey
+from dms3.libp2p.peer_id import NodeKey, id_work
 
 TABLE = "node/identity"
 _KEY = b"identity"
+_SEED_BYTES = 32
 _WORDS_ENTROPY_BYTES = 16  # BIP-39: 128 bits make twelve words
 
 
@@ -66,11 +69,25 @@ def create_identity(entropy: Entropy, name: str, words: str = "") -> Identity:
     words = words or words_of_entropy(entropy.draw(_WORDS_ENTROPY_BYTES))
     return Identity(
         words,
-        NodeKey.generate(entropy),
+        draw_node_key(entropy),
         entropy.draw(DEVICE_BYTES),
         name,
         KeyTree.of_words(words),
     )
+
+
+def draw_node_key(entropy: Entropy) -> NodeKey:
+    """A fresh key whose peer id solves the puzzle of the network, `ID_WORK_BITS` zero bits.
+
+    Every candidate comes from one draw of entropy, which is as secret as the key. Keys of homes
+    that are older than the puzzle stay as they are.
+    """
+    drawn = entropy.draw(_SEED_BYTES)
+    for number in range(ID_WORK_TRIES_MAX):
+        key = NodeKey(hashlib.sha256(b"dms3 node key" + drawn + number.to_bytes(4, "big")).digest())
+        if id_work(key.public.data) >= ID_WORK_BITS:
+            return key
+    raise Dms3Error("internal", f"None of {ID_WORK_TRIES_MAX} keys solves the puzzle of peer ids.")
 
 
 def load_identity(view: View) -> Identity | None:
