@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs the foreign programs of the interop tests into build/peers: js-libp2p and the IPFS
-# importer (npm), py-libp2p (an environment of its own), go-libp2p. A program whose language is not
-# on this machine is left out with a message; DMS3_REQUIRE_PEERS=1 makes that a failure.
+# Installs the foreign programs that tests use into build/peers: js-libp2p and the IPFS importer
+# (npm), py-libp2p (an environment of its own), go-libp2p, axe-core for the browser tests (npm). A
+# program whose language is not on this machine is left out with a message; DMS3_REQUIRE_PEERS=1
+# makes that a failure.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -23,16 +24,30 @@ current() {
     [ -f "$folder/.installed" ] && [ "$(cat "$folder/.installed")" = "$(cat "$@" | cksum)" ]
 }
 
-install_js() {
-    command -v npm >/dev/null 2>&1 || { missing "js-libp2p (no npm: install nodejs and npm)"; return; }
-    mkdir -p "$PEERS/js"
-    if ! current "$PEERS/js" "$LOCKS/js/package.json" "$LOCKS/js/package-lock.json"; then
-        cp "$LOCKS/js/package.json" "$LOCKS/js/package-lock.json" "$PEERS/js/"
-        echo "Installing js-libp2p into build/peers/js" >&2
-        (cd "$PEERS/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null)
-        cat "$LOCKS/js/package.json" "$LOCKS/js/package-lock.json" | cksum >"$PEERS/js/.installed"
+has_npm() {
+    command -v npm >/dev/null 2>&1 || { missing "$1 (no npm: install nodejs and npm)"; return 1; }
+}
+
+# The npm packages that the lock in folder $2 names, into build/peers/$1.
+install_npm() {
+    mkdir -p "$PEERS/$1"
+    if ! current "$PEERS/$1" "$2/package.json" "$2/package-lock.json"; then
+        cp "$2/package.json" "$2/package-lock.json" "$PEERS/$1/"
+        echo "Installing the npm packages of build/peers/$1" >&2
+        (cd "$PEERS/$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null)
+        cat "$2/package.json" "$2/package-lock.json" | cksum >"$PEERS/$1/.installed"
     fi
+}
+
+install_js() {
+    has_npm js-libp2p || return 0
+    install_npm js "$LOCKS/js"
     cp "$LOCKS"/js/*.mjs "$PEERS/js/" # a module finds node_modules beside itself
+}
+
+install_axe() {
+    has_npm axe-core || return 0
+    install_npm axe "$HERE/tests/browser/axe"
 }
 
 install_py() {
@@ -64,7 +79,7 @@ install_go() {
 }
 
 case ${1:-all} in
-    all) install_js; install_py; install_go ;;
-    js | py | go) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|py|go]" >&2; exit 2 ;;
+    all) install_js; install_py; install_go; install_axe ;;
+    js | py | go | axe) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|py|go|axe]" >&2; exit 2 ;;
 esac

@@ -1,0 +1,32 @@
+"""Every view, light and dark, on a telephone and on a desk: no barrier, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.conftest import Visit
+from browser.person import PHONE, SIZES, THEMES, barriers, overflow
+from network.running import Running
+
+VIEWS = ("/", "/?q=nothing", "/docs")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_has_no_barrier_and_fits(alice: Running, visit: Visit, view: str):
+    page = visit(alice).go(view)
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            assert barriers(page) == [], (theme, width)
+        assert overflow(page) <= 0, width
+
+
+def test_somebody_who_is_not_logged_in_is_told_how(alice: Running, visit: Visit):
+    person = visit(alice, size=PHONE)
+    person.expect("401")
+    person.context.clear_cookies()
+    page = person.go("/")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert barriers(page) == []
