@@ -73,6 +73,11 @@ SWEEP_ROWS_MAX = 5_000  # block rows looked at per transaction of a sweep
 SWEEP_BYTES_MAX = 16 * MIB  # removed per transaction: its log must fit into the disk reserve
 SHRINK_PAGES_MAX = 1_024  # database pages given back per transaction: 4 MiB
 
+# upkeep
+UPKEEP_SECONDS_MAX = 900  # between two looks at what is dead; removing something asks for one
+UPKEEP_REST_FACTOR_MIN = 1  # a step of upkeep is followed by a rest as long as itself...
+UPKEEP_BUSY_FACTOR_MIN = 9  # ...and nine times as long while something is imported
+
 # sealing
 SEAL_CHUNK_BYTES = 64 * KIB  # a read from the middle opens one such piece
 
@@ -139,8 +144,42 @@ CALLS_WAITING_MAX = 256  # commands that wait for a dial or a probe
 REPORTS_WAITING_MAX = 1_024  # conduct and addresses on their way to the peer book; more is dropped
 REFUSED_PEERS_MAX = 4_096  # as many as are remembered
 HELD_OFFER_US = 10_000  # how often a message that a machine had no room for is offered again
+CONNECTIONS_UNNEEDED_MAX = 256  # beyond it the least useful that nobody asked for is closed
+INBOUND_UNNEEDED_MAX = 320  # refused at the door beyond it: 192 places stay for contacts and dials
+LAN_PEERS_MAX = 32  # found by mDNS and kept connected: more than any home or office group has
+FOUND_ATTEMPTS_MAX = 4  # dials of a found peer in a row before it is left alone for a while
+FOUND_DIALS_AT_ONCE_MAX = 4  # half of DIALS_AT_ONCE_MAX: found peers never hold up contacts
+FOUND_AVOID_US = 1_800 * SECOND_US  # a found peer that failed, or is not of our network, rests
+FOUND_AVOIDED_MAX = 1_024  # such peers remembered; the one that has rested longest goes first
+PEERS_WANTED_MIN = 8  # a node with fewer dms3 peers asks those it has for more: DHT's alpha and some
+WAKE_PAUSE_US = 5 * SECOND_US  # a clock that jumps all the time must not probe everybody each time
+WAKE_PROBE_US = 5 * SECOND_US  # a connection that does not answer so long after a sleep is dead
+INTERFACES_LOOK_US = 5 * SECOND_US  # how often the addresses of this machine are looked at: 0.1 ms
+INTERFACES_MAX = 8  # addresses of one machine that are spelled out
+IDENTIFY_PUSHES_BURST_MAX = 8  # descriptions of one peer taken at once...
+IDENTIFY_PUSH_LEAK_US = 5 * SECOND_US  # ...and one more per this time, as interfaces are looked at
 CARD_BYTES_MAX = 2_560  # 4,101 characters of text: within one QR code (4,296 alphanumeric)
 CERTIFICATE_BYTES_MAX = KIB  # two keys, a name, two dates, a signature
+
+# exchange of peers
+EXCHANGE_RECORDS_MAX = 16  # in one answer: two rounds of what a node wants
+EXCHANGE_RECORD_BYTES_MAX = KIB  # ADDRESSES_PER_PEER_MAX addresses and a signature need 0.5 KB
+EXCHANGE_QUESTION_BYTES_MAX = 64  # a number
+EXCHANGE_ANSWER_BYTES_MAX = 20 * KIB  # EXCHANGE_RECORDS_MAX of the longest, and their lengths
+EXCHANGE_TIMEOUT_US = 10 * SECOND_US  # as a probe
+EXCHANGE_ASK_US = 120 * SECOND_US  # one peer is asked that often while there are too few
+EXCHANGE_ASKED_MAX = 3  # peers asked at once: their answers overlap
+EXCHANGE_BURST_MAX = 4  # questions of one peer answered at once...
+EXCHANGE_LEAK_US = 30 * SECOND_US  # ...and one more per this time
+
+# discovery on the LAN: mDNS
+MDNS_TXT_BYTES_MAX = 4 * KIB  # one answer; IDENTIFY_ADDRESSES_MAX short addresses fit
+MDNS_ADDRESSES_MAX = 16  # addresses taken from one answer
+MDNS_NAME_CHARS = 32  # random, of our own answer; the specification asks for at least 32
+MDNS_ANSWERS_BURST_MAX = 64  # answers looked at, at once: a whole office waking up...
+MDNS_ANSWER_LEAK_US = SECOND_US // 2  # ...and two a second after that
+MDNS_NAMES_MAX = 1_024  # records of others kept; beyond it all are forgotten and it begins anew
+MDNS_RETRY_US = 60 * SECOND_US  # after the sockets could not be opened, or were flooded
 
 # libp2p
 MULTIADDR_CHARS_MAX = 1_024  # text of one address: a relayed DNS address needs about 400
@@ -209,7 +248,9 @@ SIM_TURNS_MAX = 10_000  # steps of one node at one instant: more is a loop witho
 SIM_SILENCE_US = 3 * SECOND_US  # silence after which a connection counts as broken
 SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is offered again
 SIM_STALL_US = SECOND_US // 20  # how often bytes held up by a partition are tried again
-SIM_NODES_MAX = {"messages": 200, "bytes": 50}  # per fidelity, while all connect to all
+SIM_MESH_NODES_MAX = 200  # while all connect to all
+SIM_NODES_MAX = {"messages": 10_000, "bytes": 50}  # per fidelity, when nodes connect on demand
+SIM_ADDRESSES_CACHED_MAX = 16_384  # more than there are simulated nodes
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
 # identity of a node
@@ -364,3 +405,22 @@ DHT_ANSWER_BYTES_MAX = (
     DHT_PUT_BYTES_MAX  # values of one answer to get; the asker reads on behind the last slot
 )
 DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 4 * KIB  # its keys and the asker's presence included
+HELD_LIFE_US = 48 * 3_600 * SECOND_US  # as provider records of libp2p: a publisher may be off for a day
+HELD_PAGE_MAX = 1_000  # held blocks compared at once when a node starts
+HELD_SLOT_BYTES_MAX = 64  # name of a slot: a peer id or a hash
+HELD_EVICTED_MAX = 16  # farther values that give way to one nearer value; else it is refused
+HELD_BLOCKS_BYTES_MAX = 1_024 * MIB  # blocks held for others by one node
+PROVIDERS_BYTES_MAX = 64 * MIB  # provider records held for others by one node
+PROVIDER_RECORD_BYTES_MAX = 1_024  # a CID, a peer id, eight addresses, a signature
+PROVIDERS_MAX = 20  # providers of one CID: more are not needed to fetch it
+HOLDERS_SLACK = 4  # a node whose rank is at most q + 4 accepts: routing tables differ a little
+REPUT_US = 3_600 * SECOND_US  # how often a holder offers what it holds to those nearest now
+MEND_LIFE_US = 6 * 3_600 * SECOND_US  # a block put back after a get, until a holder puts it again
+RECENT_OFFERS_MAX = 16_384  # contents that another holder offered lately, so that we need not
+TAKEN_OPEN_MAX = 64  # puts of peers that wait for the library: 2 MiB each at most
+PLACINGS_MAX = 16  # puts under way in one machine: each holds its values in memory
+PLACING_LOOKUPS_MAX = 4  # lookups of one put at once
+PLACING_FLIGHTS_MAX = 2  # questions of one put to one holder at once
+OFFER_VALUE_BYTES_MIN = 1_024  # a larger value is offered before it is sent
+NEIGHBOURHOODS_MAX = 64  # neighbourhoods remembered from lookups...
+NEIGHBOURHOOD_LIFE_US = 60 * SECOND_US  # ...for so long

@@ -11,6 +11,9 @@ Source: docs/architecture.md, "One overlay per app, many on one node". Types and
 | `dht.drop` | DropContent | how many values this node held and holds no more |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `dht.figures` | None | tuple of OverlayFigures |
+| `library.hold` | HoldBlocks | True, when the blocks are durable |
+| `library.release` | tuple of Cid | anything; other needs of the blocks stay |
+| `library.held` | the last Cid seen, or None | the next HELD_PAGE_MAX held Cids, in order |
 
 Every answer may be a Failure instead. That nothing was found is no failure.
 """
@@ -22,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import GET_PATIENCE_US, PUT_PATIENCE_US
 from dms3.core.verdict import Verdict
@@ -46,10 +50,13 @@ def distance(one: bytes, two: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How a valid value is kept: beside others under its key in `slot`, until `until_us` (wall)."""
+    """How a valid value is kept: beside others under its key in `slot`, until `until_us` (wall).
+
+    `until_us` None: the value does not say; whoever puts it does.
+    """
 
     slot: bytes
-    until_us: int
+    until_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,15 @@ class ContentType:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A value of content type `type` under `key`."""
+    """A value of content type `type` under `key`, to be held until `until_us` (wall clock).
+
+    `until_us` 0: as long as its type and HELD_LIFE_US allow.
+    """
 
     type: str
     key: bytes
     value: bytes = field(repr=False)
+    until_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +194,10 @@ class OverlayFigures:
     nodes: tuple[NodeAt, ...]
     neighbours: int
     held: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldBlocks:
+    """Keep verified blocks for the overlay, until they are released."""
+
+    blocks: tuple[tuple[Cid, bytes], ...] = field(repr=False)

@@ -66,11 +66,15 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A content that could be put: `mark` is the beginning of its value's SHA-256."""
+    """A content that could be put: `mark` is the beginning of its value's SHA-256.
+
+    `until_us` as in PutValue: whoever holds it already keeps it for longer, if it says so.
+    """
 
     type: str
     key: bytes
     mark: bytes
+    until_us: int
 
     def __post_init__(self) -> None:
         _check_name(self.type, self.key)
@@ -79,11 +83,12 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class PutValue:
-    """A content to hold."""
+    """A content to hold until `until_us` (wall clock); its type may say less."""
 
     type: str
     key: bytes
     value: bytes = field(repr=False)
+    until_us: int
 
     def __post_init__(self) -> None:
         _check_name(self.type, self.key)

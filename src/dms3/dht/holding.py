@@ -1,0 +1,342 @@
+"""What this node holds for overlays: valid values in their slots, within quotas, until they expire.
+
+Source: docs/architecture.md, "One overlay per app" (validate, merge, retention); the rule of a full
+store is that of the Portal wire protocol: the farthest value gives way to a nearer one. Rows lie in
+the machine's tables and are read through the View, so memory does not grow with them. Asks nobody:
+`taking.py` has the values of peers, `upkeep.py` puts them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dms3.core.codec import decode, encode
+from dms3.core.ids import OverlayId
+from dms3.core.limits import (
+    DHT_ANSWER_BYTES_MAX,
+    HELD_EVICTED_MAX,
+    HELD_LIFE_US,
+    HELD_SLOT_BYTES_MAX,
+)
+from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
+from dms3.core.overlay import LOCATION_BYTES, ContentType, distance, location
+from dms3.core.verdict import Invalid, Valid
+from dms3.dht.messages import MARK_BYTES, Code, Offered, PutValue
+
+HELD, COUNTS = "held", "counts"
+_PAGE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One held value; `value` is empty for a type whose values are blocks of the library."""
+
+    v: int
+    key: bytes
+    size: int
+    until_us: int
+    mark: bytes
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many values of one type are held in one overlay, and their bytes."""
+
+    values: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row lies: its table key is overlay, type, location, slot."""
+
+    overlay: OverlayId
+    type: ContentType
+    location: bytes
+    slot: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The key of the row."""
+        return prefix(self.overlay, self.type) + self.location + self.slot
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A value that may be held at `place`; `row` is what will be written.
+
+    `evicted`: farther values that are to be removed for it.
+    """
+
+    place: Place
+    row: Row
+    evicted: tuple[tuple[Place, Row], ...] = ()
+
+
+class Holding:
+    """The rows of one node that lies at `own`; `types` are the content types it knows."""
+
+    def __init__(self, own: bytes, types: Sequence[ContentType]) -> None:
+        self._own = own
+        self._types = {each.name: each for each in types}
+        self._view: View
+        self._counts: dict[bytes, Counts] = {}  # as written, the writes of this event included
+
+    def load(self, view: View) -> None:
+        """Read through `view` from now on."""
+        self._view = view
+        self._counts = {key: decode(Counts, data) for key, data in scan(view, COUNTS)}
+
+    def type_of(self, name: str) -> ContentType | None:
+        """The content type called `name`, if it is known here."""
+        return self._types.get(name)
+
+    # Reading
+
+    def values(
+        self, overlay: OverlayId, kind: ContentType, key: bytes, after: bytes, now: Now
+    ) -> tuple[tuple[bytes, ...], bool]:
+        """The values under `key` in slots behind `after`, in order; whether there are more.
+
+        At most DHT_ANSWER_BYTES_MAX together, and at least one if there is one.
+        """
+        found: list[bytes] = []
+        size = 0
+        for _, row in self._slots(overlay, kind, location(key), after):
+            if row.until_us <= now.wall_us:
+                continue
+            size += len(row.value)
+            if found and size > DHT_ANSWER_BYTES_MAX:
+                return tuple(found), True
+            found.append(row.value)
+        return tuple(found), False
+
+    def has(self, overlay: OverlayId, kind: ContentType, key: bytes, now: Now) -> bool:
+        """Whether anything is held under `key`."""
+        rows = self._slots(overlay, kind, location(key), b"")
+        return any(row.until_us > now.wall_us for _, row in rows)
+
+    def counts(self, overlay: OverlayId, kind: ContentType) -> Counts:
+        """How much of `kind` is held."""
+        return self._counts.get(prefix(overlay, kind), Counts(0, 0))
+
+    def figures(self, overlay: OverlayId) -> tuple[tuple[str, int, int], ...]:
+        """(type, values, bytes) for every type."""
+        counted = [(name, self.counts(overlay, self._types[name])) for name in sorted(self._types)]
+        return tuple((name, counts.values, counts.bytes) for name, counts in counted)
+
+    def page(self, after: bytes, limit: int) -> list[tuple[bytes, Row]]:
+        """At most `limit` rows with table key > `after`, in order."""
+        rows = self._view.range(HELD, after + b"\0", limit)
+        return [(key, decode(Row, data)) for key, data in rows]
+
+    def place_of(self, table_key: bytes) -> Place | None:
+        """Where the row with this table key lies; None for a type no longer known."""
+        end = LOCATION_BYTES + 1 + table_key[LOCATION_BYTES]
+        kind = self._types.get(table_key[LOCATION_BYTES + 1 : end].decode())
+        if kind is None:
+            return None
+        overlay = OverlayId(table_key[:LOCATION_BYTES])
+        at, slot = table_key[end : end + LOCATION_BYTES], table_key[end + LOCATION_BYTES :]
+        return Place(overlay, kind, at, slot)
+
+    # Writing
+
+    def offered(self, overlay: OverlayId, offer: Offered, now: Now) -> tuple[Code, list[Effect]]:
+        """Whether the value of `offer` is wanted; one that is held is kept longer if it says so."""
+        kind = self._types.get(offer.type)
+        if kind is None:
+            return Code.UNKNOWN, []
+        until_us = _bounded(offer.until_us, now)
+        for key, row in self._slots(overlay, kind, location(offer.key), b""):
+            if row.mark == offer.mark and row.until_us > now.wall_us:
+                return Code.HELD, self._extend(key, row, kind, until_us)
+        return Code.WANTED, []
+
+    def admit(
+        self, overlay: OverlayId, put: PutValue, now: Now
+    ) -> tuple[Admitted | Code, list[Effect]]:
+        """What `put` may be held as, or the code that says why not: HELD, BUSY, UNKNOWN, INVALID.
+
+        Effects keep for longer what is held already. A nearer value takes the room of farther ones.
+        """
+        kind = self._types.get(put.type)
+        if kind is None:
+            return Code.UNKNOWN, []
+        if len(put.value) > kind.value_bytes_max:
+            return Code.INVALID, []
+        verdict = kind.validate(put.key, put.value, now.wall_us)
+        if not isinstance(verdict, Valid):
+            return (Code.INVALID if isinstance(verdict, Invalid) else Code.BUSY), []
+        kept = kind.retention(put.key, put.value)
+        until_us = _bounded(put.until_us, now, kept.until_us)
+        if until_us <= now.wall_us or len(kept.slot) > HELD_SLOT_BYTES_MAX:
+            return Code.INVALID, []
+        place = Place(overlay, kind, location(put.key), kept.slot)
+        inline = b"" if kind.kept_as == "blocks" else put.value
+        mark = mark_of(put.value)
+        held = self._row(place.key)
+        if held is not None:
+            if held.mark == mark:
+                return Code.HELD, self._extend(place.key, held, kind, until_us)
+            if kind.kept_as == "rows" and kind.merge(held.value, put.value) == held.value:
+                return Code.HELD, []
+        evicted = self._room(place, len(put.value), held, now)
+        if evicted is None:
+            return Code.BUSY, []
+        row = Row(1, put.key, len(put.value), until_us, mark, inline)
+        return Admitted(place, row, evicted), []
+
+    def write(self, admitted: Admitted) -> list[Effect]:
+        """Hold what was admitted (its block, if it is one, is durable by now)."""
+        place, row = admitted.place, admitted.row
+        held = self._row(place.key)
+        values = 0 if held is not None else 1
+        more = row.size - (0 if held is None else held.size)
+        return [
+            Persist(HELD, place.key, encode(row)),
+            self._count(place.overlay, place.type, values, more),
+        ]
+
+    def remove(self, place: Place, row: Row) -> list[Effect]:
+        """Hold it no longer; a block is released by whoever calls this."""
+        return [Delete(HELD, place.key), self._count(place.overlay, place.type, -1, -row.size)]
+
+    def under(self, overlay: OverlayId, kind: ContentType, key: bytes) -> list[tuple[Place, Row]]:
+        """Every row under `key`, expired ones too."""
+        at = location(key)
+        return [
+            (Place(overlay, kind, at, table_key[len(prefix(overlay, kind)) + len(at) :]), row)
+            for table_key, row in self._slots(overlay, kind, at, b"")
+        ]
+
+    # Small parts
+
+    def _row(self, table_key: bytes) -> Row | None:
+        data = self._view.get(HELD, table_key)
+        return None if data is None else decode(Row, data)
+
+    def _slots(
+        self, overlay: OverlayId, kind: ContentType, at: bytes, after: bytes
+    ) -> Iterator[tuple[bytes, Row]]:
+        """The rows at one location, in order of slot, behind slot `after`."""
+        base = prefix(overlay, kind) + at
+        start = base + after + b"\0" if after else base
+        for _ in range(kind.slots_max // _PAGE + 1):
+            rows = self._view.range(HELD, start, min(_PAGE, kind.slots_max))
+            for key, data in rows:
+                if not key.startswith(base):
+                    return
+                yield key, decode(Row, data)
+            if len(rows) < min(_PAGE, kind.slots_max):
+                return
+            start = rows[-1][0] + b"\0"
+
+    def _extend(self, key: bytes, row: Row, kind: ContentType, until_us: int) -> list[Effect]:
+        """Keep a value that says nothing of its end for as long as was asked last."""
+        if kind.kept_as == "rows" and kind.retention(row.key, row.value).until_us is not None:
+            return []
+        if until_us <= row.until_us:
+            return []
+        longer = Row(row.v, row.key, row.size, until_us, row.mark, row.value)
+        return [Persist(HELD, key, encode(longer))]
+
+    def _room(
+        self, place: Place, size: int, held: Row | None, now: Now
+    ) -> tuple[tuple[Place, Row], ...] | None:
+        """The values that have to go so that `size` bytes fit at `place`; None when they may not.
+
+        A place under a key whose slots are all taken is refused: who was there first stays.
+        """
+        if held is None and place.type.slots_max > 1:
+            rows = self._slots(place.overlay, place.type, place.location, b"")
+            if sum(1 for _ in rows) >= place.type.slots_max:
+                return None
+        counts = self.counts(place.overlay, place.type)
+        excess = counts.bytes + size - (0 if held is None else held.size) - place.type.quota_bytes
+        if excess <= 0:
+            return ()
+        own_distance = distance(place.location, self._own)
+        evicted: list[tuple[Place, Row]] = []
+        for other, row in self._farthest(place):
+            farther = distance(other.location, self._own) > own_distance
+            if row.until_us > now.wall_us and not farther:
+                continue
+            evicted.append((other, row))
+            excess -= row.size
+            if excess <= 0:
+                return tuple(evicted)
+        return None
+
+    def _farthest(self, place: Place) -> list[tuple[Place, Row]]:
+        """Some HELD_EVICTED_MAX rows of the same type, the farthest from this node first.
+
+        The farthest share the longest beginning with the complement of this node's location; rows
+        with a common beginning lie side by side.
+        """
+        base = prefix(place.overlay, place.type)
+        opposite = bytes(byte ^ 0xFF for byte in self._own)
+        found: dict[bytes, tuple[Place, Row]] = {}
+        for bits in range(self._shared_bits(base, opposite), -1, -1):
+            first, last = _span(opposite, bits)
+            for key, data in self._view.range(HELD, base + first, HELD_EVICTED_MAX):
+                at = key[len(base) : len(base) + LOCATION_BYTES]
+                if not key.startswith(base) or at > last:
+                    break
+                slot = key[len(base) + LOCATION_BYTES :]
+                if key != place.key:
+                    other = Place(place.overlay, place.type, at, slot)
+                    found.setdefault(key, (other, decode(Row, data)))
+            if len(found) >= HELD_EVICTED_MAX:
+                break
+        rows = sorted(found.items(), key=lambda each: (-self._far(each[1][0]), each[0]))
+        return [row for _, row in rows[:HELD_EVICTED_MAX]]
+
+    def _far(self, place: Place) -> int:
+        return distance(place.location, self._own)
+
+    def _shared_bits(self, base: bytes, target: bytes) -> int:
+        """The length of the longest beginning of `target` that some row has, in bits."""
+        low, high = 0, 8 * LOCATION_BYTES
+        while low < high:
+            middle = (low + high + 1) // 2
+            first, last = _span(target, middle)
+            rows = self._view.range(HELD, base + first, 1)
+            if rows and rows[0][0].startswith(base) and rows[0][0][len(base) :][:32] <= last:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _count(self, overlay: OverlayId, kind: ContentType, values: int, size: int) -> Effect:
+        counts = self.counts(overlay, kind)
+        changed = Counts(counts.values + values, counts.bytes + size)
+        self._counts[prefix(overlay, kind)] = changed
+        return Persist(COUNTS, prefix(overlay, kind), encode(changed))
+
+
+def prefix(overlay: OverlayId, kind: ContentType) -> bytes:
+    """The beginning of the table keys of `kind` in `overlay`."""
+    name = kind.name.encode()
+    return overlay + bytes((len(name),)) + name
+
+
+def mark_of(value: bytes) -> bytes:
+    """The beginning of the SHA-256 of a value, by which an offer names it."""
+    return hashlib.sha256(value).digest()[:MARK_BYTES]
+
+
+def _span(target: bytes, bits: int) -> tuple[bytes, bytes]:
+    """The first and the last location with the same first `bits` bits as `target`."""
+    number = int.from_bytes(target, "big")
+    free = (1 << (8 * LOCATION_BYTES - bits)) - 1
+    return (number & ~free).to_bytes(32, "big"), (number | free).to_bytes(32, "big")
+
+
+def _bounded(until_us: int, now: Now, own_us: int | None = None) -> int:
+    """The instant until which to hold: the least of what was asked, may be, and the value says."""
+    most = min(until_us, now.wall_us + HELD_LIFE_US)
+    return most if own_us is None else min(most, own_us)
