@@ -32,7 +32,7 @@ from dms3.search.operations import (
 from dms3.search.sharing import PROTOCOLS, Sharing
 from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.faults import CALM, FaultPlan, draw_plan
-from dms3.sim.scenario import Setting, run
+from dms3.sim.scenario import Scenario, Setting, run
 from dms3.sim.seeds import stream
 
 SECOND = 1_000_000
@@ -119,6 +119,8 @@ class Peers:
             return []
         if event.operation == "conduct":
             raise AssertionError(f"{event.arguments}: nobody misbehaves here")
+        if event.operation == "introduced":
+            return [Reply(event.request, None)]
         return [Reply(event.request, Contact(Root(bytes.fromhex(event.arguments))))]
 
     def on_timer(self, _now):
@@ -149,7 +151,7 @@ class OnlyTheGranted(Checker):
         self.served[target] += 1
 
 
-class Scenario:
+class Sharings(Scenario):
     name = "sharing"
 
     def __init__(self) -> None:
@@ -281,7 +283,7 @@ def check(scenario, outcome, seed):
 
 def run_once(seed, plan=None, work_us=6 * SECOND):
     plan = replace(draw_plan(seed), clock_jump_every_us=0) if plan is None else plan
-    scenario = Scenario()
+    scenario = Sharings()
     outcome = run(scenario, Setting(4, seed, work_us, plan))
     check(scenario, outcome, seed)
     return outcome

@@ -405,7 +405,7 @@ DHT_ANSWER_BYTES_MAX = (
     DHT_PUT_BYTES_MAX  # values of one answer to get; the asker reads on behind the last slot
 )
 DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 4 * KIB  # its keys and the asker's presence included
-HELD_LIFE_US = 48 * 3_600 * SECOND_US  # as provider records of libp2p: a publisher may be off for a day
+HELD_LIFE_US = 48 * 3_600 * SECOND_US  # as libp2p's provider records: a publisher may rest a day
 HELD_PAGE_MAX = 1_000  # held blocks compared at once when a node starts
 HELD_SLOT_BYTES_MAX = 64  # name of a slot: a peer id or a hash
 HELD_EVICTED_MAX = 16  # farther values that give way to one nearer value; else it is refused

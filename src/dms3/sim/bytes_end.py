@@ -12,8 +12,10 @@ from dms3.core.machine import Entropy
 from dms3.core.network import MAIN, network_id
 from dms3.libp2p.connection import Connection
 from dms3.libp2p.identify import IdentifyInfo
+from dms3.libp2p.multiaddr import Multiaddr
 from dms3.p2p.link import Link
 from dms3.p2p.stream import Told
+from dms3.sim.places import address_of
 from dms3.sim.world import SimNode
 
 
@@ -24,6 +26,7 @@ class End:
     node: SimNode
     far: int
     number: int
+    dialer: bool  # whether it opened the stream
     connection: Connection
     link: Link
     held: deque[Told] = field(default_factory=deque)  # offered to the driver and not taken
@@ -39,14 +42,15 @@ def make_end(node: SimNode, far: int, number: int, *, dialer: bool, entropy: Ent
     assert node.driver is not None, "a node that is down has no connections"
     protocols = node.driver.protocols()
     names = tuple(sorted(protocols))
+    here = (Multiaddr.parse(address_of(node.index)),)
     connection = Connection(
         key=node.key,
         dialer=dialer,
         expected_peer=node.world.peers[far] if dialer else None,
         protocols=lambda name: name in protocols,
-        identify=lambda: IdentifyInfo("dms3/1", "dms3-sim", (), names),
+        identify=lambda: IdentifyInfo("dms3/1", "dms3-sim", here, names),
         entropy=entropy,
         now_us=node.now().mono_us,
     )
     link = Link(connection, dict.fromkeys(names, (0,)), network_id(MAIN))
-    return End(node, far, number, connection, link)
+    return End(node, far, number, dialer, connection, link)

@@ -14,27 +14,27 @@ from collections.abc import Iterable, Sequence
 from dms3.core.errors import Failure, Retry
 from dms3.core.limits import SIM_HOLD_US, SIM_STALL_US
 from dms3.core.machine import Send
-from dms3.core.ports import Action, AskPeer, Forget, ReplyPeer
+from dms3.core.ports import Action, AskPeer, AskPort, Forget, ReplyPeer
 from dms3.libp2p.events import Closed, ConnectionEvent, Identified, Secured
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
 from dms3.sim.bytes_end import End, make_end
 from dms3.sim.checkers import ViolationError
+from dms3.sim.dials import Dials
 from dms3.sim.seeds import SeededEntropy, stream
-from dms3.sim.wiring import Weather, Wiring
+from dms3.sim.wiring import Mesh, Weather, WiringOf
 from dms3.sim.world import Network, SimNode, World
 
 _WIRE_BITS = 64  # a question is `connection << 64 | question of its link`, as in node/network.py
 
 
 class BytesNetwork:
-    """Implements `sim.world.Network`; arguments as those of `sim.wiring.Wiring`."""
+    """Implements `sim.world.Network`; `wiring`: how nodes are connected."""
 
-    def __init__(
-        self, world: World, weather: Weather, neighbours: Sequence[Sequence[int]] | None = None
-    ) -> None:
+    def __init__(self, world: World, weather: Weather, wiring: WiringOf = Mesh) -> None:
         self._world = world
         self._weather = weather
-        self._wiring = Wiring(world, weather, self, neighbours)
+        self._wiring = wiring(world, weather, self)
+        self._dials = Dials(world, weather, self._wiring, self._hang_up)
         self._ends: list[dict[int, End]] = [{} for _ in world.nodes]
         self._entropy = SeededEntropy(stream(world.seed, "connections"))
         self._pieces = stream(world.seed, "pieces")
@@ -42,12 +42,13 @@ class BytesNetwork:
     # sim.world.Network
 
     def started(self, node: SimNode) -> None:
-        """Dial every neighbour."""
-        self._wiring.dial_all(node.index)
+        """It may connect."""
+        self._wiring.started(node.index)
 
     def stopped(self, node: SimNode) -> None:
         """Its ends are gone with its memory."""
         self._ends[node.index] = {}
+        self._dials.stopped(node.index)
         self._wiring.cut_all(node.index)
 
     def rewired(self) -> None:
@@ -60,6 +61,10 @@ class BytesNetwork:
         ends = self._ends[node.index]
         if isinstance(action, Forget):
             self._forget(ends.values(), action.handle)
+            self._dials.forget(node, action.handle)
+            return
+        if isinstance(action, AskPort):
+            self._dials.ask(node, action)
             return
         assert isinstance(action, Send | AskPeer | ReplyPeer)
         end = ends.get(self._world.index_of[action.peer])
@@ -190,16 +195,30 @@ class BytesNetwork:
     def _handle(self, end: End, events: Sequence[ConnectionEvent]) -> None:
         for event in events:
             if isinstance(event, Secured):
-                end.up = True
                 dialed = self._world.index_of[event.peer] == end.far
                 assert dialed, "another peer than the one that was wired"
-                end.node.peer_up(event.peer, f"/memory/{end.far}", inbound=False)
+                self._secured(end)
             elif isinstance(event, Closed):
                 self._close(end, event)
                 return
             elif not isinstance(event, Identified):
                 self._tell(end, end.link.on_event(event, end.node.now().mono_us))
         self._settle(end)
+
+    def _secured(self, end: End) -> None:
+        """The handshake is done: the machines are told, unless they refuse the peer."""
+        index = end.node.index
+        if self._dials.refuses(index, end.far):
+            end.connection.close("not needed")
+            return
+        end.up = True
+        self._dials.up(index, end.far, inbound=not end.dialer)
+
+    def _hang_up(self, index: int, far: int, reason: str) -> None:
+        end = self._ends[index].get(far)
+        if end is not None:
+            end.connection.close(reason)
+            self._settle(end)
 
     def _close(self, end: End, event: Closed) -> None:
         index = end.node.index
@@ -211,7 +230,9 @@ class BytesNetwork:
         self._wiring.closed(index, end.far, end.number, event.reason)
         if end.up:
             self._tell(end, end.link.close())
-            end.node.peer_down(self._world.peers[end.far], event.reason)
+            self._dials.down(index, end.far, event.reason)
+        else:
+            self._dials.failed(index, end.far, event.code, event.reason)
 
     def _tell(self, end: End, happened: Sequence[LinkEvent]) -> None:
         """Pass on what the link says, in order."""
@@ -254,6 +275,6 @@ class BytesNetwork:
         self._settle(end)
 
 
-def over_bytes(world: World, weather: Weather) -> Network:
-    """Bytes fidelity, all nodes connected to all."""
-    return BytesNetwork(world, weather)
+def over_bytes(world: World, weather: Weather, wiring: WiringOf) -> Network:
+    """Bytes fidelity."""
+    return BytesNetwork(world, weather, wiring)

@@ -6,15 +6,16 @@ frames, streams and encryption are left to bytes fidelity (`sim/bytes_network.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dms3.core.errors import Failure, Retry
 from dms3.core.limits import SIM_HOLD_US
 from dms3.core.machine import Send
-from dms3.core.ports import Action, AskPeer, Forget, ReplyPeer
-from dms3.sim.wiring import Weather, Wiring
+from dms3.core.ports import Action, AskPeer, AskPort, Forget, ReplyPeer
+from dms3.sim.dials import Dials
+from dms3.sim.wiring import Mesh, Weather, WiringOf
 from dms3.sim.world import SimNode, World
 
 
@@ -37,15 +38,14 @@ class _Wire:
 
 
 class MessageNetwork:
-    """Implements `sim.world.Network`; arguments as those of `sim.wiring.Wiring`."""
+    """Implements `sim.world.Network`; `wiring`: how nodes are connected."""
 
-    def __init__(
-        self, world: World, weather: Weather, neighbours: Sequence[Sequence[int]] | None = None
-    ) -> None:
+    def __init__(self, world: World, weather: Weather, wiring: WiringOf = Mesh) -> None:
         count = len(world.nodes)
         self._world = world
         self._weather = weather
-        self._wiring = Wiring(world, weather, self, neighbours)
+        self._wiring = wiring(world, weather, self)
+        self._dials = Dials(world, weather, self._wiring, self._hang_up)
         self._wire_count = 0
         self._known: list[dict[int, int]] = [{} for _ in range(count)]  # what each node believes
         self._asks: list[dict[int, _Ask]] = [{} for _ in range(count)]
@@ -55,14 +55,15 @@ class MessageNetwork:
     # sim.world.Network
 
     def started(self, node: SimNode) -> None:
-        """Dial every neighbour."""
-        self._wiring.dial_all(node.index)
+        """It may connect."""
+        self._wiring.started(node.index)
 
     def stopped(self, node: SimNode) -> None:
         """Break its connections and forget what it had asked."""
         self._known[node.index] = {}
         self._asks[node.index] = {}
         self._wires[node.index] = {}
+        self._dials.stopped(node.index)
         self._wiring.cut_all(node.index)
 
     def rewired(self) -> None:
@@ -86,18 +87,24 @@ class MessageNetwork:
                 self._carry(source, wire.source, self._answer, (wire, action.body))
         elif isinstance(action, Forget):
             self._withdraw(source, action.handle)
+            self._dials.forget(node, action.handle)
+        elif isinstance(action, AskPort):
+            self._dials.ask(node, action)
 
     # sim.wiring.Wired
 
     def opened(self, dialer: int, other: int, link: int) -> None:
-        """Tell both ends of the connection."""
-        nodes = self._world.nodes
+        """Tell both ends of the connection; one that refuses the other closes it."""
         for end, far in ((dialer, other), (other, dialer)):
             if far in self._known[end]:  # the old connection's end had not been noticed yet
                 self.lost(end, far, self._known[end][far], "replaced")
-            if self._wiring.has(end, far, link):  # neither end has crashed meanwhile
+            if not self._wiring.has(end, far, link):
+                return  # one of them has crashed meanwhile
+            if self._dials.refuses(end, far):
+                self._wiring.closed(end, far, link, "the peer ended the session normally")
+            else:
                 self._known[end][far] = link
-                nodes[end].peer_up(nodes[far].peer, f"/memory/{far}", inbound=end == other)
+                self._dials.up(end, far, inbound=end == other)
 
     def lost(self, index: int, far: int, link: int, reason: str) -> None:
         """Node `index` notices that its connection to `far` is over."""
@@ -105,7 +112,7 @@ class MessageNetwork:
             return
         del self._known[index][far]
         node = self._world.nodes[index]
-        node.peer_down(self._world.peers[far], reason)
+        self._dials.down(index, far, reason)
         asks = self._asks[index]
         for handle in [handle for handle, ask in asks.items() if ask.link == link]:
             if asks.pop(handle, None) is not None:
@@ -113,6 +120,12 @@ class MessageNetwork:
         wires = self._wires[index]
         for number in [number for number, wire in wires.items() if wire.link == link]:
             wires.pop(number, None)
+
+    def _hang_up(self, index: int, far: int, reason: str) -> None:
+        link = self._known[index].get(far)
+        if link is not None:
+            self._wiring.closed(index, far, link, reason)
+            self.lost(index, far, link, reason)
 
     # Messages
 

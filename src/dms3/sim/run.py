@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import SECOND_US, SIM_NODES_MAX
+from dms3.core.limits import SECOND_US, SIM_MESH_NODES_MAX, SIM_NODES_MAX
 from dms3.sim.bytes_network import over_bytes
 from dms3.sim.faults import draw_plan
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
+from dms3.sim.wiring import Mesh
 
 SCENARIOS: dict[str, Callable[[], Scenario]] = {"bank": BankScenario}
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
@@ -77,8 +78,10 @@ def _check(name: str, nodes: int, minutes: float, fidelity: str) -> None:
                 f"There is no {what} {given[:64]!r}.",
                 hint=f"Try: {', '.join(known)}",
             )
-    if not 2 <= nodes <= SIM_NODES_MAX[fidelity]:
-        most = SIM_NODES_MAX[fidelity]
+    most = SIM_NODES_MAX[fidelity]
+    if SCENARIOS[name]().wiring is Mesh:
+        most = min(most, SIM_MESH_NODES_MAX)
+    if not 2 <= nodes <= most:
         raise Dms3Error("argument_invalid", f"--nodes is {nodes}; 2 to {most} can be run.")
     if not 0 < minutes <= 24 * 60:
         raise Dms3Error(

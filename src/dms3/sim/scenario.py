@@ -5,9 +5,10 @@ Source: docs/architecture.md, "Tests". The scenarios themselves are in `sim/scen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SIM_QUIET_US_MAX
@@ -15,41 +16,58 @@ from dms3.node.driver import Driver
 from dms3.sim.checkers import Checker, EventsGapFree, QueuesBounded, ViolationError
 from dms3.sim.faults import FaultPlan, Faults
 from dms3.sim.message_network import MessageNetwork
-from dms3.sim.world import Build, Network, World
+from dms3.sim.wiring import Mesh, WiringOf
+from dms3.sim.world import Build, Network, Port, SimNode, World
 
 
-class Scenario(Protocol):
-    """Machines, work for them, and what must hold."""
+class Scenario(ABC):
+    """Machines, work for them, and what must hold; an instance is for one run.
+
+    `wiring`: `Mesh`, everybody stays connected to all, or `Wiring`, a machine dials.
+    """
 
     name: str
+    wiring: WiringOf = Mesh
 
+    @abstractmethod
     def build(self) -> Build:
         """What makes the machines of a node."""
-        ...
 
+    @abstractmethod
     def checkers(self) -> Sequence[Checker]:
         """What must hold, besides what must hold always."""
-        ...
 
+    @abstractmethod
     def begin(self, world: World, until_us: int) -> None:
         """Put work on the heap, up to virtual time `until_us`."""
-        ...
 
+    @abstractmethod
     def finished(self, world: World) -> bool:
         """Whether all work is done."""
-        ...
 
+    @abstractmethod
     def figures(self, world: World) -> dict[str, Any]:
         """What the run has shown, as JSON values."""
-        ...
+
+    def ports(self) -> Mapping[str, Port]:
+        """The io ports that its machines call, beside "transport"."""
+        return {}
+
+    def prepare(self, world: World) -> None:
+        """Write to the disks, before any node starts."""
+        del world
+
+    def started(self, node: SimNode) -> None:
+        """`node` has started, for the first time or again: tell it what a real one is told."""
+        del node
 
 
-NetworkOf = Callable[[World, Faults], Network]
+NetworkOf = Callable[[World, Faults, WiringOf], Network]
 
 
-def messages(world: World, faults: Faults) -> Network:
+def messages(world: World, faults: Faults, wiring: WiringOf) -> Network:
     """Messages fidelity."""
-    return MessageNetwork(world, faults)
+    return MessageNetwork(world, faults, wiring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +103,16 @@ def run(scenario: Scenario, setting: Setting) -> Outcome:
         seed=setting.seed,
         count=setting.nodes,
         build=scenario.build(),
-        network=lambda world: setting.network(world, faults),
+        network=lambda world: setting.network(world, faults, scenario.wiring),
         faults=faults,
         checkers=[QueuesBounded(), EventsGapFree(), *scenario.checkers()],
         driver_class=setting.driver_class,
     )
+    world.ports = scenario.ports()
+    world.started = scenario.started
     violation = ""
     try:
+        scenario.prepare(world)
         world.start()
         scenario.begin(world, setting.work_us)
         world.run(setting.work_us)

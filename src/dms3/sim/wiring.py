@@ -1,7 +1,8 @@
-"""Which connections exist: dialling, crashes and silence, the same for both fidelities.
+"""Which connections exist: opening, crashes and silence, the same for both fidelities.
 
 Source: docs/architecture.md, "Tests". A connection is a number between two nodes. Each end learns
-of its opening and of its loss at its own moment; what travels on it is the network's matter.
+of its opening and of its loss at its own moment; what travels on it is the network's matter, and
+who wants one is that of `sim/dials.py`.
 """
 
 from __future__ import annotations
@@ -47,96 +48,105 @@ class Wired(Protocol):
 
 
 class Wiring:
-    """The connections of all nodes.
+    """The connections of all nodes: nobody is connected until somebody dials.
 
-    Arguments: `wired`, told of openings and losses; `neighbours`, for each node those it keeps
-    connections to (default: all).
+    Argument: `wired`, told of openings and losses.
     """
 
-    def __init__(
-        self,
-        world: World,
-        weather: Weather,
-        wired: Wired,
-        neighbours: Sequence[Sequence[int]] | None = None,
-    ) -> None:
-        count = len(world.nodes)
+    def __init__(self, world: World, weather: Weather, wired: Wired) -> None:
         self._world = world
         self._weather = weather
         self._wired = wired
-        self._neighbours = neighbours or [
-            [other for other in range(count) if other != index] for index in range(count)
-        ]
-        self._links: dict[tuple[int, int], int] = {}  # (low, high) -> number
+        self._links: list[dict[int, int]] = [{} for _ in world.nodes]  # far node -> number
         self._count = 0
 
     def has(self, one: int, two: int, link: int) -> bool:
         """Whether connection `link` between two nodes is still there."""
-        return self._links.get(_pair(one, two)) == link
+        return self._links[one].get(two) == link
 
-    def dial_all(self, index: int) -> None:
-        """Node `index` runs: it dials its neighbours."""
-        for other in self._neighbours[index]:
-            self._dial_later(index, other)
+    def count(self, index: int) -> int:
+        """How many connections node `index` has."""
+        return len(self._links[index])
+
+    def blocked(self, one: int, two: int) -> bool:
+        """Whether one of the two cannot reach the other."""
+        return self._weather.blocked(one, two) or self._weather.blocked(two, one)
+
+    def started(self, index: int) -> None:
+        """Node `index` runs."""
+
+    def connect(self, index: int, other: int) -> None:
+        """Open a connection, unless there is one; nothing happens when they cannot have it."""
+        nodes = self._world.nodes
+        running = nodes[index].driver is not None and nodes[other].driver is not None
+        if running and other not in self._links[index] and not self.blocked(index, other):
+            self._count += 1
+            self._links[index][other] = self._links[other][index] = self._count
+            self._wired.opened(index, other, self._count)
 
     def cut_all(self, index: int) -> None:
         """Node `index` has crashed: the other ends notice later."""
-        for other in self._neighbours[index]:
-            link = self._links.pop(_pair(index, other), None)
-            if link is not None:
-                # mostly after what the node said last: its system still sends that
-                delay = self._weather.delay_us() + self._weather.delay_us()
-                if self._weather.blocked(index, other):
-                    delay = SIM_SILENCE_US
-                self.later(delay, self._wired.lost, other, index, link, "connection reset")
+        links, self._links[index] = self._links[index], {}
+        for other, link in links.items():
+            del self._links[other][index]
+            # mostly after what the node said last: its system still sends that
+            delay = self._weather.delay_us() + self._weather.delay_us()
+            if self._weather.blocked(index, other):
+                delay = SIM_SILENCE_US
+            self.later(delay, self._wired.lost, other, index, link, "connection reset")
 
     def rewired(self) -> None:
-        """Partitions have changed: silence breaks blocked connections, others are dialled."""
-        for index, others in enumerate(self._neighbours):
-            for other in others:
-                pair = _pair(index, other)
-                link = self._links.get(pair)
-                if link is None:
-                    self._dial_later(index, other)
-                elif index == pair[0] and self._blocked(pair):
+        """Partitions have changed: silence breaks blocked connections."""
+        for index, links in enumerate(self._links):
+            for other, link in links.items():
+                if index < other and self.blocked(index, other):
                     delay = SIM_SILENCE_US + self._weather.delay_us()
-                    self.later(delay, self._break_silent, pair, link)
+                    self.later(delay, self._break_silent, index, other, link)
 
     def closed(self, index: int, far: int, link: int, reason: str) -> None:
-        """Node `index` has closed its end: the other one notices later, and one of them redials."""
-        pair = _pair(index, far)
-        if self._links.get(pair) == link:
-            del self._links[pair]
+        """Node `index` has closed its end: the other one notices later."""
+        if self._links[index].get(far) == link:
+            del self._links[index][far]
+            del self._links[far][index]
             self.later(self._weather.delay_us(), self._wired.lost, far, index, link, reason)
-            self.later(SIM_SILENCE_US, self._connect, index, far)
 
     def later(self, delay_us: int, action: Callable[..., None], *arguments: Any) -> None:
         """Put something on the heap, `delay_us` from now."""
         self._world.at(self._world.time_us + delay_us, action, *arguments)
 
-    def _dial_later(self, index: int, other: int) -> None:
-        self.later(self._weather.delay_us(), self._connect, index, other)
-
-    def _connect(self, index: int, other: int) -> None:
-        nodes = self._world.nodes
-        pair = _pair(index, other)
-        running = nodes[index].driver is not None and nodes[other].driver is not None
-        if running and pair not in self._links and not self._blocked(pair):
-            self._count += 1
-            self._links[pair] = self._count
-            self._wired.opened(index, other, self._count)
-
-    def _break_silent(self, pair: tuple[int, int], link: int) -> None:
-        if self._links.get(pair) == link and self._blocked(pair):
-            del self._links[pair]
-            low, high = pair
+    def _break_silent(self, low: int, high: int, link: int) -> None:
+        if self._links[low].get(high) == link and self.blocked(low, high):
+            del self._links[low][high]
+            del self._links[high][low]
             self._wired.lost(low, high, link, "silent for too long")
             self._wired.lost(high, low, link, "silent for too long")
 
-    def _blocked(self, pair: tuple[int, int]) -> bool:
-        low, high = pair
-        return self._weather.blocked(low, high) or self._weather.blocked(high, low)
+
+class Mesh(Wiring):
+    """All nodes stay connected to all others, as far as faults let them."""
+
+    def started(self, index: int) -> None:
+        """Node `index` runs: it dials everybody."""
+        for other in range(len(self._links)):
+            if other != index:
+                self._connect_later(index, other)
+
+    def rewired(self) -> None:
+        """Silence breaks blocked connections; who is not connected tries again."""
+        super().rewired()
+        for index, links in enumerate(self._links):
+            for other in range(len(self._links)):
+                if other != index and other not in links:
+                    self._connect_later(index, other)
+
+    def closed(self, index: int, far: int, link: int, reason: str) -> None:
+        """The other end notices later, and then this one dials again."""
+        super().closed(index, far, link, reason)
+        self.later(SIM_SILENCE_US, self.connect, index, far)
+
+    def _connect_later(self, index: int, other: int) -> None:
+        self.later(self._weather.delay_us(), self.connect, index, other)
 
 
-def _pair(one: int, two: int) -> tuple[int, int]:
-    return (one, two) if one < two else (two, one)
+WiringOf = Callable[[World, Weather, Wired], Wiring]
+"""How the nodes of a scenario are connected: `Mesh`, or `Wiring` with a machine that dials."""

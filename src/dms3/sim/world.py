@@ -8,10 +8,10 @@ knows what the machines do.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from dms3.core.errors import Dms3Error
+from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import SECOND_US, SIM_SWEEP_EVENTS, SIM_TURNS_MAX
 from dms3.core.machine import Entropy, Now
@@ -19,6 +19,7 @@ from dms3.core.ports import Action, AskPort, Batch, Finish, Transaction
 from dms3.libp2p.peer_id import NodeKey
 from dms3.node.driver import Driver
 from dms3.node.inbox import Hosted
+from dms3.p2p.port import Dialed
 from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.disk import Disk
 from dms3.sim.seeds import SeededEntropy, stream
@@ -28,6 +29,9 @@ WALL_START_US = 1_800_000_000 * SECOND_US  # any date; nodes differ from it by t
 
 Build = Callable[[int, Sequence[PeerId], Entropy], Sequence[Hosted]]
 """The machines of node `index`, given the peer ids of all nodes and the node's entropy."""
+
+Port = Callable[["SimNode", str, Any], Any]
+"""An io port of a scenario: its answer to an operation and its arguments; may raise Dms3Error."""
 
 
 class Network(Protocol):
@@ -42,7 +46,7 @@ class Network(Protocol):
         ...
 
     def act(self, node: SimNode, action: Action) -> None:
-        """Carry out Send, AskPeer, ReplyPeer or Forget of `node`."""
+        """Carry out Send, AskPeer, ReplyPeer, Forget, or a Call to port "transport"."""
         ...
 
     def rewired(self) -> None:
@@ -80,6 +84,7 @@ class SimNode:
         self.peer = self.key.peer_id
         self.disk = Disk()
         self.driver: Driver | None = None
+        self.machines: frozenset[str] = frozenset()  # names of those that run
         self.boot = 0
         self.wall_offset_us = 0
         self.crash_after: int | None = None  # releases of the next commit until a crash
@@ -107,6 +112,7 @@ class SimNode:
         self.crash_after = None
         world.record(self.index, "start", b"")
         hosted = world.build(self.index, world.peers, SeededEntropy(self._random))
+        self.machines = frozenset(item.name for item in hosted)
         self.driver = world.driver_class(
             hosted, self.disk, last_event=self.disk.last_event, on_bug=self._on_bug
         )
@@ -114,6 +120,7 @@ class SimNode:
         if self.driver is not None:
             world.network.started(self)
             self.pump()
+            world.started(self)
 
     def crash(self, *, durable: bool) -> None:
         """Kill the node; `durable`: its running transaction still reached the disk, else not."""
@@ -187,10 +194,9 @@ class SimNode:
             self.pump()
 
     def answered(self, handle: int, body: Any) -> None:
-        """The answer to our request `handle`."""
+        """The answer to our request or call `handle`."""
         if self.driver is not None:
-            data = body if isinstance(body, bytes) else body.code.encode()
-            self.world.record(self.index, "answer", data)
+            self.world.record(self.index, "answer", _said(body))
             self.driver.answered(handle, body)
             self.pump()
 
@@ -231,14 +237,29 @@ class SimNode:
             said(self, action)
         if isinstance(action, Finish):
             action.done(action.body)
-        elif isinstance(action, AskPort):
-            raise ViolationError(f"no port {action.port!r} in this world")
+        elif isinstance(action, AskPort) and action.port != "transport":
+            self._ask_port(action)
         else:
             self.world.network.act(self, action)
         if self.crash_after is not None:
             self.crash_after -= 1
             if self.crash_after <= 0:
                 self.crash(durable=False)
+
+    def _ask_port(self, action: AskPort) -> None:
+        """A port of the scenario answers at this instant, but not within the action."""
+        port = self.world.ports.get(action.port)
+        if port is None:
+            raise ViolationError(f"no port {action.port!r} in this world")
+        try:
+            body = port(self, action.operation, action.arguments)
+        except Dms3Error as error:
+            body = Failure.of(error)
+        self.world.at(self.world.time_us, self._port_answers, self.boot, action.handle, body)
+
+    def _port_answers(self, boot: int, handle: int, body: Any) -> None:
+        if boot == self.boot:
+            self.answered(handle, body)
 
     def _on_durable(self, transaction: Transaction, boot: int) -> None:
         if boot != self.boot or self.driver is None:
@@ -254,6 +275,10 @@ class SimNode:
 
     def _on_bug(self, name: str, what: str, error: Exception) -> None:
         self.world.bug = f"node {self.index}: {name} failed on {what}: {error!r}"
+
+
+def _nothing(_node: SimNode) -> None:
+    """What happens when a node has started, unless a scenario has a wish."""
 
 
 class World:
@@ -278,6 +303,8 @@ class World:
         self.build = build
         self.faults = faults
         self.checkers = checkers
+        self.ports: Mapping[str, Port] = {}  # beside "transport"
+        self.started: Callable[[SimNode], None] = _nothing  # told of every node that starts
         self.touched = [item.touched for item in checkers if _overrides(item, "touched")]
         self.said = [item.said for item in checkers if _overrides(item, "said")]
         self.asked = [item.asked for item in checkers if _overrides(item, "asked")]
@@ -335,6 +362,15 @@ class World:
         """Let the checkers look at all nodes."""
         for checker in self.checkers:
             checker.sweep(self)
+
+
+def _said(body: Any) -> bytes:
+    """What of an answer enters the trace."""
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, Failure):
+        return body.code.encode()
+    return body.peer if isinstance(body, Dialed) else b""
 
 
 def _overrides(checker: Checker, method: str) -> bool:

@@ -19,6 +19,7 @@ from dms3.core.ports import Action, AskPeer, ReplyPeer
 from dms3.node.inbox import Hosted, Overflow
 from dms3.sim.bank import ACCOUNT, PAY, RUMOUR, Account, Bank, Outgoing, Payment, Rumour
 from dms3.sim.checkers import Checker, ViolationError
+from dms3.sim.scenario import Scenario
 from dms3.sim.seeds import stream
 from dms3.sim.world import Build, SimNode, World
 
@@ -26,11 +27,8 @@ OPENING = 1_000
 TRANSFERS_PER_NODE_SECOND = 10
 
 
-class BankScenario:
-    """Implements `sim.scenario.Scenario`; use an instance for one run.
-
-    Arguments: `opening`, the balance of every account; `amount_max`, of one transfer.
-    """
+class BankScenario(Scenario):
+    """Arguments: `opening`, the balance of every account; `amount_max`, of one transfer."""
 
     name = "bank"
 
