@@ -241,7 +241,7 @@ async def search(
     node: FakeNode,
     query: Annotated[str, "words"],
     limit: Annotated[int, "hits"] = 20,
-    scope: Annotated[str, "where"] = "local",
+    scope: Annotated[Literal["local", "peers", "all"], "where"] = "local",
 ) -> Result:
     """Find."""
     if query == "refuse":
@@ -254,7 +254,9 @@ async def search(
 
 
 @command("store", "list", example="dms3 store list")
-async def store_list(node: FakeNode) -> Result:
+async def store_list(
+    node: FakeNode, space: Annotated[str | None, "of this space"] = None
+) -> Result:
     """List."""
     mine = {"name": "<letters>", "mine": True, "owner": "me", "documents": 7}
     return Result({"spaces": [mine, {"name": "hers", "mine": False, "owner": None}]})

@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from dms3.api.blobs import parse_range
-from dms3.api.page import health_sentence, marked
 from dms3.api.reference import openapi
 from dms3.api.serve import serve
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import API_HEADER_BYTES_MAX, API_STOP_SECONDS_MAX
 from dms3.sdk import Client, SyncClient
+from dms3.web.home import health_sentence
+from dms3.web.templating import marked
 from unit.fronts import (
     AUTH,
     BROKEN_CID,
@@ -302,17 +303,19 @@ async def test_the_reference_page_is_ours_alone():
 @in_loop
 async def test_the_page_escapes_what_others_wrote():
     async with asked() as (fixture, client):
-        page = (await client.get("/", params={"q": "<img>", "scope": "peers"})).text
+        page = (await client.get("/search", params={"q": "<img>", "scope": "peers"})).text
         assert "&lt;script&gt;x&lt;/script&gt;" in page
-        assert "<script" not in page
+        assert "<script>" not in page
         assert "<img>" not in page
         assert "<b>alice" not in page
-        assert "&lt;letters&gt;" in page
         assert "<mark>&lt;i&gt;</mark>" in page
-        assert "Connected to 2 nodes. 7 documents are kept here." in page
         assert 'value="peers" checked' in page
-        refused = (await client.get("/", params={"q": "refuse"})).text
-        assert "A query needs &lt;words&gt;." in refused
+        assert "&lt;letters&gt;" in (await client.get("/documents")).text
+        home = (await client.get("/")).text
+        assert "Connected to 2 nodes. 7 documents are kept here." in home
+        assert "<b>alice" not in home
+        refused = await client.get("/search", params={"q": "refuse"})
+        assert "A query needs &lt;words&gt;." in refused.text
         fixture.node.why_not_ready = "locked"
         assert "This node is locked" in (await client.get("/")).text
         assert (

@@ -21,8 +21,8 @@ VIOLATIONS = {
     "sdk": ("sdk/client.py", "import dms3.node.driver"),
 }
 MODULES = (
-    "__main__ cli.main api.http node.driver io.clock io.loop p2p.link search.rank crypto.keys "
-    "libp2p.noise core.ids sim.world sdk.client testing.plugin"
+    "__main__ cli.main api.http web.site node.driver io.clock io.loop p2p.link dht.lookup "
+    "search.rank crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin"
 )
 
 

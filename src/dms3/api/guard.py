@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dms3.api.answers import problem
@@ -29,7 +30,8 @@ from dms3.core.limits import (
 CALLER = "dms3.caller"  # key in an ASGI scope
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = (
-    *("/", "/login", "/static/style.css", "/docs", "/openapi.json"),
+    *("/", "/login", "/docs", "/openapi.json"),
+    *("/static/style.css", "/static/page.js", "/static/icon.svg"),
     *("/healthz", "/readyz", "/metrics"),
 )
 UPLOAD_PATH = "/api/v1/blob"
@@ -62,16 +64,23 @@ class Guard:
     """ASGI middleware around `app`.
 
     Arguments: `token`, the API token; `sessions` of browsers; `hosts`, names beside loopback under
-    which the node may be addressed.
+    which the node may be addressed; `refuse`, how an HTTP request that is refused is answered.
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str, sessions: Sessions, hosts: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        sessions: Sessions,
+        hosts: Iterable[str] = (),
+        refuse: Callable[[Scope, Dms3Error], Response] = lambda _, error: problem(error),
     ) -> None:
         assert len(token) >= 32, f"an API token of {len(token)} characters can be guessed"
         self._app = app
         self._token = _digest(token)
         self._sessions = sessions
+        self._refuse = refuse
         self._hosts = {*LOOPBACK_HOSTS, *(host.lower().strip("[]") for host in hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +97,7 @@ class Guard:
                 receive = self._bounded(scope, headers, receive)
         except Dms3Error as refusal:
             if is_http:
-                await problem(refusal)(scope, receive, guarded)
+                await self._refuse(scope, refusal)(scope, receive, guarded)
             else:
                 await receive()  # websocket.connect
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dms3 import __version__
-from dms3.api import blobs, events, page, reference
+from dms3.api import blobs, events, reference
 from dms3.api.answers import (
     NDJSON,
     DisconnectedError,
@@ -32,10 +32,12 @@ from dms3.api.answers import (
 )
 from dms3.api.guard import CALLER, Caller, Guard
 from dms3.api.sessions import Sessions
-from dms3.api.templating import Pages
 from dms3.core.errors import Dms3Error
 from dms3.node.services import NodeServices
 from dms3.node.table import Command, Item, Progress, Step, Table, unknown
+from dms3.web.page import add_page
+from dms3.web.site import refusal_page
+from dms3.web.templating import Pages
 
 PREFIX = "/api/v1"
 Report = Callable[[str, BaseException], None]
@@ -89,8 +91,14 @@ def build_front(
     _add_probes(app, node)
     pages = Pages()
     reference.add_reference(app, pages)
-    page.add_page(app, node, table, sessions, pages)
-    guard = Guard(_Boundary(app, report), token=token, sessions=sessions, hosts=hosts)
+    add_page(app, node, table, sessions, pages)
+    guard = Guard(
+        _Boundary(app, report),
+        token=token,
+        sessions=sessions,
+        hosts=hosts,
+        refuse=refusal_page(pages),
+    )
     return Front(guard, sessions, app)
 
 

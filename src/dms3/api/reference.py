@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from dms3.api.answers import JSON, NDJSON, PROBLEM, dumps
-from dms3.api.templating import Pages
 from dms3.node.table import BlobOrPath, Command, InputPath, Parameter
+from dms3.web.templating import Pages
 
 PROBLEM_SCHEMA = {
     "type": "object",

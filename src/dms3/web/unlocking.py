@@ -11,9 +11,9 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from dms3.api.templating import Pages
 from dms3.core.errors import Dms3Error
 from dms3.node.services import NodeServices
+from dms3.web.templating import Pages
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -1,0 +1,151 @@
+"""HTML from the templates beside this module: every value escaped, nothing from outside.
+
+Source: docs/page.md, "How it is built". It decides nothing about what is shown, only how numbers,
+times and identifiers look: with a unit, as `<time>`, never longer than twelve characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from dms3 import __version__
+from dms3.core.limits import SECOND_US
+
+TEMPLATES = Path(__file__).with_name("templates")
+STATIC = Path(__file__).with_name("static")
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+HASH_CHARS_SHOWN = 12
+_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
+
+
+class Pages:
+    """The templates and static files of one node's page."""
+
+    def __init__(self) -> None:
+        self._static = {
+            path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES
+        }
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "size": size,
+            "number": number,
+            "count": counted,
+            "when": when,
+            "day": day,
+            "short": short,
+            "marked": marked,
+        }
+        self._environment.globals |= {"version": __version__, "static": self.address}
+
+    def html(
+        self, request: Request, template: str, status: int = 200, /, **values: Any
+    ) -> HTMLResponse:
+        """The page made from `template`."""
+        page = self._environment.get_template(template)
+        return HTMLResponse(page.render(path=request.url.path, **values), status)
+
+    def address(self, name: str) -> str:
+        """Where the static file `name` is; another content has another address."""
+        return f"/static/{name}?v={hashlib.sha256(self._static[name]).hexdigest()[:8]}"
+
+    def static(self, name: str) -> Response:
+        """The static file `name`, which a browser may keep."""
+        headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(
+            self._static[name], headers=headers, media_type=MEDIA_TYPES[Path(name).suffix]
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all static files."""
+        return sorted(self._static)
+
+
+def size(count: float) -> str:
+    """`count` bytes with a unit: "57 bytes", "1.2 MB"."""
+    unit = 0
+    while count >= 999.5 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    if unit == 0:
+        return counted(int(count), "byte")
+    return f"{count:.1f} {_UNITS[unit]}" if count < 9.95 else f"{count:.0f} {_UNITS[unit]}"
+
+
+def number(count: int) -> str:
+    """`count` with its thousands apart: "12,345"."""
+    return f"{count:,}"
+
+
+def counted(count: int, noun: str, many: str = "") -> str:
+    """`count` and what is counted: "1 document", "12,345 documents"."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def when(us: int | None) -> Markup:
+    """A moment, in microseconds: shown in local time by the page's script, exact on hover."""
+    return _time(us, "%d %B %Y, %H:%M UTC", "moment")
+
+
+def day(us: int | None) -> Markup:
+    """The day of a moment, in microseconds."""
+    return _time(us, "%d %B %Y", "day")
+
+
+def _time(us: int | None, shape: str, kind: str) -> Markup:
+    if us is None:
+        return Markup("")
+    moment = datetime.fromtimestamp(us // SECOND_US, UTC)
+    exact = moment.isoformat().replace("+00:00", "Z")
+    return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
+        exact, kind, exact, moment.strftime(shape).lstrip("0")
+    )
+
+
+def short(identifier: str, what: str = "the identifier") -> Markup:
+    """An identifier: its beginning, and a button that copies the whole."""
+    if len(identifier) <= HASH_CHARS_SHOWN:
+        return Markup("<code>{}</code>").format(identifier)
+    return Markup(
+        '<span class="hash"><code>{}</code> <button type="button" class="copy needs-script" '
+        'data-copy="{}" aria-label="Copy {}">copy</button></span>'
+    ).format(identifier[:HASH_CHARS_SHOWN], identifier, what)
+
+
+def marked(text: str, marks: Sequence[Sequence[int]] = ()) -> Markup:
+    """`text` escaped, with the (start, end) places of `marks` in <mark>."""
+    parts: list[Markup] = []
+    place = 0
+    for start, end in marks:
+        if place <= start < end <= len(text):
+            parts += [escape(text[place:start]), Markup("<mark>{}</mark>").format(text[start:end])]
+            place = end
+    return Markup("").join([*parts, escape(text[place:])])
+
+
+def shell(*words: str, **options: object) -> str:
+    """A command line a person can paste: `words`, then the options that are not None or ""."""
+    line = ["dms3", *words]
+    for name, value in _given(options).items():
+        line += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(line)
+
+
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value not in (None, "")}
