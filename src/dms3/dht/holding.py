@@ -166,24 +166,19 @@ class Holding:
         kind = self._types.get(put.type)
         if kind is None:
             return Code.UNKNOWN, []
-        if len(put.value) > kind.value_bytes_max:
-            return Code.INVALID, []
-        verdict = kind.validate(put.key, put.value, now.wall_us)
-        if not isinstance(verdict, Valid):
-            return (Code.INVALID if isinstance(verdict, Invalid) else Code.BUSY), []
+        refused = _refused(kind, put, now)
+        if refused is not None:
+            return refused, []
         kept = kind.retention(put.key, put.value)
         until_us = _bounded(put.until_us, now, kept.until_us)
-        if until_us <= now.wall_us or len(kept.slot) > HELD_SLOT_BYTES_MAX:
-            return Code.INVALID, []
         place = Place(overlay, kind, location(put.key), kept.slot)
         inline = b"" if kind.kept_as == "blocks" else put.value
         mark = mark_of(put.value)
         held = self._row(place.key)
-        if held is not None:
-            if held.mark == mark:
-                return Code.HELD, self._extend(place.key, held, kind, until_us)
-            if kind.kept_as == "rows" and kind.merge(held.value, put.value) == held.value:
-                return Code.HELD, []
+        if held is not None and held.mark == mark:
+            return Code.HELD, self._extend(place.key, held, kind, until_us)
+        if held is not None and inline and kind.merge(held.value, put.value) == held.value:
+            return Code.HELD, []
         evicted = self._room(place, len(put.value), held, now)
         if evicted is None:
             return Code.BUSY, []
@@ -327,6 +322,18 @@ def prefix(overlay: OverlayId, kind: ContentType) -> bytes:
 def mark_of(value: bytes) -> bytes:
     """The beginning of the SHA-256 of a value, by which an offer names it."""
     return hashlib.sha256(value).digest()[:MARK_BYTES]
+
+
+def _refused(kind: ContentType, put: PutValue, now: Now) -> Code | None:
+    """The code that refuses a value whatever is held, or None."""
+    if len(put.value) > kind.value_bytes_max:
+        return Code.INVALID
+    verdict = kind.validate(put.key, put.value, now.wall_us)
+    if not isinstance(verdict, Valid):
+        return Code.INVALID if isinstance(verdict, Invalid) else Code.BUSY
+    kept = kind.retention(put.key, put.value)
+    over = _bounded(put.until_us, now, kept.until_us) <= now.wall_us
+    return Code.INVALID if over or len(kept.slot) > HELD_SLOT_BYTES_MAX else None
 
 
 def _span(target: bytes, bits: int) -> tuple[bytes, bytes]:

@@ -15,8 +15,8 @@ from dms3.core.cid import Cid
 from dms3.core.database import Connection
 from dms3.core.ids import Root, SpaceId
 
-REFERENCED = "SELECT cid FROM space_block"
-"""The blocks that some document needs: what a sweep leaves alone."""
+REFERENCED = "SELECT cid FROM space_block UNION ALL SELECT cid FROM held_block"
+"""The blocks that some document needs or the overlay has here: what a sweep leaves alone."""
 
 INCOMPLETE = "incomplete"
 """The note of a fetched file of which blocks are still to come."""
@@ -243,6 +243,27 @@ def need_blocks(connection: Connection, rows: Iterable[tuple[Cid, int, int]]) ->
         "INSERT OR IGNORE INTO space_block (cid, space, document) VALUES (?, ?, ?)",
         ((cid.binary, space, document) for cid, space, document in rows),
     )
+
+
+def hold_blocks(connection: Connection, cids: Iterable[Cid]) -> None:
+    """Note blocks as held for the overlay."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO held_block (cid) VALUES (?)", ((cid.binary,) for cid in cids)
+    )
+
+
+def release_blocks(connection: Connection, cids: Iterable[Cid]) -> None:
+    """Hold these blocks for the overlay no longer."""
+    connection.executemany("DELETE FROM held_block WHERE cid = ?", ((cid.binary,) for cid in cids))
+
+
+def held_blocks(connection: Connection, after: Cid | None, limit: int) -> tuple[Cid, ...]:
+    """At most `limit` held blocks behind `after`, in order."""
+    start = b"" if after is None else after.binary
+    rows = connection.execute(
+        "SELECT cid FROM held_block WHERE cid > ? ORDER BY cid LIMIT ?", (start, limit)
+    )
+    return tuple(Cid(row[0]) for row in rows)
 
 
 def touch(connection: Connection, number: int, stamp: int, modified_us: int) -> None:

@@ -129,4 +129,11 @@ _DOCUMENTS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS)
+# Public blocks of anybody that this node holds for the overlay (dht/holding.py says until when).
+_HELD = Migration(
+    number=3,
+    name="blocks held for the overlay",
+    statements=("CREATE TABLE held_block (cid BLOB PRIMARY KEY) WITHOUT ROWID",),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD)

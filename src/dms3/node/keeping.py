@@ -1,13 +1,16 @@
-"""Blocks that were fetched from peers: kept under the root they belong to.
+"""Blocks of others: fetched ones, kept under their root, and those held for the overlay.
 
-Source: `search/operations.py`, LibraryKeep. They lie in a space that is nobody's, so no grant
-covers them and no search finds them.
+Source: `search/operations.py`, LibraryKeep; `core/overlay.py`, HoldBlocks. Fetched blocks lie in a
+space that is nobody's, held ones in none, so no grant covers them and no search finds them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
+from dms3.core.cid import Cid
 from dms3.core.database import Connection, Database
 from dms3.core.ids import Root, SpaceId
 from dms3.io import catalogue
@@ -35,6 +38,30 @@ async def keep_blocks(database: Database, packs: Packs, kept: LibraryKeep, now_u
         catalogue.need_blocks(connection, ((cid, space, number) for cid, _ in kept.blocks))
 
     staged = await asyncio.to_thread(stage)
+    await asyncio.wrap_future(database.transact(work))
+
+
+async def hold_blocks(
+    database: Database, packs: Packs, blocks: Sequence[tuple[Cid, bytes]]
+) -> None:
+    """Store public blocks for the overlay; durable when it returns."""
+
+    def stage() -> Staged:
+        staged = packs.stage(blocks)
+        packs.sync()
+        return staged
+
+    def work(connection: Connection) -> None:
+        packs.attach(connection, staged)
+        catalogue.hold_blocks(connection, (cid for cid, _ in blocks))
+
+    staged = await asyncio.to_thread(stage)
+    await asyncio.wrap_future(database.transact(work))
+
+
+async def release_blocks(database: Database, cids: Sequence[Cid]) -> None:
+    """Hold blocks for the overlay no longer; their bytes go with the next sweep."""
+    work = partial(catalogue.release_blocks, cids=cids)
     await asyncio.wrap_future(database.transact(work))
 
 

@@ -22,11 +22,13 @@ from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import SpaceId
 from dms3.core.limits import (
     DOCUMENTS_LISTED_MAX,
+    HELD_PAGE_MAX,
     HIT_SNIPPET_CHARS_MAX,
     SPACE_NAME_CHARS_MAX,
     SPACES_MAX,
 )
 from dms3.core.machine import Entropy, Now
+from dms3.core.overlay import HoldBlocks
 from dms3.core.unixfs import name_fault
 from dms3.core.unixfs_read import FileNode, decode_block, list_folder, read_file
 from dms3.io import catalogue
@@ -36,7 +38,7 @@ from dms3.io.pool import Pool
 from dms3.node.checking import Check, Verified
 from dms3.node.finding import Hits, Question, RecentBlocks, find
 from dms3.node.importing import Import, Imported, Progress, Upload
-from dms3.node.keeping import NOBODYS, keep_blocks
+from dms3.node.keeping import NOBODYS, hold_blocks, keep_blocks, release_blocks
 from dms3.node.shelving import remove_document
 from dms3.node.walk import walk
 from dms3.search import operations
@@ -85,11 +87,16 @@ class Library:
         self._clock = clock
         self._entropy = entropy
         self._importing = asyncio.Lock()  # imports take turns: each already uses all workers
+        self.loosened = asyncio.Event()  # set when blocks may have lost what needed them
 
     async def start(self) -> None:
-        """Make the default space when it is missing, and remove blocks that nothing needs."""
+        """Make the default space when it is missing."""
         await self.space(DEFAULT_SPACE, create=True)
-        await self.sweep()
+
+    @property
+    def importing(self) -> bool:
+        """Whether an import runs: what can wait gives way."""
+        return self._importing.locked()
 
     # spaces
 
@@ -154,6 +161,7 @@ class Library:
             async with aclosing(run.steps(walked, uploads)) as steps:
                 async for progress in steps:
                     yield progress
+        self.loosened.set()  # changed files have left their old blocks behind
         yield run.result()
 
     async def documents(self, space: str = DEFAULT_SPACE, after: int = 0, limit: int = 100) -> Page:
@@ -191,7 +199,9 @@ class Library:
                 remove_document(connection, row)
             return len(rows)
 
-        return await asyncio.wrap_future(self._database.transact(work))
+        removed = await asyncio.wrap_future(self._database.transact(work))
+        self.loosened.set()
+        return removed
 
     async def fetched(self) -> tuple[int, int]:
         """How many files and folders of others are kept, wholly or in part, and their bytes."""
@@ -275,7 +285,7 @@ class Library:
             check.stopped = True
 
     async def sweep(self) -> Swept:
-        """Remove every block that no document needs."""
+        """Remove every block that no document needs, now; `node/upkeep.py` does it by and by."""
         return await asyncio.to_thread(self._packs.sweep, catalogue.REFERENCED)
 
     # the port
@@ -294,6 +304,22 @@ class Library:
             case "keep", operations.LibraryKeep():
                 now_us = self._clock.now().wall_us
                 return await keep_blocks(self._database, self._packs, arguments, now_us)
+        return await self._serve_overlay(operation, arguments)
+
+    async def _serve_overlay(self, operation: str, arguments: Any) -> Any:
+        """Operations about blocks held for the overlay (`core/overlay.py`)."""
+        match operation, arguments:
+            case "hold", HoldBlocks(blocks=blocks):
+                await hold_blocks(self._database, self._packs, blocks)
+                return True
+            case "release", tuple():
+                await release_blocks(self._database, arguments)
+                self.loosened.set()
+                return True
+            case "held", Cid() | None:
+                return await asyncio.to_thread(
+                    self._reading, catalogue.held_blocks, arguments, HELD_PAGE_MAX
+                )
         return Failure("method_unknown", f"The library has no operation {operation!r} like this.")
 
     async def _serve_search(self, asked: operations.LibrarySearch) -> operations.Found:
