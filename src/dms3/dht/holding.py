@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -118,6 +119,18 @@ class Holding:
         """Whether anything is held under `key`."""
         rows = self._slots(overlay, kind, location(key), b"")
         return any(row.until_us > now.wall_us for _, row in rows)
+
+    def knows_block(self, cid: Cid) -> bool:
+        """Whether some overlay has the block here, as a row of a type of blocks."""
+        at = location(cid.binary)
+        kinds = [self._types[name] for name in sorted(self._types)]
+        overlays = {OverlayId(key[:LOCATION_BYTES]) for key in self._counts}
+        return any(
+            self._row(Place(overlay, kind, at, b"").key) is not None
+            for overlay in sorted(overlays)
+            for kind in kinds
+            if kind.kept_as == "blocks"
+        )
 
     def counts(self, overlay: OverlayId, kind: ContentType) -> Counts:
         """How much of `kind` is held."""
