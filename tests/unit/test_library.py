@@ -85,6 +85,35 @@ def fixture_folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_block_swept_between_reading_and_storing_is_stored_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is known when the file is read, and gone when its transaction begins."""
+
+    async def scenario() -> None:
+        async with opened(tmp_path / "home") as library:
+            path = folder / "heron.txt"
+            cid = (await add(library, path)).root
+            assert cid is not None
+            await library.remove(cid)
+            stage, swept = Packs.stage, list[object]()
+
+            def stage_then_lose(packs: Packs, blocks: list[tuple[Cid, bytes]]) -> object:
+                staged = stage(packs, blocks)
+                if cid in staged.known:
+                    gone = library._database.transact(lambda db: db.execute("DELETE FROM block"))
+                    swept.append(gone.result())
+                return staged
+
+            monkeypatch.setattr(Packs, "stage", stage_then_lose)
+            assert (await add(library, path)).documents == 1
+            assert len(swept) == 1
+            assert (await verified(library)).damaged == ()
+            assert await content(library, cid) == path.read_bytes()
+
+    asyncio.run(scenario())
+
+
 def test_import_search_and_read_back(tmp_path: Path, folder: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path / "home") as library:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dms3.core.database import Connection
-from dms3.core.limits import CONTAINER_DOCUMENTS_MAX
+from dms3.core.limits import CONTAINER_DOCUMENTS_MAX, INDEX_WORDS_BYTES_MAX
 from dms3.search.condition import Condition
 from dms3.search.container import Container, Plan
 from dms3.search.query import Query, match_text, phrase_text
@@ -175,6 +175,10 @@ def _open_container(connection: Connection, space: int, kind: str) -> Container:
     connection.execute(
         f"INSERT INTO {table} ({table}, rank) VALUES ('rank', ?)",
         (f"bm25({TITLE_WEIGHT}, {BODY_WEIGHT})",),
+    )
+    # Words of one transaction wait in memory and are written in order: fewer pieces to merge.
+    connection.execute(
+        f"INSERT INTO {table} ({table}, rank) VALUES ('hashsize', ?)", (INDEX_WORDS_BYTES_MAX,)
     )
     return Container(number, *values)
 

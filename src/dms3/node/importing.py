@@ -90,7 +90,7 @@ class Import:
         self._shelf = Shelf(database, packs, space, kind, now_us)
         self._pool = pool
         self._walked = Walked(Folder("", ""))
-        self._read: list[_Taken] = []  # of the last round, not stored yet
+        self._ready: _Ready | None = None  # what the last round read; not stored yet
         self._round_files = _FIRST_ROUND_FILES
         self._done = 0
         self._bytes_done = 0
@@ -194,19 +194,27 @@ class Import:
         )
 
     async def _turn(self, files: Sequence[File]) -> None:
-        """Read `files` in workers while what was read in the turn before is stored."""
+        """Read and stage `files` while what was read in the turn before is stored."""
         self._round_files = min(IMPORT_BATCH_FILES_MAX, self._round_files * 2)
-        halves = [half for half in (files[::2], files[1::2]) if half]
-        stored, self._read = self._read, []
+        ready, self._ready = self._ready, None
         try:
             async with asyncio.TaskGroup() as group:
-                reads = [group.create_task(self._take(half)) for half in halves]
-                if stored:
-                    group.create_task(self._store_taken(stored))
+                reading = group.create_task(self._make_ready(files))
+                if ready is not None:
+                    group.create_task(self._store_ready(ready))
         except BaseExceptionGroup as errors:
             raise _first_of(errors) from None
-        for read in reads:
-            self._read += read.result()
+        self._ready = reading.result()
+
+    async def _make_ready(self, files: Sequence[File]) -> _Ready | None:
+        """The files read by two jobs, their blocks on the disk already."""
+        if not files:
+            return None
+        async with asyncio.TaskGroup() as group:
+            halves = [half for half in (files[::2], files[1::2]) if half]
+            reads = [group.create_task(self._take(half)) for half in halves]
+        taken = [one for read in reads for one in read.result()]
+        return await asyncio.to_thread(_prepare, self._shelf, taken)
 
     async def _take(self, files: Sequence[File]) -> list[_Taken]:
         """Read files in one job of a worker; when the job fails, each in its own."""
@@ -220,16 +228,11 @@ class Import:
             return [found for file in files for found in await self._take([file])]
         return [_Taken(file, one) for file, one in zip(files, taken, strict=True)]
 
-    async def _store_taken(self, taken: Sequence[_Taken]) -> None:
-        good: list[_Taken] = []
-        for one in taken:
-            if one.taken.fault:
-                self._skip(one.file, one.taken.fault)
-            else:
-                good.append(one)
-        if good:
-            items, blocks = await asyncio.to_thread(_prepare, good)
-            await self._store(items, blocks, [])
+    async def _store_ready(self, ready: _Ready) -> None:
+        for file, fault in ready.faults:
+            self._skip(file, fault)
+        if ready.items:
+            await self._store(ready.items, ready.blocks, (ready.staged,))
 
     # large files and uploads
 
@@ -260,6 +263,7 @@ class Import:
                 parts.close()
         self._bytes_done = begun
         item = await self._item_of_large(file, built, cids, beginning or b"")
+        staged.append(await asyncio.to_thread(self._shelf.stage, built.blocks))
         await self._store([item], built.blocks, staged)
         yield self._progress()
 
@@ -339,30 +343,51 @@ class _Taken:
     taken: Taken
 
 
-def _prepare(taken: Sequence[_Taken]) -> tuple[list[Item], list[Block]]:
-    """Items and all their blocks."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A round that only needs its transaction: `blocks` are those that `staged` holds."""
+
+    faults: list[tuple[File, str]]
+    items: list[Item]
+    blocks: list[Block]
+    staged: Staged
+
+
+def _prepare(shelf: Shelf, taken: Sequence[_Taken]) -> _Ready:
+    """Items, and all their blocks made durable. For a thread."""
+    faults: list[tuple[File, str]] = []
     items: list[Item] = []
     blocks: list[Block] = []
     for one in taken:
-        built, extracted = one.taken.built, one.taken.extracted
-        assert built is not None
-        assert extracted is not None
-        data = built.blocks[0][1] if len(built.blocks) == 1 else _content(built)
-        cids = tuple(dict.fromkeys(cid for cid, _ in built.blocks))
-        items.append(
-            Item(
-                one.file,
-                built.cid,
-                built.size,
-                built.tree_bytes,
-                one.taken.stamp,
-                extracted,
-                cids,
-                _body(extracted, data),
-            )
-        )
-        blocks += built.blocks
-    return items, blocks
+        if one.taken.fault:
+            faults.append((one.file, one.taken.fault))
+        else:
+            items.append(_item(one))
+            blocks += _built(one).blocks
+    return _Ready(faults, items, blocks, shelf.stage(blocks))
+
+
+def _built(one: _Taken) -> Built:
+    built = one.taken.built
+    assert built is not None
+    return built
+
+
+def _item(one: _Taken) -> Item:
+    built, extracted = _built(one), one.taken.extracted
+    assert extracted is not None
+    data = built.blocks[0][1] if len(built.blocks) == 1 else _content(built)
+    cids = tuple(dict.fromkeys(cid for cid, _ in built.blocks))
+    return Item(
+        one.file,
+        built.cid,
+        built.size,
+        built.tree_bytes,
+        one.taken.stamp,
+        extracted,
+        cids,
+        _body(extracted, data),
+    )
 
 
 def _content(built: Built) -> bytes:

@@ -69,22 +69,21 @@ class Shelf:
     ) -> list[bool]:
         """Store `items` in one transaction; for each whether it is new or changed.
 
-        Their blocks are in `blocks`, or in `staged` already.
+        `staged` holds all their blocks; `blocks` are staged again when a sweep was faster.
         """
-        for attempt in range(_ATTACH_TRIES):
-            last = await asyncio.to_thread(self.stage, blocks)
+        for _ in range(_ATTACH_TRIES - 1):
             try:
-                return await asyncio.wrap_future(
-                    self._database.transact(
-                        lambda connection, last=last: self._write(  # type: ignore[misc]
-                            connection, items, (*staged, last)
-                        )
-                    )
-                )
+                return await self._transact(items, staged)
             except Dms3Error as error:
-                if error.code != "node_busy" or attempt == _ATTACH_TRIES - 1:
+                if error.code != "node_busy":
                     raise
-        raise AssertionError("the last attempt returns or raises")
+            staged = (await asyncio.to_thread(self.stage, blocks), *staged)
+        return await self._transact(items, staged)
+
+    async def _transact(self, items: Sequence[Item], staged: Sequence[Staged]) -> list[bool]:
+        return await asyncio.wrap_future(
+            self._database.transact(lambda connection: self._write(connection, items, staged))
+        )
 
     async def store_folder(self, item: Item, blocks: Sequence[Block]) -> None:
         """Keep the blocks of an imported folder, in place of those of its last import."""
