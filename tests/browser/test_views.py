@@ -7,12 +7,13 @@ from playwright.sync_api import expect
 
 from browser.conftest import Visit
 from browser.person import PHONE, SIZES, THEMES, barriers, overflow
+from dms3.web.page import VIEWS
 from network.running import Running
 
-VIEWS = ("/", "/?q=nothing", "/docs")
+PATHS = (*(view.path for view in VIEWS), "/search?q=nothing", "/docs")
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PATHS)
 def test_a_view_has_no_barrier_and_fits(alice: Running, visit: Visit, view: str):
     page = visit(alice).go(view)
     for width, height in SIZES:
