@@ -136,6 +136,10 @@ class Holding:
         """How much of `kind` is held."""
         return self._counts.get(prefix(overlay, kind), Counts(0, 0))
 
+    def rows(self) -> int:
+        """How many values are held in all."""
+        return sum(counts.values for counts in self._counts.values())
+
     def figures(self, overlay: OverlayId) -> tuple[tuple[str, int, int], ...]:
         """(type, values, bytes) for every type."""
         counted = [(name, self.counts(overlay, self._types[name])) for name in sorted(self._types)]

@@ -1,0 +1,86 @@
+"""Neighbourhoods: which nodes are nearest to a location, remembered from lookups for a while.
+
+Source: Kademlia, section 2.3. The nodes that a lookup found around its target are all there are
+within the distance of the farthest of them, so they also answer for locations close by: a put of
+many values sorted by location needs few lookups, and one of an overlay below k nodes a single one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dms3.core.ids import OverlayId
+from dms3.core.limits import NEIGHBOURHOOD_LIFE_US, NEIGHBOURHOODS_MAX
+from dms3.core.overlay import HOLDERS_MIN, NodeAt, distance
+from dms3.dht.presence import node_location
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The nodes around `centre`: all within `radius` of it, or (None) all of the overlay."""
+
+    overlay: OverlayId
+    centre: bytes
+    nodes: tuple[NodeAt, ...]
+    radius: int | None
+    at_us: int
+
+    def nearest(self, target: bytes) -> list[NodeAt]:
+        """Its nodes, nearest to `target` first."""
+        return nearest_first(self.nodes, target)
+
+    def covers(self, target: bytes) -> bool:
+        """Whether the HOLDERS_MIN nodes nearest to `target` are surely among these.
+
+        A node within r of the target is within r + d(centre, target) of the centre.
+        """
+        if self.radius is None:
+            return True
+        inner = self.nearest(target)[:HOLDERS_MIN]
+        if len(inner) < HOLDERS_MIN:
+            return False
+        reach = distance(node_location(inner[-1].peer), target)
+        return distance(self.centre, target) + reach <= self.radius
+
+
+class Neighbourhoods:
+    """The latest of them."""
+
+    def __init__(self) -> None:
+        self._kept: list[Neighbourhood] = []
+
+    def add(
+        self,
+        overlay: OverlayId,
+        centre: bytes,
+        nodes: Sequence[NodeAt],
+        *,
+        whole: bool,
+        now_us: int,
+    ) -> Neighbourhood:
+        """Remember what a lookup of `centre` found; `whole`: these are all nodes of the overlay."""
+        near = nearest_first(nodes, centre)
+        radius = None
+        if not whole:
+            radius = distance(node_location(near[-1].peer), centre) if near else 0
+        found = Neighbourhood(overlay, centre, tuple(near), radius, now_us)
+        self._kept = [found, *self._kept[: NEIGHBOURHOODS_MAX - 1]]
+        return found
+
+    def covering(self, overlay: OverlayId, target: bytes, now_us: int) -> Neighbourhood | None:
+        """A neighbourhood that answers for `target`, or None."""
+        for each in self._kept:
+            fresh = now_us - each.at_us < NEIGHBOURHOOD_LIFE_US
+            if each.overlay == overlay and fresh and each.covers(target):
+                return each
+        return None
+
+    def forget(self) -> None:
+        """Nodes have come or gone in numbers: look them up again."""
+        self._kept.clear()
+
+
+def nearest_first(nodes: Sequence[NodeAt], target: bytes) -> list[NodeAt]:
+    """`nodes` in order of their distance to `target`."""
+    return sorted(nodes, key=lambda node: distance(node_location(node.peer), target))
