@@ -99,6 +99,8 @@ def _usage(parameter: Parameter) -> str:
     flag = parameter.about.flag or "--" + parameter.name.replace("_", "-")
     if parameter.type is Secret:
         return f"[{flag}-file FILE]"
+    if parameter.type is bool:
+        return f"[{flag}]"
     value = r"\|".join(parameter.choices) or parameter.metavar
     return f"{flag} {value}" if parameter.required else f"[{flag} {value}]{more}"
 

@@ -103,7 +103,7 @@ class FakeNode:
         rest = {"name": "<b>alice</b>", "peers": {"connected": 2, "known": 3}, "documents": 7}
         return {"ready": ready, "locked": self.why_not_ready == "locked", **(rest if ready else {})}
 
-    async def doctor(self):
+    async def doctor(self, *, quick: bool = False):
         return [Health("disk", "pass", "enough"), Health("peers", "fail", "none", "dms3 up")]
 
     async def identity(self):

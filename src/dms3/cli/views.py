@@ -122,6 +122,25 @@ def _store_list(data: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def _store_recent(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for one in data["documents"]:
+        facts = f"  {one['kind']}, {size(one['bytes'])}, in {one['space']}  "
+        lines += [[(one["name"], "bold"), (facts, ""), (one["cid"], "dim")]]
+    if data["next"]:
+        lines += [[(f"More: --before {data['next']}", "dim")]]
+    return lines or [[("No documents yet. Add a folder: dms3 store add FOLDER", "")]]
+
+
+def _store_containers(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = [[(counted(len(data["containers"]), "container"), "bold")]]
+    for one in data["containers"]:
+        held = f"{counted(one['documents'], 'document')}, {size(one['bytes'])}"
+        room = f"room for {one['room']:,} more" if one["room"] else "full"
+        lines += [[(f"{one['space']}, {one['kind']}", "bold"), (f"  {held}, {room}", "")]]
+    return lines
+
+
 def _reader(reader: Mapping[str, Any]) -> str:
     name = reader["name"] or reader["root"][:12] + "..."
     state = "" if reader["delivered"] else "; waits until that node is connected"
@@ -354,6 +373,8 @@ VIEWS: Mapping[str, View] = {
     "search": _search,
     "store add": _store_add,
     "store list": _store_list,
+    "store recent": _store_recent,
+    "store containers": _store_containers,
     "store get": _got,
     "store folder": _store_folder,
     "store remove": _store_remove,

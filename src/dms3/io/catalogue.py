@@ -176,6 +176,30 @@ def page(connection: Connection, space: int, after: int, limit: int) -> list[Doc
     return [_document(row) for row in rows]
 
 
+def latest(
+    connection: Connection, spaces: Sequence[int], before: int, limit: int
+) -> list[DocumentRow]:
+    """At most `limit` documents of `spaces` (row numbers) with row number < `before`, last first.
+
+    Files that only came along with their folder are left out.
+    """
+    marks = ", ".join("?" * len(spaces))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM document WHERE space IN ({marks}) AND id < ? AND counted = 1 "
+        "ORDER BY id DESC LIMIT ?",
+        (*spaces, before, limit),
+    )
+    return [_document(row) for row in rows]
+
+
+def bytes_in_containers(connection: Connection) -> dict[int, int]:
+    """Bytes of the documents in each container, by row number."""
+    rows = connection.execute(
+        "SELECT container, sum(bytes) FROM document WHERE container IS NOT NULL GROUP BY container"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 def all_documents(connection: Connection, after: int, limit: int) -> list[DocumentRow]:
     """At most `limit` rows with number > `after`: documents, folders and fetched files."""
     rows = connection.execute(

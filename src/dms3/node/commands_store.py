@@ -38,6 +38,23 @@ async def store_list(
     return Result(await node.documents.list(space, after, limit))
 
 
+@command("store", "recent", example="dms3 store recent --limit 5")
+async def store_recent(
+    node: NodeServices,
+    space: Annotated[str | None, "only of this space"] = None,
+    before: Annotated[int | None, "go on before this document number (`next` of the page)"] = None,
+    limit: Annotated[int, "documents listed at most"] = 20,
+) -> Result:
+    """The documents that came last, in your spaces."""
+    return Result(await node.documents.recent(space, before, limit))
+
+
+@command("store", "containers", example="dms3 store containers")
+async def store_containers(node: NodeServices) -> Result:
+    """What your spaces are made of: containers, how full each is and where it lies."""
+    return Result(await node.documents.containers())
+
+
 @command("store", "get", example="dms3 store get bafkreib... -o letter.txt", download=True)
 async def store_get(
     node: NodeServices, cid: Annotated[str, About("the content identifier", metavar="CID")]
@@ -109,6 +126,8 @@ async def search(
 COMMANDS = (
     store_add,
     store_list,
+    store_recent,
+    store_containers,
     store_get,
     store_folder,
     store_remove,

@@ -6,6 +6,7 @@ Source: docs/architecture.md, "Commands". What they show is gathered by the node
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 from dms3.node.services import NodeServices
 from dms3.node.table import Result, command
@@ -18,9 +19,12 @@ async def status(node: NodeServices) -> Result:
 
 
 @command("doctor", example="dms3 doctor --json")
-async def doctor(node: NodeServices) -> Result:
+async def doctor(
+    node: NodeServices,
+    quick: Annotated[bool, "leave out the check that reads the whole database"] = False,
+) -> Result:
     """Checks of the node's health, each with a fix when it does not pass."""
-    checks = await node.doctor()
+    checks = await node.doctor(quick=quick)
     failed = sum(check.verdict == "fail" for check in checks)
     warned = sum(check.verdict == "warn" for check in checks)
     return Result(

@@ -20,6 +20,7 @@ from dms3.node import importing
 from dms3.node.checking import Verified
 from dms3.node.finding import Question
 from dms3.node.node import Node
+from dms3.node.overview import Overview, document_data
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import ROOT_HEX_CHARS_MIN, Contact
@@ -97,28 +98,23 @@ class Documents:
         if space is not None:
             data["listed"] = space
             page = await self._node.library.documents(space, after, limit)
-            data["documents"] = [
-                {
-                    "number": row.number,
-                    "cid": str(row.cid),
-                    "name": row.name,
-                    "title": row.title,
-                    "kind": row.kind,
-                    "bytes": row.bytes,
-                    "source": row.source,
-                    "modified_us": row.modified_us,
-                    "added_us": row.added_us,
-                    "note": row.note,
-                }
-                for row in page.documents
-            ]
+            data["documents"] = [document_data(row) for row in page.documents]
             data["next"] = page.next
         return data
 
     async def describe(self, cid: str) -> dict[str, Any]:
         """The file's size and name; its first block is fetched when it is not here."""
         content = await self._node.content(parse_cid(cid))
-        return {"cid": cid, "size": content.size, "name": content.name}
+        documents = await Overview(self._node.store).known_as(parse_cid(cid))
+        return {"cid": cid, "size": content.size, "name": content.name, "documents": documents}
+
+    async def recent(self, space: str | None, before: int | None, limit: int) -> dict[str, Any]:
+        """Documents, the last one first."""
+        return await Overview(self._node.store).recent(space, before, limit)
+
+    async def containers(self) -> dict[str, Any]:
+        """Every container of my spaces."""
+        return await Overview(self._node.store).containers()
 
     async def folder(self, cid: str, limit: int) -> dict[str, Any]:
         """At most `limit` entries; their sizes are those of all blocks below them."""

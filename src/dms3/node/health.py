@@ -49,8 +49,11 @@ async def describe(node: Node) -> dict[str, Any]:
     }
 
 
-async def examine(home: Home, node: Node | None) -> list[Health]:
-    """Every check; those of the inside only when `node` is open."""
+async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list[Health]:
+    """Every check; those of the inside only when `node` is open.
+
+    `quick`: without those that read everything.
+    """
     checks = [await asyncio.to_thread(_key_mode, home), await asyncio.to_thread(_disk, home)]
     if node is None:
         return [
@@ -59,7 +62,7 @@ async def examine(home: Home, node: Node | None) -> list[Health]:
         ]
     return [
         *checks,
-        await asyncio.to_thread(_database, node),
+        *(() if quick else (await asyncio.to_thread(_database, node),)),
         await _peers(node),
         await _contacts(node),
         _lag(node),

@@ -144,9 +144,9 @@ class Host:
             return data
         return data | await describe(self._node)
 
-    async def doctor(self) -> Sequence[Health]:
-        """Every check of the node's health."""
-        return await examine(self.home, self._node)
+    async def doctor(self, *, quick: bool = False) -> Sequence[Health]:
+        """Every check of the node's health; `quick`: without those that read everything."""
+        return await examine(self.home, self._node, quick=quick)
 
     async def identity(self) -> dict[str, Any]:
         """Root, peer id, account, name and agents of this node's person."""

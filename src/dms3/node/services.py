@@ -84,8 +84,8 @@ class NodeServices(Protocol):
         """What `dms3 status` shows; JSON values, `ready` and `locked` among them. Never locked."""
         ...
 
-    async def doctor(self) -> Sequence[Health]:
-        """Every check of the node's health."""
+    async def doctor(self, *, quick: bool = False) -> Sequence[Health]:
+        """Every check of the node's health; `quick`: without those that read everything."""
         ...
 
     async def identity(self) -> dict[str, Any]:
@@ -183,6 +183,14 @@ class DocumentServices(Protocol):
 
     async def list(self, space: str | None, after: int, limit: int) -> dict[str, Any]:
         """Spaces, and the documents of one when it is named."""
+        ...
+
+    async def recent(self, space: str | None, before: int | None, limit: int) -> dict[str, Any]:
+        """Documents of one space or of all mine, the last one first."""
+        ...
+
+    async def containers(self) -> dict[str, Any]:
+        """Every container of my spaces."""
         ...
 
     async def describe(self, cid: str) -> dict[str, Any]:
