@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from dms3.io.loop import Loop
 from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_record import seal_record
 from dms3.node.driver import Driver
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.network import Network
@@ -127,6 +129,7 @@ class Node:
             events=self.loop,
             clock=clock,
             agent="dms3/test",
+            seal=partial(seal_record, self.key),
             transport=lambda owner: Transport(
                 key=self.key,
                 handler=owner,

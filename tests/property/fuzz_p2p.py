@@ -25,7 +25,7 @@ from dms3.p2p.frames import (
 )
 from dms3.p2p.known import Known
 from dms3.p2p.link import Link
-from dms3.p2p.peers import Probe
+from dms3.p2p.probing import Probe
 from dms3.p2p.stream import Asked, Given, Misconduct, Refused
 
 _KEY = SigningKey.of_seed(bytes(range(32)))

@@ -15,7 +15,7 @@ from dms3.node.identity import create_identity, keep_identity, load_identity
 class Row:
     """A database of one row."""
 
-    def __init__(self, persist):
+    def __init__(self, persist) -> None:
         self.persist = persist
 
     def get(self, table, key):

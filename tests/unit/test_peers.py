@@ -41,7 +41,8 @@ from dms3.crypto.signing import SigningKey
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.conduct import CONDUCT, Bucket, Score
-from dms3.p2p.peers import PROTOCOL, PeerBook, Probe
+from dms3.p2p.peers import PROTOCOL, PeerBook
+from dms3.p2p.probing import Probe
 from dms3.p2p.port import Conducted, Dialed, HangUp, Introduced, Refuse
 
 WALL = 10**15

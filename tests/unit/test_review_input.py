@@ -11,8 +11,8 @@ from dms3.core.varint import read_varint
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.libp2p import identify
 from dms3.libp2p.identify import IdentifyReader
-from dms3.p2p import frames, peers
-from dms3.p2p.peers import PROTOCOL, Probe
+from dms3.p2p import frames, probing
+from dms3.p2p.probing import PROTOCOL, Probe
 from dms3.search.delivery import PREFIX, Outbox
 from unit.test_peers import Rig, peer
 
@@ -30,7 +30,7 @@ def test_a_probe_is_measured_before_it_is_decoded(monkeypatch):
     assert len(longest) <= limits.PROBE_BYTES_MAX
     (reply,) = rig.tell(Requested(peer(1), PROTOCOL, longest, 1))
     assert reply.body == longest
-    monkeypatch.setattr(peers, "decode", forbidden)
+    monkeypatch.setattr(probing, "decode", forbidden)
     for body in (bytes(limits.PROBE_BYTES_MAX + 1), CROWD):
         (reply, *_) = rig.tell(Requested(peer(1), PROTOCOL, body, 2))
         assert reply.body.code == "body_malformed"

@@ -163,6 +163,10 @@ class Transport:
             raise outcome
         return outcome
 
+    def wake(self) -> None:
+        """Forget which addresses failed lately."""
+        self._backoff = Backoff()
+
     async def close(self) -> None:
         """Stop listening, end every connection after what is queued, and wait for that."""
         self._closing = True

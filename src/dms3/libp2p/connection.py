@@ -19,7 +19,6 @@ from dms3.libp2p.channel import Channel
 from dms3.libp2p.events import (
     Closed,
     ConnectionEvent,
-    Identified,
     Secured,
     StreamData,
     StreamDrained,
@@ -380,9 +379,9 @@ class Connection:
         if isinstance(event, StreamData):
             served.receive(event.stream, event.data)
         elif isinstance(event, StreamFinished):
-            info = served.finish(event.stream)
-            if info is not None:
-                self._pending.append(Identified(info))
+            identified = served.finish(event.stream)
+            if identified is not None:
+                self._pending.append(identified)
         elif isinstance(event, StreamReset):
             served.drop(event.stream)
         if event.stream not in served:

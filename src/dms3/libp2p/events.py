@@ -56,9 +56,13 @@ class StreamDrained:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What the peer says about itself (unproven, except where `record_addresses` says)."""
+    """What the peer says about itself: its word, but for `info.signed_record`, which is verified.
+
+    `forged`: it also sent a record that another peer, or nobody, has signed; that is left out.
+    """
 
     info: IdentifyInfo
+    forged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ _DOMAIN = b"libp2p-peer-record"
 _PAYLOAD_TYPE = b"\x03\x01"  # multicodec libp2p-peer-record
 
 
+class ForgedRecordError(DecodeError):
+    """A record in the right form that the peer it names has not signed: somebody lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
     """Addresses of `peer`; a record with a higher `sequence` replaces it."""
@@ -45,7 +49,10 @@ def seal_record(key: NodeKey, sequence: int, addresses: Sequence[Multiaddr]) -> 
 
 
 def open_record(envelope: bytes) -> PeerRecord:
-    """The record in `envelope`; raises DecodeError unless its own peer has signed it."""
+    """The record in `envelope`; raises DecodeError unless its own peer has signed it.
+
+    A signature that does not hold, or of another peer, is a ForgedRecordError.
+    """
     message = Message(envelope)
     key_bytes, kind = message.bytes_of(1), message.bytes_of(2)
     payload, signature = message.bytes_of(3), message.bytes_of(5)
@@ -53,10 +60,10 @@ def open_record(envelope: bytes) -> PeerRecord:
         raise DecodeError(0, "not a signed envelope of a peer record")
     key = PublicKey.decode(key_bytes)
     if not key.verify(_signed(kind, payload), signature):
-        raise DecodeError(0, "the signature of the peer record is not valid")
+        raise ForgedRecordError(0, "the signature of the peer record is not valid")
     record = Message(payload)
     if record.bytes_of(1) != key.peer_id:
-        raise DecodeError(0, "the peer record is signed by another peer")
+        raise ForgedRecordError(0, "the peer record is signed by another peer")
     encoded = record.all_bytes(3)[: limits.IDENTIFY_ADDRESSES_MAX]
     return PeerRecord(key.peer_id, record.uint(2) or 0, tuple(_addresses(encoded)))
 

@@ -12,10 +12,11 @@ from dms3.core import limits
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.libp2p import identify, ping
+from dms3.libp2p.events import Identified
 from dms3.libp2p.identify import IdentifyInfo, IdentifyReader
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import PublicKey
-from dms3.libp2p.peer_record import open_record
+from dms3.libp2p.peer_record import ForgedRecordError, open_record
 from dms3.libp2p.ping import PingEcho
 from dms3.libp2p.yamux import Yamux
 
@@ -79,7 +80,7 @@ class Services:
             except DecodeError:
                 self._end(stream)
 
-    def finish(self, stream: int) -> IdentifyInfo | None:
+    def finish(self, stream: int) -> Identified | None:
         """The peer has sent everything; its description when this is what the stream was for."""
         service = self._streams.pop(stream)
         self._mux.finish(stream)
@@ -89,8 +90,9 @@ class Services:
             info = service.finish()
         except DecodeError:
             return None
-        self._known = identify.merge_identify(self._known, _believable(info, self._peer))
-        return self._known
+        believable, forged = _believable(info, self._peer)
+        self._known = identify.merge_identify(self._known, believable)
+        return Identified(self._known, forged)
 
     def drop(self, stream: int) -> None:
         """The stream was reset."""
@@ -110,14 +112,17 @@ class Services:
         return replace(self._describe(), observed=self._remote, public_key=self._public_key)
 
 
-def _believable(info: IdentifyInfo, peer: PeerId) -> IdentifyInfo:
-    """`info` without a key or a signed record that is not this peer's."""
+def _believable(info: IdentifyInfo, peer: PeerId) -> tuple[IdentifyInfo, bool]:
+    """`info` without a key or a signed record that is not this peer's; whether that is forged."""
     key, record = info.public_key, info.signed_record
+    forged = False
     if key and PublicKey.decode(key).peer_id != peer:
         key = b""
     try:
         if record and open_record(record).peer != peer:
-            record = b""
-    except DecodeError:
+            record, forged = b"", True
+    except ForgedRecordError:
+        record, forged = b"", True
+    except DecodeError:  # of a kind that we do not know
         record = b""
-    return replace(info, public_key=key, signed_record=record)
+    return replace(info, public_key=key, signed_record=record), forged

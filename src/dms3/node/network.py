@@ -15,8 +15,8 @@ from typing import Any
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
-    ADDRESSES_PER_PEER_MAX,
     HELD_OFFER_US,
+    INBOUND_UNNEEDED_MAX,
     REFUSED_PEERS_MAX,
     REPORTS_WAITING_MAX,
     SECOND_US,
@@ -28,7 +28,17 @@ from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.session import Clock, PeerFigures, Secured, Session, Transport
 from dms3.p2p.link import Link
-from dms3.p2p.port import Conducted, Dialed, DialRequest, HangUp, Introduced, Refuse
+from dms3.p2p.port import (
+    Announce,
+    Conducted,
+    Dialed,
+    DialRequest,
+    HangUp,
+    Introduced,
+    Keep,
+    Refuse,
+)
+from dms3.p2p.reach import own_word, reach_of_text
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
 
 _WIRE_BITS = (
@@ -43,7 +53,8 @@ class Network:
 
     `protocols`: the minors of each dms3 protocol that is spoken; `network`: the 32-byte network id;
     `events`: the loop; `transport`: makes the transport that has this object as its handler, `gate`
-    and `speaks`, and `describe` for Identify; `agent`: name and version of the program.
+    and `speaks`, and `describe` for Identify; `agent`: name and version of the program; `seal`: the
+    signed record of a sequence number and addresses of this node (libp2p/peer_record.py).
     """
 
     def __init__(
@@ -55,7 +66,9 @@ class Network:
         clock: Clock,
         transport: Callable[[Network], Transport],
         agent: str,
+        seal: Callable[[int, Sequence[Multiaddr]], bytes],
     ) -> None:
+        self._seal = seal
         self._protocols = protocols
         self._network = network
         self._events = events
@@ -65,7 +78,10 @@ class Network:
         self._handles: dict[int, Session] = {}  # our questions that have not ended
         self._count = 0
         self._refused: dict[PeerId, int] = {}  # until this monotonic instant
+        self._kept: frozenset[PeerId] = frozenset()  # these get in, whatever the crowd
         self._listening: list[Multiaddr] = []
+        self._announced: tuple[Multiaddr, ...] = ()
+        self._record = b""  # these addresses, signed
         self._reports: deque[tuple[str, Any]] = deque()
         self._reported = asyncio.Event()
         self._transport = transport(self)
@@ -100,6 +116,12 @@ class Network:
             self._reported.clear()
             await self._reported.wait()
 
+    def tell(self, operation: str, arguments: Any) -> None:
+        """Have `report` ask the peer book for `operation`; dropped when too many wait."""
+        if len(self._reports) < REPORTS_WAITING_MAX:
+            self._reports.append((operation, arguments))
+            self._reported.set()
+
     def figures(self) -> list[PeerFigures]:
         """The connected peers, oldest connection first."""
         return [session.figures() for session in self._sessions.values()]
@@ -115,17 +137,33 @@ class Network:
         return protocol in self._protocols
 
     def gate(self, peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
-        """Whether to have a connection with `peer`: not while it is refused."""
-        del address, inbound  # addresses are limited by the transport itself
-        return peer is None or self._refused.get(peer, 0) <= self._clock.now().mono_us
+        """Whether to have a connection with `peer`: not while it is refused, or one too many.
+
+        Who comes and is not needed finds the door shut in a crowd; contacts get in.
+        """
+        del address  # addresses are limited by the transport itself
+        if peer is None:
+            return True
+        crowded = inbound and peer not in self._kept and peer not in self._sessions
+        if crowded and self._strangers() >= INBOUND_UNNEEDED_MAX:
+            return False
+        return self._refused.get(peer, 0) <= self._clock.now().mono_us
+
+    def _strangers(self) -> int:
+        """How many peers have come that are not kept."""
+        return sum(
+            session.secured.inbound and peer not in self._kept
+            for peer, session in self._sessions.items()
+        )
 
     def describe(self) -> IdentifyInfo:
         """What Identify says about this node."""
         return IdentifyInfo(
             protocol_version="dms3/1",
             agent=self._agent,
-            addresses=tuple(self._listening),
+            addresses=self._announced or tuple(self._listening),
             protocols=tuple(sorted(self._protocols)),
+            signed_record=self._record,
         )
 
     def on_secured(self, link: Secured) -> None:
@@ -146,7 +184,7 @@ class Network:
         if session is None or session.secured is not link:
             return  # of a connection that has been replaced
         if type(event) is Identified:
-            self._introduce(session, event.info)
+            self._introduce(session, event)
             return
         if type(event) is StreamData:
             session.bytes_in += len(event.data)
@@ -159,7 +197,7 @@ class Network:
             return
         del self._sessions[link.peer]
         if code in ("peer_misbehaved", "limit_reached"):  # of the connection itself: Noise, Yamux
-            self._tell("conduct", Conducted(link.peer, "connection_broken"))
+            self.tell("conduct", Conducted(link.peer, "connection_broken"))
         self._end(session)
         self._events.peer_down(link.peer, reason)
 
@@ -213,14 +251,25 @@ class Network:
     # The io port "transport"
 
     async def port(self, operation: str, arguments: Any) -> Any:
-        """Operations dial(DialRequest) -> Dialed, hang_up(HangUp), refuse(Refuse)."""
+        """Carry out dial(DialRequest) -> Dialed, and what has no answer.
+
+        hang_up(HangUp), release(HangUp), refuse(Refuse), keep(Keep), announce(Announce), wake().
+        """
         match operation, arguments:
             case "dial", DialRequest():
                 return await self._dial(arguments)
             case "hang_up", HangUp(peer, reason):
                 self._hang_up(peer, reason)
+            case "release", HangUp(peer, reason):
+                self._release(peer, reason)
             case "refuse", Refuse(peer, for_us):
                 self._refuse(peer, for_us)
+            case "keep", Keep(peers):
+                self._kept = frozenset(peers)
+            case "announce", Announce():
+                self._announce(arguments)
+            case "wake", None:
+                self._transport.wake()
             case _:
                 raise Dms3Error("method_unknown", f"The transport has no {operation!r}.")
         return None
@@ -239,6 +288,21 @@ class Network:
         session = self._sessions.get(peer)
         if session is not None:
             session.secured.close(reason)
+
+    def _release(self, peer: PeerId, reason: str) -> None:
+        """Hang up, unless another part of the node waits for an answer of this peer."""
+        session = self._sessions.get(peer)
+        if session is not None and not session.link.in_flight():
+            session.secured.close(reason)
+
+    def _announce(self, announce: Announce) -> None:
+        """Sign where this node is, and tell every peer that has not heard it."""
+        self._announced = tuple(map(Multiaddr.parse, announce.addresses))
+        record = self._seal(announce.sequence, self._announced)
+        if record != self._record:
+            self._record = record
+            for session in self._sessions.values():
+                session.secured.push_identify()
 
     def _refuse(self, peer: PeerId, for_us: int) -> None:
         now_us = self._clock.now().mono_us
@@ -271,7 +335,7 @@ class Network:
             elif isinstance(event, Unasked):
                 events.withdrawn(peer, session.number << _WIRE_BITS | event.request)
             elif kind is Misconduct:
-                self._tell("conduct", Conducted(peer, event.code))  # type: ignore[union-attr]
+                self.tell("conduct", Conducted(peer, event.code))  # type: ignore[union-attr]
         if session.held:
             self._offer(session)
         self._arm(session)
@@ -318,31 +382,13 @@ class Network:
         session.held.clear()
         self._deliver(session, session.link.close())
 
-    def _introduce(self, session: Session, info: IdentifyInfo) -> None:
-        """Pass on where the peer listens, as far as that can be dialled from here."""
-        near = _is_loopback(session.secured.remote)
-        usable = [
-            str(address.without_peer())
-            for address in info.addresses
-            if address.tcp_endpoint is not None
-            and not _is_unspecified(address)
-            and (near or not _is_loopback(address))
-        ]
-        if usable:
-            fit = tuple(usable[:ADDRESSES_PER_PEER_MAX])
-            self._tell("introduced", Introduced(session.secured.peer, fit))
-
-    def _tell(self, operation: str, arguments: Any) -> None:
-        if len(self._reports) < REPORTS_WAITING_MAX:
-            self._reports.append((operation, arguments))
-            self._reported.set()
-
-
-def _is_loopback(address: Multiaddr) -> bool:
-    name, value = address.parts[0]
-    return (name == "ip4" and value[0] == 127) or (name == "ip6" and value == bytes(15) + b"\x01")
-
-
-def _is_unspecified(address: Multiaddr) -> bool:
-    name, value = address.parts[0]
-    return name in {"ip4", "ip6"} and not any(value)
+    def _introduce(self, session: Session, event: Identified) -> None:
+        """Pass on what the peer says of itself, as often as addresses change at most."""
+        if not session.pushes.admit(self._clock.now().mono_us):
+            return
+        peer, info = session.secured.peer, event.info
+        if event.forged:
+            self.tell("conduct", Conducted(peer, "record_forged"))
+        near = reach_of_text(str(session.secured.remote))
+        usable = own_word(info.addresses, near)
+        self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))

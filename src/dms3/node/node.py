@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -35,6 +36,7 @@ from dms3.io.store import Store
 from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
+from dms3.libp2p.peer_record import seal_record
 from dms3.node.content import File, Folder
 from dms3.node.driver import Driver
 from dms3.node.home import Home
@@ -186,6 +188,7 @@ async def open_node(
             clock=clock,
             transport=lambda handler: _transport(handler, identity, clock, entropy),
             agent=AGENT,
+            seal=partial(seal_record, identity.node_key),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         node = Node(identity, store, packs, spool, library, loop, network, clock, group)

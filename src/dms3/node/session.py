@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dms3.core.ids import PeerId
+from dms3.core.limits import IDENTIFY_PUSH_LEAK_US, IDENTIFY_PUSHES_BURST_MAX
 from dms3.core.machine import Now
 from dms3.libp2p.multiaddr import Multiaddr
+from dms3.p2p.conduct import Bucket
 from dms3.p2p.link import Link
 from dms3.p2p.stream import Told
 
@@ -53,6 +55,10 @@ class Secured(Protocol):
         """See p2p.stream.Muxed."""
         ...
 
+    def push_identify(self) -> None:
+        """Tell the peer that what Identify says about this node has changed."""
+        ...
+
     def close(self, reason: str) -> None:
         """End the connection."""
         ...
@@ -79,6 +85,10 @@ class Transport(Protocol):
         self, addresses: Sequence[Multiaddr], peer: PeerId | None, timeout_us: int
     ) -> Secured:
         """A connection to `peer`, or the one there is."""
+        ...
+
+    def wake(self) -> None:
+        """Forget which addresses failed lately: this machine slept, or is elsewhere now."""
         ...
 
     async def close(self) -> None:
@@ -121,6 +131,9 @@ class Session:
     bytes_out: int = 0
     asked: int = 0
     answered: int = 0
+    pushes: Bucket = field(
+        default_factory=lambda: Bucket(IDENTIFY_PUSHES_BURST_MAX, IDENTIFY_PUSH_LEAK_US)
+    )
 
     def figures(self) -> PeerFigures:
         """The counts so far."""

@@ -33,6 +33,7 @@ CONDUCT: dict[str, tuple[int, str]] = {
     "connection_broken": (50, "it broke the rules of Noise or Yamux"),
     "content_invalid": (50, "it sent content that is not what was asked for"),
     "body_malformed": (25, "it sent a message that cannot be read"),
+    "record_forged": (50, "it sent a peer record that its peer has not signed"),
     "proof_invalid": (10, "it showed a grant or certificate that does not hold"),
 }
 

@@ -12,7 +12,7 @@ from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import PeerId, Root
 from dms3.core.limits import CONTACTS_MAX
-from dms3.core.machine import Effect, Persist, View, scan
+from dms3.core.machine import Delete, Effect, Notify, Persist, View, scan
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.p2p.card import Card
 
@@ -76,12 +76,19 @@ class Contacts:
         if before is not None:
             del self._by_peer[PeerId(before.peer)]
         self._put(contact)
-        return contact, before, [Persist(TABLE, root, encode(contact))]
+        data = {"name": contact.name, "root": contact.root.hex(), "new": before is None}
+        return (
+            contact,
+            before,
+            [Persist(TABLE, root, encode(contact)), Notify("contact.added", data)],
+        )
 
-    def remove(self, contact: Contact) -> None:
+    def remove(self, contact: Contact) -> list[Effect]:
         """Forget a contact."""
         del self._by_root[Root(contact.root)]
         del self._by_peer[PeerId(contact.peer)]
+        data = {"name": contact.name, "root": contact.root.hex()}
+        return [Delete(TABLE, contact.root), Notify("contact.removed", data)]
 
     def find(self, text: str) -> Contact:
         """The contact called `text`: a name, a root in hex (or its beginning), or a peer id.

@@ -14,6 +14,7 @@ from dms3.core.limits import (
     DIAL_BACKOFF_US_MAX,
     DIAL_BACKOFF_US_MIN,
     DIALS_AT_ONCE_MAX,
+    FOUND_DIALS_AT_ONCE_MAX,
 )
 from dms3.core.machine import Entropy
 from dms3.libp2p.multiaddr import Multiaddr
@@ -50,6 +51,8 @@ class Target:
     due_us: int | None = None  # None: connected, being dialled, or paused
     dialing: bool = False
     paused: bool = False  # a person has disconnected it
+    found: bool = False  # nobody asked for it: those who were asked for come first
+    hints: tuple[str, ...] = ()  # where it was found of late, tried after its own addresses
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ class Dialing:
         """The targets to dial now, marked as being dialled; `connected`: peers not to dial."""
         ready = []
         busy = sum(target.dialing for target in self.targets.values())
+        strange = sum(target.dialing and target.found for target in self.targets.values())
         under_way = {target.peer for target in self.targets.values() if target.dialing}
         self.timer = None
         for target in self.targets.values():
@@ -95,11 +99,16 @@ class Dialing:
                 continue
             if target.due_us > now_us:
                 self._wake(target.due_us)
-            elif busy >= DIALS_AT_ONCE_MAX or (target.peer and target.peer in under_way):
+            elif (
+                busy >= DIALS_AT_ONCE_MAX
+                or (target.found and strange >= FOUND_DIALS_AT_ONCE_MAX)
+                or (target.peer and target.peer in under_way)
+            ):
                 self._wake(now_us + DIAL_BACKOFF_US_MIN)  # or earlier, when one has ended
             else:
                 target.dialing, target.due_us = True, None
                 busy += 1
+                strange += target.found
                 under_way.add(target.peer)
                 ready.append(target)
         return ready
@@ -119,6 +128,20 @@ class Dialing:
     def pause(self, target: Target) -> None:
         """Do not try until it is wanted anew."""
         target.paused, target.due_us = True, None
+
+    def hint(self, target: Target, addresses: tuple[str, ...], now_us: int) -> None:
+        """Somebody says that a wanted peer is at `addresses`; when that is new, they are tried."""
+        if set(addresses) - set(target.hints) and target.due_us is not None:
+            self._set(target, now_us)
+        target.hints = addresses
+
+    def wake(self, now_us: int) -> None:
+        """Whatever waits is due now: the world may have changed while nobody looked."""
+        for target in self.targets.values():
+            if not target.paused:
+                target.attempts = 0
+                if target.due_us is not None:
+                    self._set(target, now_us)
 
     def backoff_us(self, attempts: int) -> int:
         """How long to wait after `attempts` failures: doubling, bounded, a quarter either way."""

@@ -6,7 +6,7 @@ table "known" of the peer book. Scores live in memory, a refusal is kept across 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dms3.core.codec import decode, encode
@@ -19,20 +19,30 @@ from dms3.core.limits import (
     REFUSE_US,
 )
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
+from dms3.libp2p.peer_record import ForgedRecordError, PeerRecord, open_record
 from dms3.p2p.conduct import CONDUCT, Score
 from dms3.p2p.contacts import Contact
+from dms3.p2p.port import Introduced
+from dms3.p2p.reach import Reach, own_word, reach_of_text
 
 TABLE = "known"
+PUBLIC_PROTOCOL = "/dms3/dht/1"  # who speaks it takes part in what is public, and is known to be
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is kept of a peer; times are wall microseconds, 0: never."""
+    """What is kept of a peer; times are wall microseconds, 0: never.
+
+    `sequence`: of its last signed record, 0 before there was one. `found`: how it came to be known,
+    "inbound", "lan", "exchange" or "person"; "" when another part of this node dialled it.
+    """
 
     peer: bytes
     addresses: tuple[str, ...]
     seen_us: int
     refused_until_us: int = 0
+    sequence: int = 0
+    found: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,7 @@ class PeerRow:
     """One line of `peer list`: `problem` is the last thing that went wrong with this peer.
 
     `rtt_us`: the last round trip of a probe, None before there was one. `points`: misconduct.
+    `found`: "contact", "bootstrap", "lan", "exchange", "inbound", "person" or "dht".
     """
 
     peer: PeerId
@@ -54,6 +65,7 @@ class PeerRow:
     refused_until_us: int
     rtt_us: int | None
     problem: Failure | None
+    found: str
 
 
 @dataclass(slots=True)
@@ -65,6 +77,8 @@ class _Session:
     inbound: bool = False
     rtt_us: int | None = None  # of this connection
     problem: Failure | None = None
+    public: bool = False  # it speaks PUBLIC_PROTOCOL
+    record: tuple[bytes, PeerRecord] | None = None  # its signed record, as it came and opened
 
 
 class KnownPeers:
@@ -96,12 +110,12 @@ class KnownPeers:
         self.up[peer] = now.mono_us
         session = self._session(peer)
         session.address, session.inbound, session.rtt_us = address, inbound, None
-        session.problem = None
+        session.problem, session.public, session.record = None, False, None
         effects: list[Effect] = []
         row = self._rows.get(peer)
         if row is None:
             effects += self._evict(keep)
-            row = Known(peer, (), 0)
+            row = Known(peer, (), 0, found="inbound" if inbound else "")
         addresses = row.addresses if inbound else _merge((address,), row.addresses)
         return [*effects, self._put(replace(row, addresses=addresses, seen_us=now.wall_us))]
 
@@ -111,15 +125,82 @@ class KnownPeers:
             self._sessions.pop(peer, None)
         return self.up.pop(peer, None)
 
-    def introduced(self, peer: PeerId, addresses: tuple[str, ...]) -> list[Effect]:
-        """A connected peer says where it listens; its word is believed as far as a dial goes."""
-        row = self._rows.get(peer)
-        if row is None or peer not in self.up:
+    def introduced(self, told: Introduced) -> list[Effect]:
+        """A connected peer says where it listens; its word is believed as far as a dial goes.
+
+        A signed record newer than the last one replaces what is kept, but for the address that this
+        connection has proven; an older one changes nothing. Without any record, addresses are
+        added. Raises DecodeError for a record that is not its own.
+        """
+        row = self._rows.get(told.peer)
+        if row is None or told.peer not in self.up:
             return []
-        fit = tuple(one for one in addresses if len(one) <= ADDRESS_CHARS_MAX)
-        proven = () if self._session(peer).inbound else row.addresses[:1]
-        merged = _merge(proven, _merge(fit, row.addresses))
-        return [] if merged == row.addresses else [self._put(replace(row, addresses=merged))]
+        session = self._session(told.peer)
+        session.public = PUBLIC_PROTOCOL in told.protocols
+        proven = () if session.inbound else row.addresses[:1]
+        sequence = row.sequence
+        if told.record:
+            record = open_record(told.record)
+            if record.peer != told.peer:
+                raise ForgedRecordError(0, "the record is of another peer")
+            if record.sequence >= sequence:
+                session.record = told.record, record
+            if record.sequence <= sequence:
+                return []
+            sequence = record.sequence
+            near = reach_of_text(session.address)
+            merged = _merge(proven, own_word(record.addresses, near))
+        elif sequence:
+            return []  # its signed word stands
+        else:
+            fit = tuple(one for one in told.addresses if len(one) <= ADDRESS_CHARS_MAX)
+            merged = _merge(proven, _merge(fit, row.addresses))
+        changed = replace(row, addresses=merged, sequence=sequence)
+        return [] if changed == row else [self._put(changed)]
+
+    def found(self, peer: PeerId, how: str) -> list[Effect]:
+        """A known peer came to be known by `how`; what was known first stays."""
+        row = self._rows.get(peer)
+        return [] if row is None or row.found else [self._put(replace(row, found=how))]
+
+    def how(self, peer: PeerId) -> str:
+        """How `peer` came to be known first; "" when it is not, or was dialled by itself."""
+        row = self._rows.get(peer)
+        return row.found if row is not None else ""
+
+    def shared(self, asker: PeerId) -> list[tuple[bytes, PeerRecord]]:
+        """Signed records of the connected peers that are public, but for `asker`'s own."""
+        return [
+            session.record
+            for peer in sorted(self.up)
+            if peer != asker and (session := self._session(peer)).public and session.record
+        ]
+
+    def usefulness(self, peer: PeerId) -> tuple[int, int]:
+        """A measure for connected peers that nobody needs; the least one is closed first.
+
+        No dms3 of ours, came and not yet probed, came, came and is public, was dialled; and of two
+        alike the one that came last, so that a crowd displaces itself.
+        """
+        session = self._session(peer)
+        rank = 4 if not session.inbound else 3 if session.public else 2
+        if session.problem is not None:
+            rank = 0
+        elif session.inbound and session.rtt_us is None:
+            rank = 1
+        return rank, -self.up[peer]
+
+    def is_inbound(self, peer: PeerId) -> bool:
+        """Whether the peer dialled us."""
+        return self._session(peer).inbound
+
+    def reach(self, peer: PeerId) -> Reach:
+        """From how far the connection to `peer` comes."""
+        return reach_of_text(self.address(peer))
+
+    def ours(self) -> list[PeerId]:
+        """The connected peers that have answered a probe: of this network, in order of ids."""
+        return [peer for peer in sorted(self.up) if self._session(peer).rtt_us is not None]
 
     def addresses(self, peer: PeerId, first: tuple[str, ...]) -> tuple[str, ...]:
         """Where to dial `peer`: `first`, then what is remembered."""
@@ -180,10 +261,23 @@ class KnownPeers:
 
     # Looking
 
-    def rows(self, now: Now, contact_of: Callable[[PeerId], Contact | None]) -> tuple[PeerRow, ...]:
-        """Every known peer: the connected ones first, then the last seen."""
-        found = [self._row(known, now, contact_of(PeerId(known.peer))) for known in self._list()]
-        return tuple(found)
+    def rows(
+        self,
+        now: Now,
+        contact_of: Callable[[PeerId], Contact | None],
+        wanted: Mapping[PeerId, str],
+    ) -> tuple[PeerRow, ...]:
+        """Every known peer: the connected ones first, then the last seen.
+
+        `wanted`: why a peer is kept connected ("bootstrap", "lan"), where it is.
+        """
+        rows = []
+        for known in self._list():
+            peer = PeerId(known.peer)
+            contact = contact_of(peer)
+            how = "contact" if contact is not None else wanted.get(peer) or known.found or "dht"
+            rows.append(self._row(known, now, contact, how))
+        return tuple(rows)
 
     def _list(self) -> list[Known]:
         return sorted(
@@ -191,7 +285,7 @@ class KnownPeers:
             key=lambda row: (PeerId(row.peer) not in self.up, -row.seen_us, row.peer),
         )
 
-    def _row(self, known: Known, now: Now, contact: Contact | None) -> PeerRow:
+    def _row(self, known: Known, now: Now, contact: Contact | None, how: str) -> PeerRow:
         peer = PeerId(known.peer)
         session = self._sessions.get(peer) or _Session()
         connected = peer in self.up
@@ -208,6 +302,7 @@ class KnownPeers:
             refused_until_us=known.refused_until_us,
             rtt_us=session.rtt_us if connected else None,
             problem=session.problem,
+            found=how,
         )
 
     def _session(self, peer: PeerId) -> _Session:

@@ -1,39 +1,38 @@
 """The peer book: whom this node knows, stays connected to, and refuses; a machine named "peers".
 
-Source: docs/architecture.md, "Identity"; docs/wire.md, "/dms3/peer/1". Contacts and bootstrap
-addresses are kept connected; misconduct adds up and gets a peer refused for a while. Connections
-themselves are made by the io port "transport" (node/network.py).
+Source: docs/architecture.md, "Identity" and "How nodes meet"; docs/wire.md, "/dms3/peer/1" and
+"/dms3/exchange/1". Contacts and bootstrap addresses are kept connected, found peers are tried;
+misconduct adds up and gets a peer refused for a while. Connections themselves are made by the io
+port "transport" (node/network.py).
 
 Operations, as Call("peers.NAME", ARGUMENTS): connect(text) -> Dialed · disconnect(PeerId) -> None ·
-ping(PeerId) -> round trip in microseconds · list() -> tuple[PeerRow] · conduct(Conducted) -> None ·
-introduced(Introduced) -> None · contact_add(text of a card) -> Contact · contact_list() ->
-tuple[Contact] · contact_find(text) -> Contact · contact_remove(text) -> Contact.
+release(PeerId) -> None · ping(PeerId) -> round trip in microseconds · list() -> tuple[PeerRow] ·
+conduct(Conducted) -> None · introduced(Introduced) -> None · found(Found) -> None ·
+listening(tuple of multiaddrs as text) -> None · contact_add(text of a card) -> Contact ·
+contact_list() -> tuple[Contact] · contact_find(text) -> Contact · contact_remove(text) -> Contact.
 Topics: peer.up, peer.down, peer.refused, contact.added, contact.removed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from dms3.core.codec import decode, encode
+from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId, RequestId, Root, Token
 from dms3.core.limits import (
     BOOTSTRAP_ADDRESSES_MAX,
-    CALLS_WAITING_MAX,
-    PROBE_BYTES_MAX,
-    PROBE_TIMEOUT_US,
+    CONNECTIONS_UNNEEDED_MAX,
     REFUSE_US,
     SECOND_US,
+    WAKE_PAUSE_US,
 )
 from dms3.core.machine import (
     Answered,
     Call,
     Called,
-    Cancel,
-    Delete,
+    ClockJumped,
     Effect,
     Entropy,
     Event,
@@ -42,65 +41,83 @@ from dms3.core.machine import (
     PeerDown,
     PeerUp,
     Reply,
-    Request,
     Requested,
     View,
     Withdrawn,
 )
 from dms3.libp2p.peer_id import peer_id_text
+from dms3.libp2p.peer_record import ForgedRecordError
+from dms3.p2p import exchange, meeting
+from dms3.p2p.announcing import Announcing
 from dms3.p2p.card import read_card
-from dms3.p2p.contacts import TABLE as CONTACTS
+from dms3.p2p.conduct import Misbehaved
 from dms3.p2p.contacts import Contact, Contacts
 from dms3.p2p.dialing import Dialing, Target, parse_place
+from dms3.p2p.finds import how_of
 from dms3.p2p.known import KnownPeers
-from dms3.p2p.port import Conducted, Dialed, DialRequest, HangUp, Introduced, Refuse
+from dms3.p2p.meeting import Meeting
+from dms3.p2p.port import (
+    Conducted,
+    Dialed,
+    DialRequest,
+    Found,
+    HangUp,
+    Introduced,
+    Keep,
+    Refuse,
+)
+from dms3.p2p.probing import MINORS, PROTOCOL, Probes, Probing, decode_probe
+from dms3.p2p.waiting import Asked, Waiting
 
-PROTOCOL = "/dms3/peer/1"
-MINORS = (0,)
-NONCE_BYTES = 8
+__all__ = ["MINORS", "PROTOCOL", "PeerBook"]
+
 ATTEMPTS_HOPELESS = 16  # as after so many failures: the longest wait
 STEADY_US = 30 * SECOND_US  # a connection that lasted this long counts as a good one
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Question and answer of /dms3/peer/1: the answer repeats the question's `nonce`."""
-
-    nonce: bytes
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A command that waits: for a dial, then for the probe of the peer."""
-
-    request: RequestId
-    peer: PeerId | None
-    since_us: int
-    ping: bool  # wants the round trip, not the connection
-
-
 class PeerBook:
-    """The machine. `own`: this node; `root`: its person; `bootstrap`: addresses to keep."""
+    """The machine. `own`: this node; `root`: its person; `bootstrap`: addresses to keep.
 
-    def __init__(self, own: PeerId, root: Root, bootstrap: Sequence[str], entropy: Entropy) -> None:
+    `public`: whether the node takes part in what is public, and so asks peers for more peers.
+    """
+
+    def __init__(
+        self,
+        own: PeerId,
+        root: Root,
+        bootstrap: Sequence[str],
+        entropy: Entropy,
+        *,
+        public: bool = False,
+    ) -> None:
         assert len(bootstrap) <= BOOTSTRAP_ADDRESSES_MAX, "the configuration bounds these"
         self._own = own
         self._root = root
         self._bootstrap = tuple(bootstrap)
-        self._entropy = entropy
         self._contacts = Contacts()
         self._known = KnownPeers()
         self._dialing = Dialing(entropy)
-        self._waiting: dict[Token, _Asked] = {}
-        self._probes: dict[Token, tuple[PeerId, int]] = {}
+        self._meeting = Meeting(own, self._known, self._dialing, entropy, public=public)
+        self._announcing = Announcing()
+        self._waiting = Waiting()
+        self._probes = Probes(entropy)
+        self._asked_for: set[PeerId] = set()  # connected because a person said so
+        self._leaving: set[PeerId] = set()  # told to go, to make room
+        self._kept: tuple[PeerId, ...] = ()  # as the transport knows it
+        self._stale = True  # whether that may have changed
+        self._woken_us: int | None = None
+        self._wake_us: int | None = None  # a wake that waits
         self._count = 0
         self._operations: dict[str, Callable[[Any, RequestId, Now], list[Effect]]] = {
             "connect": self._connect,
             "disconnect": self._disconnect,
+            "release": self._release,
             "ping": self._ping,
             "list": self._list,
             "conduct": self._conduct,
             "introduced": self._introduced,
+            "found": self._found,
+            "listening": self._listening,
             "contact_add": self._contact_add,
             "contact_list": self._contact_list,
             "contact_find": self._contact_find,
@@ -112,6 +129,7 @@ class PeerBook:
     def on_start(self, view: View, now: Now) -> list[Effect]:
         """Load contacts and peers, refuse whom we refused, dial whom we keep."""
         self._contacts.load(view)
+        self._announcing.load(view)
         effects = self._known.load(view)
         for known in self._known.refused(now.wall_us):
             left = known.refused_until_us - now.wall_us
@@ -122,7 +140,7 @@ class PeerBook:
                 self._dialing.want(f"bootstrap/{text}", peer, addresses, now.mono_us)
         for contact in self._contacts.all():
             self._keep(contact, now)
-        return effects + self._dial(now)
+        return [*effects, *self._tell_kept(), *self._dial(now)]
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """See the operations in the module docstring."""
@@ -132,6 +150,8 @@ class PeerBook:
                 effects = self._on_called(operation, arguments, request, now)
             case Answered(token, body):
                 effects = self._on_answered(token, body, now)
+            case Requested(peer, exchange.PROTOCOL, body, request):
+                effects = self._on_exchange(peer, body, request, now)
             case Requested(peer, _, body, request):
                 effects = self._on_probe(peer, body, request, now)
             case PeerUp(peer, address, inbound):
@@ -139,16 +159,20 @@ class PeerBook:
             case PeerDown(peer, reason):
                 effects = self._on_down(peer, reason, now)
             case Withdrawn(request):
-                effects = self._on_withdrawn(request)
-        return effects
+                effects = self._waiting.withdrawn(request)
+            case ClockJumped():
+                effects = self._wake(now)
+        return [*effects, *self._tell_kept()]
 
     def on_timer(self, now: Now) -> list[Effect]:
-        """Dial what is due."""
-        return self._dial(now)
+        """Dial what is due, ask for peers, look after a sleep."""
+        if self._wake_us is not None and now.mono_us >= self._wake_us:
+            return self._wake(now)
+        return [*self._dial(now), *self._meeting.ask(now)]
 
     def next_timer(self) -> int | None:
-        """When the next dial is due."""
-        return self._dialing.timer
+        """When the next dial or question is due."""
+        return _earliest(self._dialing.timer, self._meeting.timer, self._wake_us)
 
     # Connections
 
@@ -160,8 +184,8 @@ class PeerBook:
                 if self._is_refused(target.peer, now):
                     self._dialing.ended(target, now.mono_us, good=False)
                     continue
-                addresses = self._known.addresses(target.peer, addresses)
-            request = DialRequest(addresses, target.expected)
+                addresses = (*self._known.addresses(target.peer, addresses), *target.hints)
+            request = DialRequest(tuple(dict.fromkeys(addresses)), target.expected)
             effects.append(Call("transport.dial", request, Token(f"dial/{target.key}")))
         return effects
 
@@ -170,93 +194,185 @@ class PeerBook:
         effects = self._known.on_up(peer, address, now, inbound=inbound, keep=self._important)
         for target in self._dialing.of_peer(peer):
             self._dialing.settled(target, peer)
+            effects += self._settled(target, peer)
         name = contact.name if contact is not None else None
         data = {"peer": peer_id_text(peer), "address": address, "name": name, "inbound": inbound}
-        return [*effects, Notify("peer.up", data), *self._probe(peer, now)]
+        return [*effects, Notify("peer.up", data), self._probes.ask(peer, now), *self._make_room()]
+
+    def _settled(self, target: Target, peer: PeerId) -> list[Effect]:
+        """A target is connected: `peer` is who it is."""
+        self._stale = True
+        return self._meeting.settled(target, peer)
 
     def _on_down(self, peer: PeerId, reason: str, now: Now) -> list[Effect]:
         since = self._known.on_down(peer)
         steady = since is not None and now.mono_us - since >= STEADY_US
         for target in self._dialing.of_peer(peer):
             self._dialing.ended(target, now.mono_us, good=steady)
+            self._meeting.failed(target, now)
+        self._meeting.gone(peer)
+        self._leaving.discard(peer)
+        self._stale = self._stale or peer in self._asked_for
+        self._asked_for.discard(peer)
         gone = Failure("peer_unreachable", f"The connection has closed: {reason}.", Retry.LATER)
-        effects: list[Effect] = self._finish(peer, gone)
-        for token in [token for token, (probed, _) in self._probes.items() if probed == peer]:
-            del self._probes[token]
-            effects.append(Cancel(token))
+        effects = [*self._waiting.finish(peer, "", gone), *self._probes.gone(peer)]
         data = {"peer": peer_id_text(peer), "reason": reason}
-        return [*effects, Notify("peer.down", data)]
+        return [*effects, Notify("peer.down", data), *self._meeting.ask(now)]
 
     def _on_dialed(self, target: Target, body: Any, now: Now) -> list[Effect]:
         if not target.dialing:
             return []  # connected by other means in the meantime
+        effects: list[Effect] = []
         if isinstance(body, Dialed):
             self._dialing.settled(target, body.peer)
+            effects = self._settled(target, body.peer)
             if body.peer not in self._known.up:  # it has closed again before we heard
                 self._dialing.ended(target, now.mono_us, good=False)
         else:
             self._dialing.ended(target, now.mono_us, good=False)
+            self._meeting.failed(target, now)
             if target.peer is not None:
                 self._known.trouble(target.peer, body)
-        return self._dial(now)
+        return [*effects, *self._dial(now)]
 
-    # The probe: is there a dms3 of our network, and how far is it?
+    # After a sleep, and in another network
 
-    def _probe(self, peer: PeerId, now: Now) -> list[Effect]:
-        self._count += 1
-        token = Token(f"probe/{self._count}")
-        self._probes[token] = (peer, now.mono_us)
-        body = encode(Probe(self._entropy.draw(NONCE_BYTES)))
-        return [Request(peer, PROTOCOL, body, token, now.mono_us + PROBE_TIMEOUT_US)]
+    def _wake(self, now: Now) -> list[Effect]:
+        """The world went on without us: every connection has to prove itself, every wait is over.
+
+        So also when only a clock was set: a round trip to each peer, at most every WAKE_PAUSE_US.
+        """
+        if self._woken_us is not None and now.mono_us - self._woken_us < WAKE_PAUSE_US:
+            self._wake_us = self._woken_us + WAKE_PAUSE_US
+            return []
+        self._woken_us, self._wake_us = now.mono_us, None
+        self._meeting.wake()
+        self._dialing.wake(now.mono_us)
+        probes = [self._probes.ask(peer, now, vital=True) for peer in sorted(self._known.up)]
+        return [self._call("wake", None), *probes, *self._dial(now), *self._meeting.ask(now)]
+
+    def _listening(self, addresses: tuple[str, ...], request: RequestId, now: Now) -> list[Effect]:
+        moved, effects, announce = self._announcing.listening(addresses, now)
+        if announce is not None:
+            effects.append(self._call("announce", announce))
+        return [*effects, Reply(request, None), *(self._wake(now) if moved else [])]
+
+    # Probes
 
     def _on_probe(self, peer: PeerId, body: bytes, request: RequestId, now: Now) -> list[Effect]:
         try:
-            probe = _decode_probe(body)
+            probe = decode_probe(body)
         except DecodeError as error:
             effects = self._misconduct(Conducted(peer, "body_malformed"), now)
             return [Reply(request, Failure("body_malformed", error.message)), *effects]
         return [Reply(request, encode(probe))]
 
-    def _on_probed(self, peer: PeerId, since_us: int, body: Any, now: Now) -> list[Effect]:
+    def _on_probed(self, probing: Probing, body: Any, now: Now) -> list[Effect]:
+        peer = probing.peer
         if peer not in self._known.up:
             return []
+        address = self._known.address(peer)
         if not isinstance(body, Failure):
-            rtt_us = max(0, now.mono_us - since_us)
+            rtt_us = max(0, now.mono_us - probing.since_us)
             self._known.probed(peer, rtt_us)
-            return self._finish(peer, None, rtt_us)
+            return [*self._waiting.finish(peer, address, None, rtt_us), *self._meeting.ask(now)]
         self._known.trouble(peer, body)
-        if body.code == "protocol_unsupported":
-            return self._finish(peer, None)  # another libp2p program: a connection all the same
-        effects = self._finish(peer, body)
+        if body.code == "protocol_unsupported":  # another libp2p program: a connection all the same
+            return [*self._waiting.finish(peer, address, None), *self._leave_alone(peer, now)]
+        effects = self._waiting.finish(peer, address, body)
         if body.code == "network_mismatch":
+            self._meeting.avoid(peer, now)
             for target in self._dialing.of_peer(peer):
                 target.attempts = ATTEMPTS_HOPELESS
-            effects.append(self._call("hang_up", HangUp(peer, "it belongs to another network")))
+            effects.append(self._hang_up(peer, "it belongs to another network"))
+        elif probing.vital and body.code == "timed_out":
+            effects.append(self._hang_up(peer, "it does not answer any more"))
         return effects
 
-    def _finish(self, peer: PeerId, failure: Failure | None, rtt_us: int = 0) -> list[Effect]:
-        """Answer the commands that wait for `peer`."""
-        effects: list[Effect] = []
-        for token, asked in list(self._waiting.items()):
-            if asked.peer == peer:
-                del self._waiting[token]
-                answer: Any = failure
-                if failure is None:
-                    address = self._known.address(peer)
-                    answer = rtt_us if asked.ping else Dialed(peer, address)
-                effects.append(Reply(asked.request, answer))
-        return effects
+    def _leave_alone(self, peer: PeerId, now: Now) -> list[Effect]:
+        """A found peer turns out to be none of ours: unless somebody asked for it, let it be."""
+        if not self._meeting.avoid(peer, now) or self._is_needed(peer):
+            return []
+        return [self._hang_up(peer, "it speaks no dms3")]
+
+    # Peers that nobody told of
+
+    def _on_exchange(self, peer: PeerId, body: bytes, request: RequestId, now: Now) -> list[Effect]:
+        try:
+            return [Reply(request, self._meeting.answer(peer, body, now))]
+        except Misbehaved as wrong:
+            busy = wrong.code == "requests_excess"
+            why = "Ask less often for peers." if busy else "This is no question for peers."
+            retry = Retry.LATER if busy else Retry.NEVER
+            code = "limit_reached" if busy else "body_malformed"
+            effects = self._misconduct(Conducted(peer, wrong.code), now)
+            return [Reply(request, Failure(code, why, retry)), *effects]
+
+    def _on_records(self, token: Token, body: Any, now: Now) -> list[Effect]:
+        try:
+            self._meeting.learn(token, body, now)
+        except Misbehaved as wrong:
+            return self._misconduct(Conducted(meeting.asked(token), wrong.code), now)
+        return self._dial(now)
+
+    def _found(self, found: Found, request: RequestId, now: Now) -> list[Effect]:
+        self._meeting.found(found, now)
+        return [Reply(request, None), *self._dial(now)]
+
+    # Room
+
+    def _make_room(self) -> list[Effect]:
+        """Beyond the bound, the least useful connection that nobody asked for is closed."""
+        if len(self._known.up) <= CONNECTIONS_UNNEEDED_MAX:
+            return []
+        needed = set(self._needed())
+        spare = [peer for peer in self._known.up if peer not in needed | self._leaving]
+        if len(spare) <= CONNECTIONS_UNNEEDED_MAX:
+            return []
+        victim = min(spare, key=lambda peer: (self._known.usefulness(peer), peer))
+        self._leaving.add(victim)
+        return [self._hang_up(victim, "this node has connections enough")]
+
+    def _release(self, peer: PeerId, request: RequestId, _now: Now) -> list[Effect]:
+        """Another part of the node dialled `peer` and needs it no more."""
+        keep = peer not in self._known.up or self._known.is_inbound(peer) or self._is_needed(peer)
+        done = Reply(request, None)
+        if keep:
+            return [done]
+        return [done, self._call("release", HangUp(peer, "it is not needed any more"))]
+
+    def _needed(self) -> list[PeerId]:
+        """Contacts, bootstrap, the LAN, and whom a person asked for; not only connected ones."""
+        peers = {target.peer for target in self._dialing.targets.values() if target.peer}
+        return sorted(peers | self._asked_for)
+
+    def _is_needed(self, peer: PeerId) -> bool:
+        return peer in self._asked_for or bool(self._dialing.of_peer(peer))
+
+    def _tell_kept(self) -> list[Effect]:
+        """The transport lets those in whatever the crowd; it hears of every change."""
+        if not self._stale:
+            return []
+        self._stale = False
+        needed = tuple(self._needed())
+        if needed == self._kept:
+            return []
+        self._kept = needed
+        return [self._call("keep", Keep(needed))]
 
     # Answers and commands
 
     def _on_answered(self, token: Token, body: Any, now: Now) -> list[Effect]:
-        if token in self._probes:
-            peer, since_us = self._probes.pop(token)
-            return self._on_probed(peer, since_us, body, now)
+        probing = self._probes.ended(token)
+        if probing is not None:
+            return self._on_probed(probing, body, now)
         asked = self._waiting.get(token)
         if asked is not None:
             return self._on_connected(token, asked, body)
-        target = self._dialing.targets.get(token.removeprefix("dial/"))
+        kind, _, rest = token.partition("/")
+        if kind == meeting.TOKEN:
+            return self._on_records(token, body, now)
+        target = self._dialing.targets.get(rest) if kind == "dial" else None
         return [] if target is None else self._on_dialed(target, body, now)
 
     def _on_called(
@@ -271,21 +387,6 @@ class PeerBook:
         except Dms3Error as error:
             return [Reply(request, Failure.of(error))]
 
-    def _on_withdrawn(self, request: RequestId) -> list[Effect]:
-        for token, asked in list(self._waiting.items()):
-            if asked.request == request:
-                del self._waiting[token]
-                return [Cancel(token)] if asked.peer is None else []
-        return []
-
-    def _wait(self, request: RequestId, peer: PeerId | None, now: Now, *, ping: bool) -> Token:
-        if len(self._waiting) >= CALLS_WAITING_MAX:
-            raise Dms3Error("limit_reached", "Too many commands wait for peers.")
-        self._count += 1
-        token = Token(f"wait/{self._count}")
-        self._waiting[token] = _Asked(request, peer, now.mono_us, ping)
-        return token
-
     def _connect(self, text: str, request: RequestId, now: Now) -> list[Effect]:
         """`text`: a multiaddr with or without /p2p/, or the id of a known peer."""
         dial = self._dial_request(text)
@@ -298,25 +399,32 @@ class PeerBook:
             for target in self._dialing.of_peer(peer):
                 target.paused = False
             if peer in self._known.up:
+                self._ask_for(peer)
                 return [Reply(request, Dialed(peer, self._known.address(peer)))]
-        token = self._wait(request, None, now, ping=False)
+        token = self._waiting.add(request, None, ping=False)
         return [Call("transport.dial", dial, token)]
 
-    def _on_connected(self, token: Token, asked: _Asked, body: Any) -> list[Effect]:
+    def _ask_for(self, peer: PeerId) -> None:
+        """A person wants this connection: it stays until it closes by itself."""
+        self._asked_for.add(peer)
+        self._stale = True
+
+    def _on_connected(self, token: Token, asked: Asked, body: Any) -> list[Effect]:
         """The dial of a command has ended; a connection is reported when it is probed."""
         if not isinstance(body, Dialed):
-            del self._waiting[token]
-            return [Reply(asked.request, body)]
-        asked.peer = body.peer
-        if body.peer in self._known.up:
-            if not self._known.is_probed(body.peer):
-                return []  # its probe is under way
-            trouble = self._known.problem(body.peer)
+            return [self._waiting.end(token, body)]
+        peer = asked.peer = body.peer
+        if peer in self._known.up:
+            self._ask_for(peer)
+            effects = self._known.found(peer, "person")
+            if not self._known.is_probed(peer):
+                return effects  # its probe is under way
+            trouble = self._known.problem(peer)
             differs = trouble is not None and trouble.code == "network_mismatch"
-            return self._finish(body.peer, trouble if differs else None)
-        del self._waiting[token]
+            failure = trouble if differs else None
+            return [*effects, *self._waiting.finish(peer, self._known.address(peer), failure)]
         gone = Failure("peer_unreachable", "The peer closed the connection.", Retry.LATER)
-        return [Reply(asked.request, self._known.problem(body.peer) or gone)]
+        return [self._waiting.end(token, self._known.problem(peer) or gone)]
 
     def _dial_request(self, text: str) -> DialRequest:
         addresses, peer = parse_place(text)
@@ -330,18 +438,22 @@ class PeerBook:
     def _disconnect(self, peer: PeerId, request: RequestId, _now: Now) -> list[Effect]:
         for target in self._dialing.of_peer(peer):
             self._dialing.pause(target)
-        hang_up = self._call("hang_up", HangUp(peer, "disconnected by command"))
-        return [hang_up, Reply(request, None)]
+        return [self._hang_up(peer, "disconnected by command"), Reply(request, None)]
 
     def _ping(self, peer: PeerId, request: RequestId, now: Now) -> list[Effect]:
         if peer not in self._known.up:
             why = f"Peer {peer_id_text(peer)} is not connected."
             raise Dms3Error("peer_unreachable", why, hint="Connect first: dms3 peer connect.")
-        self._wait(request, peer, now, ping=True)
-        return self._probe(peer, now)
+        self._waiting.add(request, peer, ping=True)
+        return [self._probes.ask(peer, now)]
 
     def _list(self, _arguments: Any, request: RequestId, now: Now) -> list[Effect]:
-        return [Reply(request, self._known.rows(now, self._contacts.of_peer))]
+        wanted = {
+            target.peer: how_of(target)
+            for target in self._dialing.targets.values()
+            if target.peer is not None
+        }
+        return [Reply(request, self._known.rows(now, self._contacts.of_peer, wanted))]
 
     # Conduct
 
@@ -360,8 +472,13 @@ class PeerBook:
     def _is_refused(self, peer: PeerId, now: Now) -> bool:
         return self._known.is_refused(peer, now.wall_us)
 
-    def _introduced(self, introduced: Introduced, request: RequestId, _now: Now) -> list[Effect]:
-        effects = self._known.introduced(introduced.peer, introduced.addresses)
+    def _introduced(self, introduced: Introduced, request: RequestId, now: Now) -> list[Effect]:
+        try:
+            effects = self._known.introduced(introduced)
+        except ForgedRecordError:
+            effects = self._misconduct(Conducted(introduced.peer, "record_forged"), now)
+        except DecodeError:
+            effects = []  # a record of a kind that we do not know
         return [*effects, Reply(request, None)]
 
     # Contacts
@@ -374,9 +491,7 @@ class PeerBook:
         if before is not None and before.peer != contact.peer:
             self._dialing.unwant(_key(before))
         self._keep(contact, now)
-        data = {"name": contact.name, "root": contact.root.hex(), "new": before is None}
-        notify = Notify("contact.added", data)
-        return [*effects, notify, Reply(request, contact), *self._dial(now)]
+        return [*effects, Reply(request, contact), *self._dial(now)]
 
     def _contact_list(self, _arguments: Any, request: RequestId, _now: Now) -> list[Effect]:
         return [Reply(request, tuple(self._contacts.all()))]
@@ -386,16 +501,16 @@ class PeerBook:
 
     def _contact_remove(self, text: str, request: RequestId, _now: Now) -> list[Effect]:
         contact = self._contacts.find(text)
-        self._contacts.remove(contact)
+        effects = self._contacts.remove(contact)
         self._dialing.unwant(_key(contact))
-        data = {"name": contact.name, "root": contact.root.hex()}
-        gone = Delete(CONTACTS, contact.root)
-        return [gone, Notify("contact.removed", data), Reply(request, contact)]
+        self._stale = True
+        return [*effects, Reply(request, contact)]
 
     def _keep(self, contact: Contact, now: Now) -> None:
         peer = PeerId(contact.peer)
         if peer != self._own:
             self._dialing.want(_key(contact), peer, contact.addresses, now.mono_us)
+            self._stale = True
 
     def _important(self, peer: PeerId) -> bool:
         """Whether the row of `peer` may not be evicted."""
@@ -405,11 +520,8 @@ class PeerBook:
         self._count += 1
         return Call(f"transport.{operation}", arguments, Token(f"{operation}/{self._count}"))
 
-
-def _decode_probe(body: bytes) -> Probe:
-    if len(body) > PROBE_BYTES_MAX:
-        raise DecodeError(PROBE_BYTES_MAX, "too long for a probe")
-    return decode(Probe, body)
+    def _hang_up(self, peer: PeerId, reason: str) -> Call:
+        return self._call("hang_up", HangUp(peer, reason))
 
 
 def _key(contact: Contact) -> str:
@@ -422,3 +534,7 @@ def _refused(peer: PeerId) -> Dms3Error:
         f"Peer {peer_id_text(peer)} misbehaved and is refused for a while.",
         retry=Retry.LATER,
     )
+
+
+def _earliest(*instants: int | None) -> int | None:
+    return min((instant for instant in instants if instant is not None), default=None)

@@ -48,6 +48,21 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Arguments of Call "transport.keep": the peers that always get in, in order of their ids."""
+
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Arguments of Call "transport.announce": sign `addresses` with `sequence` and tell peers."""
+
+    sequence: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Conducted:
     """Arguments of "peers.conduct": `peer` did what `code`, a key of CONDUCT, names."""
 
@@ -57,7 +72,25 @@ class Conducted:
 
 @dataclass(frozen=True, slots=True)
 class Introduced:
-    """Arguments of "peers.introduced": where `peer` says that it listens (Identify)."""
+    """Arguments of "peers.introduced": what a connected `peer` says about itself (Identify).
+
+    `addresses`: where it listens, without a signature; `protocols`: what it speaks; `record`: its
+    signed peer record (libp2p/peer_record.py), or empty.
+    """
 
     peer: PeerId
     addresses: tuple[str, ...]
+    protocols: tuple[str, ...] = ()
+    record: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Arguments of "peers.found": `peer` may be at `addresses`; nothing of it is proven.
+
+    `how`: "lan" (it answered on the local network) or "exchange" (another peer named it).
+    """
+
+    peer: PeerId
+    addresses: tuple[str, ...]
+    how: str

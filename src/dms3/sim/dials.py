@@ -65,14 +65,14 @@ class Dials:
             case "dial", DialRequest():
                 self._dial(node, action.arguments, action.handle)
                 return
-            case "hang_up", HangUp(peer, reason):
+            case "hang_up" | "release", HangUp(peer, reason):
                 self._close(node.index, self._world.index_of[peer], reason)
             case "refuse", Refuse(peer, for_us):
                 far = self._world.index_of[peer]
                 self._refused[node.index][far] = self._world.time_us + for_us
                 why = f"peer {peer_id_text(peer)} is refused for a while"
                 self._close(node.index, far, why)
-            case "keep" | "announce", _:
+            case "keep" | "announce" | "wake", _:
                 pass  # there is room for all, and Identify is left to the bytes
             case _:
                 raise ViolationError(f"the transport has no {action.operation!r}")

@@ -1,0 +1,131 @@
+"""How a node meets peers that nobody told it of: found on the LAN, or named by other peers.
+
+Source: docs/architecture.md, "How nodes meet"; docs/wire.md, "/dms3/exchange/1". Joins the known
+peers, the exchange and the finds for `p2p/peers.py`. Whom to connect to is decided here, whether
+the connection is any good by the probe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dms3.core.codec import encode
+from dms3.core.errors import DecodeError, Dms3Error, Failure
+from dms3.core.ids import PeerId, Token
+from dms3.core.limits import EXCHANGE_TIMEOUT_US
+from dms3.core.machine import Effect, Entropy, Now, Request
+from dms3.libp2p.peer_record import ForgedRecordError
+from dms3.p2p import exchange
+from dms3.p2p.conduct import Misbehaved
+from dms3.p2p.dialing import Dialing, Target
+from dms3.p2p.exchange import Exchange
+from dms3.p2p.finds import EXCHANGE, LAN, Finds, how_of
+from dms3.p2p.known import KnownPeers
+from dms3.p2p.port import Found
+from dms3.p2p.reach import others_word
+
+TOKEN = "exchange"  # noqa: S105  # the first part of a Token, no secret
+
+
+class Meeting:
+    """The state. `own`: this node; `public`: whether it takes part in what is public, and asks."""
+
+    def __init__(
+        self, own: PeerId, known: KnownPeers, dialing: Dialing, entropy: Entropy, *, public: bool
+    ) -> None:
+        self._own = own
+        self._known = known
+        self._finds = Finds(dialing)
+        self._exchange = Exchange()
+        self._entropy = entropy
+        self._public = public
+        self._count = 0
+
+    @property
+    def timer(self) -> int | None:
+        """When the next question is due."""
+        return self._exchange.timer
+
+    def ask(self, now: Now) -> list[Effect]:
+        """Questions for peers, as long as there are too few."""
+        if not self._public:
+            return []
+        effects: list[Effect] = []
+        for peer, body in self._exchange.due(self._known.ours(), now.mono_us):
+            self._count += 1
+            token = Token(f"{TOKEN}/{self._count}/{peer.hex()}")
+            deadline_us = now.mono_us + EXCHANGE_TIMEOUT_US
+            effects.append(Request(peer, exchange.PROTOCOL, body, token, deadline_us))
+        return effects
+
+    def answer(self, peer: PeerId, body: bytes, now: Now) -> bytes:
+        """What to tell `peer`; raises Misbehaved for too many questions and for what is none."""
+        if not self._exchange.admit(peer, now.mono_us):
+            raise Misbehaved("requests_excess")
+        try:
+            ask = exchange.decode_ask(body)
+        except DecodeError:
+            raise Misbehaved("body_malformed") from None
+        near = self._known.reach(peer)
+        shared = self._known.shared(peer)
+        return encode(exchange.choose(shared, ask.count, near, self._entropy))
+
+    def learn(self, token: Token, body: Any, now: Now) -> None:
+        """The answer of a peer: others are dialled as far as it could do so itself.
+
+        Raises Misbehaved for records that are not what their peers have signed.
+        """
+        peer = asked(token)
+        if isinstance(body, Failure):
+            if body.code == "protocol_unsupported":
+                self._exchange.unable(peer)
+            return
+        try:
+            records = exchange.decode_records(body)
+        except ForgedRecordError:
+            raise Misbehaved("record_forged") from None
+        except DecodeError:
+            raise Misbehaved("body_malformed") from None
+        near = self._known.reach(peer)
+        for record in records:
+            self._offer(record.peer, others_word(record.addresses, near), EXCHANGE, now)
+
+    def found(self, found: Found, now: Now) -> None:
+        """Somebody answered on the LAN; raises `argument_invalid` for another way to find."""
+        if found.how != LAN:
+            raise Dms3Error("argument_invalid", f"{found.how!r} is no way to find a peer.")
+        self._offer(found.peer, found.addresses, LAN, now)
+
+    def settled(self, target: Target, peer: PeerId) -> list[Effect]:
+        """A target is connected; `peer` is who it is."""
+        if not target.found:
+            return []
+        self._finds.up(target)
+        return self._known.found(peer, how_of(target))
+
+    def failed(self, target: Target, now: Now) -> None:
+        """A dial of `target`, or its connection, has ended."""
+        self._finds.failed(target, now.mono_us)
+
+    def avoid(self, peer: PeerId, now: Now) -> bool:
+        """A peer turns out to be none of ours; whether it is here only because it was found."""
+        self._finds.avoid(peer, now.mono_us)
+        return self._known.how(peer) in (LAN, EXCHANGE)
+
+    def gone(self, peer: PeerId) -> None:
+        """The connection has closed."""
+        self._exchange.gone(peer)
+
+    def wake(self) -> None:
+        """Another network perhaps: those that rested may be tried again."""
+        self._finds.wake()
+
+    def _offer(self, peer: PeerId, addresses: tuple[str, ...], how: str, now: Now) -> None:
+        known = peer == self._own or peer in self._known.up
+        if not known and not self._known.is_refused(peer, now.wall_us):
+            self._finds.offer(peer, addresses, how, now.mono_us)
+
+
+def asked(token: Token) -> PeerId:
+    """The peer that the question with `token` went to."""
+    return PeerId(bytes.fromhex(token.rpartition("/")[2]))
