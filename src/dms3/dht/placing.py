@@ -26,7 +26,8 @@ from dms3.core.limits import (
 from dms3.core.machine import Call, Effect, Now
 from dms3.core.overlay import HOLDERS_MIN, NodeAt, Placed, distance, location
 from dms3.dht.asking import Answer, Asking
-from dms3.dht.lookups import Lookups, Nearest
+from dms3.dht.lookup import Nearest
+from dms3.dht.lookups import Lookups
 from dms3.dht.messages import Code, Codes, Offered, PutValue, Question
 from dms3.dht.neighbourhood import Neighbourhood, Neighbourhoods
 from dms3.dht.presence import node_location
