@@ -59,9 +59,9 @@ def test_a_machines_call_to_a_full_machine_is_answered_with_a_failure() -> None:
     one = Script({b"go": [Call("two.x", None, token("t"))]})
     bench = Bench(inbox_limit=1, one=one, two=Script())
     bench.driver.call("two.x", None, print)
-    bench.driver._exchange._ready.rotate(-1)  # machine one first
+    bench.driver._exchange.ready.rotate(-1)  # machine one first
     bench.tell(b"go")
-    bench.driver._exchange._ready.rotate(1)
+    bench.driver._exchange.ready.rotate(1)
     bench.step()
     assert one.seen[-1].body.code == "limit_reached"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dms3.core.database import StoredEvent, Write
 from dms3.core.limits import COMMIT_EVENTS_MAX, COMMIT_WRITES_MAX, PERSIST_VALUE_BYTES_MAX
-from dms3.core.machine import Delete, Effect, Notify, Now, Persist
+from dms3.core.machine import Delete, Effect, Machine, Notify, Now, Persist
 from dms3.core.ports import Transaction
 from dms3.node.inbox import Hosted, Inbox
 from dms3.node.uncommitted import Uncommitted
@@ -25,14 +25,14 @@ class Seat:
     hosted: Hosted
     view: Uncommitted
     inbox: Inbox
+    name: str = field(init=False)
+    machine: Machine = field(init=False)
     timer: int | None = None
     holds: Group | None = None  # the newest transaction that its effects wait for
     ready: bool = False  # whether it stands in the queue of seats with events
 
-    @property
-    def name(self) -> str:
-        """The machine's name."""
-        return self.hosted.name
+    def __post_init__(self) -> None:
+        self.name, self.machine = self.hosted.name, self.hosted.machine
 
 
 @dataclass(slots=True, eq=False)
@@ -75,17 +75,17 @@ class Commits:
 
     def write(self, seat: Seat, effect: Persist | Delete) -> None:
         """Put a write into the filling transaction, where the machine's view sees it."""
-        stored = seat.view.stored_name(effect.table)
-        group = self._open
+        view, group = seat.view, self._open
+        stored = view.stored_name(effect.table)
         write: Write
         if isinstance(effect, Persist):
             assert len(effect.value) < PERSIST_VALUE_BYTES_MAX, (
                 f"{stored}: a value of {len(effect.value)} bytes belongs in a pack"
             )
-            seat.view.write(stored, effect.key, effect.value, group.number)
+            view.write(stored, effect.key, effect.value, group.number)
             write = Persist(stored, effect.key, effect.value)
         else:
-            seat.view.write(stored, effect.key, None, group.number)
+            view.write(stored, effect.key, None, group.number)
             write = Delete(stored, effect.key)
         group.writes[stored, effect.key] = (seat, write)
 

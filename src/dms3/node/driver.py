@@ -63,6 +63,7 @@ class Driver:
             for item in hosted
         }
         assert len(self._seats) == len(hosted), "two machines share a name"
+        self._order = tuple(self._seats.values())
         self._exchange = Exchange(self._seats)
         self._commits = Commits(last_event)
         self._on_bug = on_bug
@@ -77,7 +78,7 @@ class Driver:
         self._clock_offset = now.wall_us - now.mono_us
         batch = Batch()
         for seat in self._seats.values():
-            self._run(seat, "start", seat.hosted.machine.on_start, (seat.view, now), batch, now)
+            self._run(seat, "start", seat.machine.on_start, (seat.view, now), batch, now)
         return self._seal(batch)
 
     def step(self, now: Now) -> Batch:
@@ -85,21 +86,23 @@ class Driver:
 
         Raises the Dms3Error that stops the node when a machine raises.
         """
-        self._check_running()
+        if self._failure is not None:
+            raise self._failure
         self._watch_clock(now)
         exchange, commits = self._exchange, self._commits
         batch = Batch(exchange.take_refusals())
         left = STEP_EVENTS_MAX
-        for seat in self._seats.values():
-            if seat.timer is not None and seat.timer <= now.mono_us and not commits.full:
+        for seat in self._order:
+            timer = seat.timer
+            if timer is not None and timer <= now.mono_us and not commits.full:
                 left -= 1
-                self._run(seat, "timer", seat.hosted.machine.on_timer, (now,), batch, now)
-        while left > 0 and exchange.waiting and not commits.full:
+                self._run(seat, "timer", seat.machine.on_timer, (now,), batch, now)
+        while exchange.ready and left > 0 and not commits.full:
             left -= 1
             seat, event = exchange.next_event()
             if event is not None:
                 name = type(event).__name__
-                self._run(seat, name, seat.hosted.machine.on_event, (event, now), batch, now)
+                self._run(seat, name, seat.machine.on_event, (event, now), batch, now)
         return self._seal(batch)
 
     def committed(self, number: int) -> Batch:
@@ -123,16 +126,23 @@ class Driver:
 
     def next_timer(self) -> int | None:
         """The monotonic microsecond at which `step` has a timer to run, or None."""
-        if self._commits.full:
-            return None  # committed() comes first
-        timers = [seat.timer for seat in self._seats.values() if seat.timer is not None]
-        return min(timers) if timers else None
+        first = None
+        for seat in self._order:
+            timer = seat.timer
+            if timer is not None and (first is None or timer < first):
+                first = timer
+        return None if self._commits.full else first  # if full, committed() comes first
 
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do now."""
         exchange = self._exchange
-        return exchange.refusing or (exchange.waiting and not self._commits.full)
+        return bool(exchange.refusals or (exchange.ready and not self._commits.full))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an event waits in an inbox, even if it cannot run now."""
+        return bool(self._exchange.ready)
 
     # Events: described in `core.ports`, done by the exchange
 
@@ -200,7 +210,7 @@ class Driver:
             effects = method(*arguments)
             if effects:
                 self._absorb(seat, effects, batch, now)
-            seat.timer = seat.hosted.machine.next_timer()
+            seat.timer = seat.machine.next_timer()
         except Exception as error:
             self._failure = Dms3Error(
                 "internal",
@@ -214,10 +224,11 @@ class Driver:
         assert len(effects) <= EVENT_EFFECTS_MAX, "too many effects of one event"
         others: list[Effect] = []
         for effect in effects:
-            if isinstance(effect, Persist | Delete):
-                self._commits.write(seat, effect)
-            elif isinstance(effect, Notify):
-                self._commits.note(effect, now)
+            kind = type(effect)
+            if kind is Persist or kind is Delete:
+                self._commits.write(seat, effect)  # type: ignore[arg-type]
+            elif kind is Notify:
+                self._commits.note(effect, now)  # type: ignore[arg-type]
             else:
                 if isinstance(effect, Cancel):
                     self._exchange.unwant(seat, effect.token)
@@ -238,10 +249,9 @@ class Driver:
 
     def _watch_clock(self, now: Now) -> None:
         assert self._clock_offset is not None, "step before start"
-        offset = now.wall_us - now.mono_us
-        delta = offset - self._clock_offset
+        delta = now.wall_us - now.mono_us - self._clock_offset
         if abs(delta) > CLOCK_JUMP_US_MAX:
-            self._clock_offset = offset
+            self._clock_offset += delta
             self._exchange.push_to_all(ClockJumped(delta))
 
     def _check_running(self) -> None:

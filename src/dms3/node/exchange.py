@@ -46,32 +46,22 @@ class Exchange:
         self._by_protocol = {
             protocol: seat for seat in seats.values() for protocol in seat.hosted.protocols
         }
-        self._ready: deque[Seat] = deque()
+        self.ready: deque[Seat] = deque()  # those with an event in their inbox
         self._asks = Asks()
         self._questions = Questions()
-        self._refusals: list[Action] = []
-
-    @property
-    def waiting(self) -> bool:
-        """Whether an event waits in an inbox."""
-        return bool(self._ready)
-
-    @property
-    def refusing(self) -> bool:
-        """Whether refusals wait to be sent."""
-        return bool(self._refusals)
+        self.refusals: list[Action] = []  # answers to questions that found no room
 
     def take_refusals(self) -> list[Action]:
-        """Answers to questions that found no room; they go out with the next batch."""
-        refusals, self._refusals = self._refusals, []
+        """Empty `refusals`; they go out with the next batch."""
+        refusals, self.refusals = self.refusals, []
         return refusals
 
     def next_event(self) -> tuple[Seat, Event | None]:
         """The next event and its machine; machines take turns. None: it is no longer wanted."""
-        seat = self._ready.popleft()
+        seat = self.ready.popleft()
         event = seat.inbox.pop()
         if len(seat.inbox):
-            self._ready.append(seat)
+            self.ready.append(seat)
         else:
             seat.ready = False
         if isinstance(event, Arrived):
@@ -117,10 +107,10 @@ class Exchange:
         seat = self._by_protocol.get(protocol)
         if seat is None:
             failure = Failure("protocol_unsupported", f"This node does not answer {protocol}.")
-            self._refusals.append(ReplyPeer(peer, wire, failure))
+            self.refusals.append(ReplyPeer(peer, wire, failure))
         elif self._questions.wire(peer, wire) is None:  # else it is asked already
             if not self._has_room(seat):
-                self._refusals.append(ReplyPeer(peer, wire, _refusal(seat)))
+                self.refusals.append(ReplyPeer(peer, wire, _refusal(seat)))
                 return
             request = self._questions.open(seat.name, FromPeer(peer, wire))
             self._push(seat, Requested(peer, protocol, body, request))
@@ -167,12 +157,12 @@ class Exchange:
 
     def release(self, seat: Seat, effect: Effect, actions: list[Action]) -> None:
         """Let one effect out: to the surroundings, or into another machine's inbox."""
-        if isinstance(effect, Send):
-            actions.append(effect)
-        elif isinstance(effect, Reply):
+        if isinstance(effect, Reply):
             self._reply(effect, actions)
-        elif isinstance(effect, Request | Call):
+        elif isinstance(effect, (Request, Call)):
             self._ask(seat, effect, actions)
+        elif isinstance(effect, Send):
+            actions.append(effect)
         else:
             assert isinstance(effect, Cancel), f"{effect!r} is not an effect"
             handle = self._asks.handle_of(seat.name, effect.token)
@@ -213,7 +203,7 @@ class Exchange:
             return  # withdrawn
         origin = found[1]
         if isinstance(origin, FromPeer):
-            assert isinstance(effect.body, bytes | Failure), "a peer gets bytes or a Failure"
+            assert isinstance(effect.body, (bytes, Failure)), "a peer gets bytes or a Failure"
             actions.append(ReplyPeer(origin.peer, origin.wire, effect.body))
         elif isinstance(origin, FromMachine):
             self.answered(origin.handle, effect.body)
@@ -241,7 +231,7 @@ class Exchange:
     def _queue(self, seat: Seat) -> None:
         if not seat.ready and len(seat.inbox):
             seat.ready = True
-            self._ready.append(seat)
+            self.ready.append(seat)
 
 
 def _refusal(seat: Seat) -> Failure:

@@ -20,12 +20,16 @@ class Uncommitted:
     def __init__(self, committed: View, name: str) -> None:
         self._committed = committed
         self._prefix = name + "/"
+        self._names: dict[str, str] = {}  # table -> stored table: as many as the machine names
         # stored table -> key -> (value or None for a deletion, number of its transaction)
         self._pending: dict[str, dict[bytes, tuple[bytes | None, int]]] = {}
 
     def stored_name(self, table: str) -> str:
         """The name under which the store keeps `table` of this machine."""
-        return self._prefix + table
+        stored = self._names.get(table)
+        if stored is None:
+            stored = self._names[table] = self._prefix + table
+        return stored
 
     def write(self, stored: str, key: bytes, value: bytes | None, group: int) -> None:
         """Note a write (None: a deletion) to stored table `stored` in transaction `group`."""
@@ -39,7 +43,7 @@ class Uncommitted:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The newest value under `key`, or None."""
-        stored = self._prefix + table
+        stored = self.stored_name(table)
         rows = self._pending.get(stored)
         if rows and key in rows:
             return rows[key][0]
@@ -47,7 +51,7 @@ class Uncommitted:
 
     def range(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """At most `limit` newest pairs with key >= `start`, in order of key bytes."""
-        stored = self._prefix + table
+        stored = self.stored_name(table)
         rows = self._pending.get(stored)
         if not rows:
             return self._committed.range(stored, start, limit)

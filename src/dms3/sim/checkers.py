@@ -47,7 +47,7 @@ class QueuesBounded(Checker):
 
     def touched(self, node: SimNode) -> None:
         """Compare the node's inboxes with the bound."""
-        if node.driver is None:
+        if node.driver is None or not node.driver.waiting:
             return
         owed = ASKS_OPEN_MAX + QUESTIONS_OPEN_MAX + 2 * len(node.world.nodes)
         for name, count in node.driver.queued().items():

@@ -102,17 +102,18 @@ class Faults:
     def delays_us(self) -> Sequence[int]:
         """The delays of the copies of one message that arrive: none, one or two."""
         plan = self._now
-        draw = _below(self._messages, MILLION)
-        if draw < plan.loss_per_million:
-            return ()
-        if draw >= MILLION - plan.copies_per_million:
-            return (self.delay_us(), self.delay_us())
+        if plan.loss_per_million or plan.copies_per_million:
+            draw = _below(self._messages, MILLION)
+            if draw < plan.loss_per_million:
+                return ()
+            if draw >= MILLION - plan.copies_per_million:
+                return (self.delay_us(), self.delay_us())
         return (self.delay_us(),)
 
     def delay_us(self) -> int:
         """The delay of something that is never lost."""
         plan, random = self._now, self._messages
-        delay = plan.delay_min_us + _below(random, plan.delay_max_us - plan.delay_min_us)
+        delay = plan.delay_min_us + int(random.random() * (plan.delay_max_us - plan.delay_min_us))
         if plan.slow_per_million and _below(random, MILLION) < plan.slow_per_million:
             delay *= 20
         return delay

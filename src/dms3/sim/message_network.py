@@ -19,7 +19,7 @@ from dms3.sim.wiring import Mesh, Weather, WiringOf
 from dms3.sim.world import SimNode, World
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ask:
     """A question under way: to whom, over which connection."""
 
@@ -27,7 +27,7 @@ class _Ask:
     link: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wire:
     """A question that has arrived: who asked, in which life, under which handle."""
 
@@ -73,18 +73,18 @@ class MessageNetwork:
     def act(self, node: SimNode, action: Action) -> None:
         """Carry out what a node says."""
         source = node.index
-        if isinstance(action, Send):
-            target = self._world.index_of[action.peer]
-            link = self._known[source].get(target)
-            if link is not None:
-                message = (action.protocol, action.body, source, link)
-                self._carry(source, target, self._receive, message)
-        elif isinstance(action, AskPeer):
+        if isinstance(action, AskPeer):
             self._ask(node, action)
         elif isinstance(action, ReplyPeer):
             wire = self._wires[source].pop(action.wire, None)
             if wire is not None:
                 self._carry(source, wire.source, self._answer, (wire, action.body))
+        elif isinstance(action, Send):
+            target = self._world.index_of[action.peer]
+            link = self._known[source].get(target)
+            if link is not None:
+                message = (action.protocol, action.body, source, link)
+                self._carry(source, target, self._receive, message)
         elif isinstance(action, Forget):
             self._withdraw(source, action.handle)
             self._dials.forget(node, action.handle)

@@ -89,6 +89,8 @@ class SimNode:
         self.wall_offset_us = 0
         self.crash_after: int | None = None  # releases of the next commit until a crash
         self._mono_base = 0
+        self._instant = (-1, 0, 0)  # of `_now`
+        self._now = Now(0, 0)
         self._timer_at: int | None = None
         self._running: Transaction | None = None
         self._random = stream(world.seed, "node", index)
@@ -96,7 +98,11 @@ class SimNode:
     def now(self) -> Now:
         """This instant as the node's clocks show it; the monotonic one differs after each boot."""
         time = self.world.time_us
-        return Now(time + self._mono_base, WALL_START_US + time + self.wall_offset_us)
+        instant = (time, self.boot, self.wall_offset_us)
+        if instant != self._instant:
+            self._instant = instant
+            self._now = Now(time + self._mono_base, WALL_START_US + time + self.wall_offset_us)
+        return self._now
 
     def virtual(self, mono_us: int) -> int:
         """The world's time at which the node's monotonic clock shows `mono_us`."""
@@ -137,12 +143,15 @@ class SimNode:
     def pump(self) -> None:
         """Step the driver until it has nothing more to do at this instant."""
         turns = 0
-        while self.driver is not None and self.driver.busy:
-            self._perform(self.driver.step(self.now()))
+        driver = self.driver
+        while driver is not None and driver.busy:
+            self._perform(driver.step(self.now()))
+            driver = self.driver  # None: it has crashed on the way
             turns += 1
             if turns > SIM_TURNS_MAX:
                 raise ViolationError(f"node {self.index} does not come to rest")
-        self._arm()
+        if driver is not None:
+            self._arm(driver)
         for touched in self.world.touched:
             touched(self)
 
@@ -207,11 +216,11 @@ class SimNode:
         self.driver.call(port, arguments, done)
         self.pump()
 
-    def _arm(self) -> None:
-        due = None if self.driver is None else self.driver.next_timer()
+    def _arm(self, driver: Driver) -> None:
+        due = driver.next_timer()
         if due is None:
             return
-        at = max(self.virtual(due), self.world.time_us)
+        at = max(due - self._mono_base, self.world.time_us)
         if self._timer_at is None or at < self._timer_at:
             self._timer_at = at
             self.world.at(at, self._on_timer, at, self.boot)
@@ -224,23 +233,24 @@ class SimNode:
 
     def _perform(self, batch: Batch) -> None:
         for action in batch.actions:
+            self._act(action)
             if self.driver is None:
                 return  # crashed on the way: what was not yet said is never said
-            self._act(action)
         if batch.transaction is not None and self.driver is not None:
             self._running = batch.transaction
             at = self.world.time_us + self.world.faults.commit_us()
             self.world.at(at, self._on_durable, batch.transaction, self.boot)
 
     def _act(self, action: Action) -> None:
-        for said in self.world.said:
+        world = self.world
+        for said in world.said:
             said(self, action)
         if isinstance(action, Finish):
             action.done(action.body)
         elif isinstance(action, AskPort) and action.port != "transport":
             self._ask_port(action)
         else:
-            self.world.network.act(self, action)
+            world.network.act(self, action)
         if self.crash_after is not None:
             self.crash_after -= 1
             if self.crash_after <= 0:
