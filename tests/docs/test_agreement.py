@@ -108,7 +108,7 @@ def _usage(parameter: Parameter) -> str:
 def test_topics_of_events_are_those_that_machines_tell() -> None:
     sources = [
         path.read_text()
-        for folder in ("p2p", "search")
+        for folder in ("p2p", "search", "node")
         for path in sorted((ROOT / "src/dms3" / folder).glob("*.py"))
     ]
     told = {topic for text in sources for topic in re.findall(r'Notify\(\s*"([\w.]+)"', text)}

@@ -386,6 +386,7 @@ LOGIN_CODES_MAX = 16  # unused codes; the oldest goes first
 SESSIONS_MAX = 64  # browsers logged in; the oldest goes first
 SESSION_US_MAX = 30 * 24 * 3600 * SECOND_US  # then a browser logs in again
 PAGE_HITS_MAX = 20  # search results on the home page
+PAGE_PEERS_MAX = 200  # nodes in picture and table; more dots than that say nothing
 
 # configuration and logs
 CONFIG_BYTES_MAX = 256 * KIB

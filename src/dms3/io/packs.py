@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,19 @@ class Damage:
 class Swept:
     """What a sweep removed: blocks, their bytes, pack files; `moved`: blocks it rewrote."""
 
-    blocks: int
-    bytes: int
-    packs: int
-    moved: int
+    blocks: int = 0
+    bytes: int = 0
+    packs: int = 0
+    moved: int = 0
+
+    def __add__(self, other: Swept) -> Swept:
+        """What both removed."""
+        return Swept(
+            self.blocks + other.blocks,
+            self.bytes + other.bytes,
+            self.packs + other.packs,
+            self.moved + other.moved,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ class Packs:
         self._database = database
         self._lock = threading.Lock()  # what is staged
         self._staged: weakref.WeakSet[Staged] = weakref.WeakSet()
+        self._pins = 0  # readers of whole packs
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._held: int | None = hold_folder(folder)
         self._appender = PackAppender(folder, key, entropy, reserve)
@@ -241,31 +251,65 @@ class Packs:
     def sweep(self, referenced: str) -> Swept:
         """Remove every block whose CID the SQL query `referenced` does not give.
 
-        Runs in steps of SWEEP_ROWS_MAX rows or SWEEP_BYTES_MAX removed bytes, each a transaction of
-        its own; blocks staged at the moment stay. A pack without blocks is deleted; one that is
-        mostly dead is rewritten without its dead records, then deleted; free pages of the database
-        go back to the disk. For a worker thread: it waits for the writer. Works on a full disk.
-        `referenced` is text of this program, for example "SELECT cid FROM space_block".
+        For a worker thread: it waits for the writer. Works on a full disk. `referenced` is text of
+        this program, for example "SELECT cid FROM space_block".
+        """
+        return sum(self.sweeping(referenced), Swept())
+
+    def sweeping(self, referenced: str) -> Iterator[Swept]:
+        """As `sweep`, in steps; whoever takes them decides about the pace.
+
+        A step is one transaction: SWEEP_ROWS_MAX rows looked at, SWEEP_BYTES_MAX bytes removed or
+        moved, SHRINK_PAGES_MAX pages given back. Blocks staged at the moment stay. A pack without
+        blocks is deleted; one that is mostly dead is rewritten without its dead records, then
+        deleted; free pages of the database go back to the disk.
         """
         with self._database.read() as connection:
             last = _last_block(connection)
-        blocks = count = start = 0
+        start = 0
         while start < last:
             step = functools.partial(self._sweep_step, referenced=referenced, start=start)
             removed, size, start = self._database.transact(step, frees_space=True).result()
-            blocks += removed
-            count += size
-        packs = self._delete_dead()
-        moved = sum(
-            self._compact(use.name)
-            for use in self.use()
-            if use.dead_bytes > use.bytes * PACK_COMPACT_DEAD_FRACTION
-        )
+            yield Swept(removed, size)
+        yield Swept(packs=self._delete_dead())
+        moved = 0
+        for use in self.use():
+            if use.dead_bytes > use.bytes * PACK_COMPACT_DEAD_FRACTION:
+                for count in self._compact(use.name):
+                    moved += count
+                    yield Swept(moved=count)
         if moved > 0:
-            packs += self._delete_dead()
+            yield Swept(packs=self._delete_dead())
         while self._database.transact(_shrink, frees_space=True).result():
-            pass
-        return Swept(blocks, count, packs, moved)
+            yield Swept()
+
+    def release(self, cids: Sequence[Cid], referenced: str) -> Swept:
+        """Remove those of `cids` that `referenced` does not give; as `sweep`, of these alone.
+
+        Their bytes in packs go with the next sweep. For a worker thread.
+        """
+        total = Swept()
+        for start in range(0, len(cids), STAGE_BLOCKS_MAX):
+            some = cids[start : start + STAGE_BLOCKS_MAX]
+            step = functools.partial(self._release, cids=some, referenced=referenced)
+            total += self._database.transact(step, frees_space=True).result()
+        return total
+
+    @contextlib.contextmanager
+    def pinned(self) -> Iterator[None]:
+        """While the block runs no pack file is deleted, so that a snapshot's packs can be read.
+
+        Blocks may move meanwhile; packs that have become empty go with the next sweep.
+        """
+        with self._lock:
+            self._pins += 1
+        try:
+            # What a sweep had already chosen to delete is committed before a snapshot is taken.
+            self._database.transact(lambda _: None, frees_space=True).result()
+            yield
+        finally:
+            with self._lock:
+                self._pins -= 1
 
     def use(self) -> list[PackUse]:
         """Every pack with its bytes on disk and its dead bytes (records no row names)."""
@@ -356,6 +400,19 @@ class Packs:
         connection.executemany("DELETE FROM block WHERE id = ?", [(row[0],) for row in free])
         return len(free), size, end
 
+    def _release(self, connection: Connection, cids: Sequence[Cid], referenced: str) -> Swept:
+        query = f"SELECT size FROM block WHERE cid = ? AND cid NOT IN ({referenced})"
+        with self._lock:
+            staged = list(self._staged)
+            free = [cid for cid in cids if not any(cid in one for one in staged)]
+        swept = Swept()
+        for cid in free:
+            row = connection.execute(query, (cid.binary,)).fetchone()
+            if row is not None:
+                connection.execute("DELETE FROM block WHERE cid = ?", (cid.binary,))
+                swept += Swept(1, row[0])
+        return swept
+
     def _delete_dead(self) -> int:
         """Delete every pack no block lies in; the number of them."""
         names = self._database.transact(self._forget_packs, frees_space=True).result()
@@ -372,7 +429,8 @@ class Packs:
         ).fetchall()
         with self._lock:
             used = self._packs_in_use()
-            gone = [(number, name) for number, name in rows if name not in used]
+            free = [] if self._pins else rows
+            gone = [(number, name) for number, name in free if name not in used]
             names = [name for _, name in gone]
             self._appender.retire(names)
         connection.executemany("DELETE FROM pack WHERE id = ?", [(number,) for number, _ in gone])
@@ -382,41 +440,40 @@ class Packs:
         """Names of packs with records on their way; the caller holds the lock."""
         return {record.pack.name for staged in self._staged for record in staged.large.values()}
 
-    def _compact(self, name: bytes) -> int:
-        """Move the blocks of pack `name` into the newest pack; the number moved.
+    def _compact(self, name: bytes) -> Iterator[int]:
+        """Move the blocks of pack `name` into the newest pack; the number moved in each step.
 
         A pack with a damaged record stays as it is, for `verify` to report.
         """
         with self._lock:
             if name in self._packs_in_use():
-                return 0
+                return
             self._appender.retire([name])
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT cid FROM block WHERE pack = (SELECT id FROM pack WHERE name = ?) "
-                "ORDER BY place",
+                "SELECT cid, size FROM block "
+                "WHERE pack = (SELECT id FROM pack WHERE name = ?) ORDER BY place",
                 (name,),
             ).fetchall()
-        moved = 0
-        for start in range(0, len(rows), STAGE_BLOCKS_MAX):
+        while rows:
+            some, rows = _some(rows)
             staged = Staged()
             with self._lock:
                 self._staged.add(staged)
-            for (binary,) in rows[start : start + STAGE_BLOCKS_MAX]:
-                cid = Cid(binary)
+            for cid in some:
                 try:
                     data = self.get(cid)
                 except Dms3Error:
-                    return moved
+                    return
                 if data is not None:
                     with self._lock:
                         staged.large[cid] = self._appender.append(cid, data, frees_space=True)
             self.sync()
             move = functools.partial(self._move, staged=staged, name=name)
-            moved += self._database.transact(move, frees_space=True).result()
+            moved = self._database.transact(move, frees_space=True).result()
             with self._lock:
                 self._staged.discard(staged)  # the writer may hold it a moment longer
-        return moved
+            yield moved
 
     def _move(self, connection: Connection, staged: Staged, name: bytes) -> int:
         rows: dict[bytes, int] = {}
@@ -443,6 +500,16 @@ class Packs:
         if rows:
             name, sealed_key, end = rows[-1]
             self._appender.resume(name, sealed_key, end or len(MARK))
+
+
+def _some(rows: list[tuple[bytes, int]]) -> tuple[list[Cid], list[tuple[bytes, int]]]:
+    """The first of `rows` that one step moves, and the rest."""
+    size = 0
+    for count, (_, length) in enumerate(rows[:STAGE_BLOCKS_MAX], 1):
+        size += length
+        if size >= SWEEP_BYTES_MAX or count == STAGE_BLOCKS_MAX:
+            break
+    return [Cid(binary) for binary, _ in rows[:count]], rows[count:]
 
 
 def _last_block(connection: Connection) -> int:

@@ -136,7 +136,6 @@ class Documents:
         if not removed:
             where = "here" if space is None else f"in the space {space!r}"
             raise Dms3Error("not_found", f"There is no document {where} with the content {cid}.")
-        await self._node.library.sweep()
         return {"removed": removed}
 
     async def share(self, space: str, contact: str, until: str | None) -> dict[str, Any]:

@@ -10,14 +10,21 @@ import shutil
 import stat
 from typing import Any
 
-from dms3.core.limits import DISK_RESERVE_BYTES_MIN, LAG_WARN_US
+from dms3.core.limits import (
+    BACKUP_OLD_US_MAX,
+    DISK_RESERVE_BYTES_MIN,
+    LAG_WARN_US,
+    SECOND_US,
+)
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.home import Home
 from dms3.node.node import Node
+from dms3.node.people import location_text
 from dms3.node.services import Health
 from dms3.p2p.known import PeerRow
 
 MB = 1_000_000
+DAY_US = 24 * 3600 * SECOND_US
 
 
 async def describe(node: Node) -> dict[str, Any]:
@@ -33,6 +40,7 @@ async def describe(node: Node) -> dict[str, Any]:
         "name": node.identity.name,
         "root": node.identity.root.hex(),
         "peer_id": peer_id_text(node.identity.peer),
+        "location": location_text(node.identity.peer),
         "addresses": list(node.addresses),
         "peers": {"connected": len(connected), "known": len(rows)},
         "contacts": {
@@ -44,9 +52,33 @@ async def describe(node: Node) -> dict[str, Any]:
         "bytes": sum(space.bytes for space in spaces),
         "fetched": {"documents": documents, "bytes": size},
         "fetches": len(jobs),
+        "upkeep": _upkeep(node),
+        "backup": _backup(node),
         "last_event": await asyncio.to_thread(node.store.last_event),
         "lag_milliseconds": node.lag_us / 1_000,
     }
+
+
+def _upkeep(node: Node) -> dict[str, Any]:
+    """Packs and what is dead in them, as the last pass of upkeep saw them."""
+    figures = node.upkeep.figures
+    return {
+        "running": figures.running,
+        "passes": figures.passes,
+        "packs": figures.packs,
+        "pack_bytes": figures.pack_bytes,
+        "dead_bytes": figures.dead_bytes,
+        "removed_bytes": node.upkeep.removed.bytes,
+        "problem": figures.problem,
+    }
+
+
+def _backup(node: Node) -> dict[str, Any] | None:
+    """The last backup, None when there has been none."""
+    last = node.backing.last
+    if last is None:
+        return None
+    return {"made_us": last.made_us, "place": last.place, "generation": last.generation}
 
 
 async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list[Health]:
@@ -65,6 +97,7 @@ async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list
         *(() if quick else (await asyncio.to_thread(_database, node),)),
         await _peers(node),
         await _contacts(node),
+        await _backed_up(node),
         _lag(node),
     ]
 
@@ -129,6 +162,21 @@ async def _contacts(node: Node) -> Health:
         f"{_counted(len(waiting), 'grant')} not yet delivered, such as that on {first.name!r}.",
         "They are delivered when the reader's node connects.",
     )
+
+
+async def _backed_up(node: Node) -> Health:
+    """A hint, and only once there is something to lose."""
+    last = node.backing.last
+    fix = "Run: dms3 store backup FOLDER, on another disk."
+    if last is None:
+        if not any(space.documents for space in await node.library.spaces()):
+            return Health("backup", "pass", "There is nothing to back up yet.")
+        return Health("backup", "warn", "This home was never backed up.", fix)
+    age_us = node.clock.now().wall_us - last.made_us
+    detail = f"Backed up {_counted(age_us // DAY_US, 'day')} ago into {last.place}."
+    if age_us > BACKUP_OLD_US_MAX:
+        return Health("backup", "warn", detail, fix)
+    return Health("backup", "pass", detail)
 
 
 def _counted(count: int, noun: str) -> str:

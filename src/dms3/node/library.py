@@ -87,6 +87,7 @@ class Library:
         self._clock = clock
         self._entropy = entropy
         self._importing = asyncio.Lock()  # imports take turns: each already uses all workers
+        self.released = Swept()  # by removals, since the start
         self.loosened = asyncio.Event()  # set when blocks may have lost what needed them
 
     async def start(self) -> None:
@@ -185,10 +186,12 @@ class Library:
     async def remove(self, cid: Cid, space: str | None = None) -> int:
         """Remove every document with content `cid` (of my space `space`); how many there were.
 
-        Without `space` what was fetched of `cid` goes too. Their blocks go with the next sweep,
-        unless another document needs them.
+        Without `space` what was fetched of `cid` goes too. Their blocks are gone when it returns,
+        unless another document needs them; their bytes in packs go with upkeep.
         """
         within = None if space is None else await self.space(space)
+
+        needed: set[Cid] = set()
 
         def work(connection: Connection) -> int:
             numbers = catalogue.space_numbers(connection, None if within is None else [within])
@@ -196,10 +199,14 @@ class Library:
                 numbers |= catalogue.space_numbers(connection, [NOBODYS])
             rows = [row for row in catalogue.with_cid(connection, cid) if row.space in numbers]
             for row in rows:
+                needed.update(catalogue.blocks_of(connection, row.number))
                 remove_document(connection, row)
             return len(rows)
 
         removed = await asyncio.wrap_future(self._database.transact(work))
+        self.released += await asyncio.to_thread(
+            self._packs.release, sorted(needed), catalogue.REFERENCED
+        )
         self.loosened.set()
         return removed
 

@@ -6,6 +6,8 @@ CID is ever a label.
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dms3.core.limits import SECOND_US
@@ -36,6 +38,17 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
+        self._packs = Gauge(
+            "dms3_packs_bytes", "Bytes of pack files.", ["state"], registry=self._registry
+        )
+        self._removed = Gauge(
+            "dms3_packs_removed_bytes_total", "Bytes of removed blocks.", registry=self._registry
+        )
+        self._backup = Gauge(
+            "dms3_backup_age_seconds",
+            "Time since the last backup; NaN without one.",
+            registry=self._registry,
+        )
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -52,6 +65,16 @@ class Metrics:
         if node is not None:
             self._peers.set(len(node.network.figures()))
             self._commits.set(node.store.commits)
+            self._upkeep(node)
             for code, count in node.network.failed_handshakes().items():
                 self._handshakes.labels(code).set(count)
         return generate_latest(self._registry)
+
+    def _upkeep(self, node: Node) -> None:
+        figures = node.upkeep.figures
+        self._packs.labels("dead").set(figures.dead_bytes)
+        self._packs.labels("live").set(figures.pack_bytes - figures.dead_bytes)
+        self._removed.set(node.upkeep.removed.bytes)
+        last = node.backing.last
+        age_us = math.nan if last is None else node.clock.now().wall_us - last.made_us
+        self._backup.set(age_us / SECOND_US)

@@ -37,6 +37,7 @@ from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
+from dms3.node.backing import Backing
 from dms3.node.content import File, Folder
 from dms3.node.driver import Driver
 from dms3.node.home import Home
@@ -45,6 +46,8 @@ from dms3.node.inbox import Hosted, Overflow
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
 from dms3.node.network import Network
+from dms3.node.noting import Noting
+from dms3.node.upkeep import Upkeep
 from dms3.p2p import peers
 from dms3.search.fetch import Fetching
 from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
@@ -114,6 +117,8 @@ class Node:
     network: Network
     clock: SystemClock
     group: asyncio.TaskGroup  # for what goes on beside commands
+    upkeep: Upkeep
+    backing: Backing
     lag_us: int = 0
 
     async def call(self, operation: str, arguments: Any = None) -> Any:
@@ -191,7 +196,11 @@ async def open_node(
             seal=partial(seal_record, identity.node_key),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        node = Node(identity, store, packs, spool, library, loop, network, clock, group)
+        upkeep = Upkeep(library, packs, loop.call)
+        backing = Backing()
+        node = Node(
+            identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
+        )
         ports = {"transport": network.port, "library": library.serve}
         group.create_task(loop.run(network, ports))
         reports = group.create_task(network.report(loop.call))
@@ -199,6 +208,8 @@ async def open_node(
             await library.start()
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
+            sweeping = group.create_task(upkeep.run())
+            stack.callback(sweeping.cancel)
             yield node
         finally:
             reports.cancel()
@@ -217,6 +228,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         Hosted("peers", book, {peers.PROTOCOL: Overflow.DROP_OLDEST}),
         Hosted("sharing", sharing, protocols),
         Hosted("fetch", Fetching()),
+        Hosted("noting", Noting()),
     ]
 
 

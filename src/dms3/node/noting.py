@@ -1,0 +1,94 @@
+"""The machine that keeps what the node notes of its own upkeep, and tells people and programs.
+
+Source: docs/api.md, "Events". Upkeep and backups run outside of machines; what they did becomes an
+event, and the last backup a row, through this one. It speaks to no peer. Nothing of it is in a
+backup: a restored home has never been backed up.
+"""
+
+# ruff: noqa: ARG002 - it needs no time; the shape is that of core/machine.py
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dms3.core.codec import decode, encode
+from dms3.core.errors import Failure
+from dms3.core.machine import Called, Effect, Event, Notify, Now, Persist, Reply, View
+
+TABLE = "noted"
+_LAST = b"last backup"
+
+
+@dataclass(frozen=True, slots=True)
+class LastBackup:
+    """When a backup was finished (wall clock), where it lies, and its number there."""
+
+    v: int
+    made_us: int
+    place: str
+    generation: int
+    written_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a pass of upkeep removed or moved."""
+
+    blocks: int
+    bytes: int
+    packs: int
+    moved: int
+
+
+class Noting:
+    """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None)."""
+
+    def __init__(self) -> None:
+        self._last: LastBackup | None = None
+
+    def on_start(self, view: View, now: Now) -> list[Effect]:
+        """Read the last backup."""
+        data = view.get(TABLE, _LAST)
+        self._last = None if data is None else decode(LastBackup, data)
+        return []
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """The operations."""
+        if not isinstance(event, Called):
+            return []
+        match event.operation, event.arguments:
+            case "last", _:
+                return [Reply(event.request, self._last)]
+            case "compacted", Compacted() as done:
+                data = {
+                    "blocks": done.blocks,
+                    "bytes": done.bytes,
+                    "packs": done.packs,
+                    "moved": done.moved,
+                }
+                return [Notify("store.compacted", data), Reply(event.request, None)]
+            case "backed_up", LastBackup() as last:
+                return self._backed_up(last, event)
+        message = f"noting has no operation {event.operation!r} like this."
+        return [Reply(event.request, Failure("method_unknown", message))]
+
+    def _backed_up(self, last: LastBackup, event: Called) -> list[Effect]:
+        self._last = last
+        data: dict[str, Any] = {
+            "place": last.place,
+            "generation": last.generation,
+            "written_bytes": last.written_bytes,
+        }
+        return [
+            Persist(TABLE, _LAST, encode(last)),
+            Notify("store.backed_up", data),
+            Reply(event.request, None),
+        ]
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """It sets none."""
+        return []
+
+    def next_timer(self) -> int | None:
+        """None."""
+        return None
