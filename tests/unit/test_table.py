@@ -91,10 +91,12 @@ def test_paths_need_the_token_and_are_absolute():
     blob, named = UPLOAD, f"{UPLOAD}/notes.txt"
     bound = bind(files, {"paths": [blob, named]}, paths=False)["paths"]
     assert [(item.blob, item.name) for item in bound] == [(UPLOAD, ""), (UPLOAD, "notes.txt")]
+    [inside] = bind(files, {"paths": [f"{UPLOAD}/a/b/c.txt"]}, paths=False)["paths"]
+    assert (inside.blob, inside.folders, inside.name) == (UPLOAD, ("a", "b"), "c.txt")
     assert bind(files, {"paths": ["/tmp/x/y.md"]})["paths"][0].name == "y.md"
     assert refusal(files, {"paths": ["/etc/passwd"]}, paths=False).code == "forbidden"
     assert refusal(path_only, {"path": "/etc"}, paths=False).code == "forbidden"
-    for relative in ("etc/passwd", "../x", "", f"{UPLOAD}/../../etc", f"{UPLOAD}/a/b", "AB" * 16):
+    for relative in ("etc/passwd", "../x", "", f"{UPLOAD}/../../etc", f"{UPLOAD}//b", "AB" * 16):
         assert refusal(files, {"paths": [relative]}).code == "argument_invalid", relative
     assert refusal(path_only, {"path": UPLOAD}).code == "argument_invalid"
 

@@ -17,15 +17,23 @@ from starlette.types import Message, Receive, Scope, Send
 from dms3.api.answers import DisconnectedError, answer, while_connected
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.limits import BLOB_NAME_CHARS_MAX
+from dms3.core.limits import BLOB_NAME_CHARS_MAX, BLOB_PATH_CHARS_MAX, INLINE_IMAGE_BYTES_MAX
 from dms3.node.services import Content, NodeServices
+from dms3.node.table import BlobOrPath
 
+_PICTURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"BM", "image/bmp"),
+)
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 
 
 async def answer_put(node: NodeServices, request: Request) -> Response:
-    """PUT /api/v1/blob?name=NAME: the id of the upload, a valid PATH for commands."""
-    name = _file_name(request)
+    """PUT /api/v1/blob?name=NAME or ?path=FOLDER/NAME: its id, a valid PATH for commands."""
+    name = _file_path(request)
     try:
         upload = await node.receive(request.stream())
     except ClientDisconnect:
@@ -34,8 +42,17 @@ async def answer_put(node: NodeServices, request: Request) -> Response:
     return answer({"id": blob, "bytes": upload.size}, 201)
 
 
+async def answer_delete(node: NodeServices, upload: str) -> Response:
+    """DELETE /api/v1/blob/ID: forget an upload that is not imported."""
+    found = BlobOrPath(upload).blob
+    if found is None:
+        raise Dms3Error("argument_invalid", f"{upload[:80]!r} is not the id of an upload.")
+    await node.discard(found)
+    return answer({"id": found})
+
+
 async def answer_get(node: NodeServices, request: Request, cid: str) -> Response:
-    """GET and HEAD /api/v1/blob/CID."""
+    """GET and HEAD /api/v1/blob/CID; with ?inline a picture comes as one."""
     try:
         wanted = Cid.parse(cid)
     except DecodeError as wrong:
@@ -53,14 +70,49 @@ async def answer_get(node: NodeServices, request: Request, cid: str) -> Response
         "Content-Disposition": _disposition(content.name or str(wanted)),
         "Content-Security-Policy": "sandbox; default-src 'none'",  # a document is never our page
     }
+    media_type = "application/octet-stream"
+    if "inline" in request.query_params:
+        media_type = await _picture_type(content)
+        headers["Content-Disposition"] = "inline"
     part = parse_range(request.headers.get("range", ""), content.size)
     start, end = part or (0, content.size)
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
-        return Response(None, 206 if part else 200, headers, "application/octet-stream")
+        return Response(None, 206 if part else 200, headers, media_type)
+    headers["Content-Type"] = media_type
     return _Pieces(content, start, end, headers, 206 if part else 200)
+
+
+def picture_type(head: bytes) -> str | None:
+    """The media type of a picture by its first 16 bytes; None for anything else.
+
+    Only formats of pixels: SVG is a document, with links and script in it.
+    """
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "image/avif"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for mark, kind in _PICTURES if head.startswith(mark)), None)
+
+
+async def _picture_type(content: Content) -> str:
+    if content.size > INLINE_IMAGE_BYTES_MAX:
+        raise Dms3Error(
+            "argument_invalid",
+            f"The file has {content.size} bytes; up to {INLINE_IMAGE_BYTES_MAX} are shown inline.",
+            hint="Download it, without ?inline.",
+        )
+    pieces = content.read(0, min(16, content.size))
+    found = picture_type(b"".join([piece async for piece in pieces]))
+    if found is None:
+        raise Dms3Error(
+            "argument_invalid",
+            "The file is not a picture that can be shown: PNG, JPEG, GIF, WebP, AVIF or BMP.",
+            hint="Download it, without ?inline.",
+        )
+    return found
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
@@ -86,12 +138,10 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 class _Pieces(Response):
     """A part of a file, streamed; the first piece is there before the answer begins."""
 
-    media_type = "application/octet-stream"
-
     def __init__(
         self, content: Content, start: int, end: int, headers: dict[str, str], status: int
     ) -> None:
-        super().__init__(None, status, headers, self.media_type)
+        super().__init__(None, status, headers)
         self._pieces = content.read(start, end)
         self._expected = end - start
 
@@ -133,12 +183,25 @@ async def _send_piece(send: Send, piece: bytes) -> int:
     return len(piece)
 
 
-def _file_name(request: Request) -> str:
-    """The name that travels with an upload: one part of a path, or ""."""
-    name = request.query_params.get("name", "")
+def _file_path(request: Request) -> str:
+    """The name that travels with an upload, after the folders it lay in; "" for none."""
+    path = request.query_params.get("path")
+    if path is None:
+        name = request.query_params.get("name", "")
+        return "" if name in (".", "..") else _checked(name, name)
+    if len(path) > BLOB_PATH_CHARS_MAX:
+        raise Dms3Error("argument_invalid", f"The path {path[:80]!r}... is too long.")
+    for name in path.split("/"):
+        if name in ("", ".", ".."):
+            raise Dms3Error("argument_invalid", f"{path[:80]!r} is not a path inside a folder.")
+        _checked(name, path)
+    return path
+
+
+def _checked(name: str, given: str) -> str:
     if len(name) > BLOB_NAME_CHARS_MAX or re.search(r"[/\\\x00-\x1f\x7f]", name):
-        raise Dms3Error("argument_invalid", f"{name[:80]!r} is not a file name.")
-    return "" if name in (".", "..") else name
+        raise Dms3Error("argument_invalid", f"{given[:80]!r} is not a file name.")
+    return name
 
 
 def _disposition(name: str) -> str:

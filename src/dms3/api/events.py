@@ -20,6 +20,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from dms3.api.answers import DisconnectedError, dumps, error_data, while_connected
+from dms3.api.running import Running
 from dms3.core.database import StoredEvent
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
@@ -31,6 +32,7 @@ from dms3.core.limits import (
 )
 from dms3.node.services import EventGap, NodeServices
 
+RUNNING = "running"  # asked for as a topic: notices of what runs (`api/running.py`)
 GAP = "gap"  # topic of the notice that events are missing; its data says which
 
 
@@ -169,11 +171,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, node: NodeServices, query: EventsQuery) -> None:
+    def __init__(self, node: NodeServices, query: EventsQuery, running: Running) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._node = node
         self._query = query
+        self._running = running if RUNNING in query.topics else None
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send events as they come."""
@@ -184,24 +187,43 @@ class EventStream(Response):
         }
 
         async def pump() -> None:
-            begun = False
             try:
-                async with aclosing(follow(self._node, self._query)) as events:
-                    async for event in events:
-                        if not begun:
-                            await send(start)
-                            begun = True
-                        await send(_body(sse_text(event), more=True))
-            except Dms3Error as error:
-                if not begun:
-                    raise
-                await send(_body(_sse_error(error), more=True))
-            await send(_body(b"", more=False))
+                async with asyncio.TaskGroup() as group:
+                    await self._pump(start, send, group)
+            except BaseExceptionGroup as failures:
+                raise failures.exceptions[0] from None
 
         try:
             await while_connected(receive, pump())
         except DisconnectedError:
             return
+
+    async def _pump(self, start: Message, send: Send, group: asyncio.TaskGroup) -> None:
+        telling: asyncio.Task[None] | None = None
+        begun = False
+        try:
+            async with aclosing(follow(self._node, self._query)) as events:
+                async for event in events:
+                    if not begun:
+                        await send(start)
+                        begun = True
+                        if self._running is not None:
+                            telling = group.create_task(_tell(self._running, send))
+                    await send(_body(sse_text(event), more=True))
+        except Dms3Error as error:
+            if not begun:
+                raise
+            await send(_body(_sse_error(error), more=True))
+        if telling is not None:
+            telling.cancel()
+        await send(_body(b"", more=False))
+
+
+async def _tell(running: Running, send: Send) -> None:
+    """What is running, between the events: without an id, so that a reader's place stays."""
+    async with aclosing(running.changes()) as changes:
+        async for shown in changes:
+            await send(_body(b"event: running\ndata: %s\n\n" % dumps(shown), more=True))
 
 
 def sse_text(event: dict[str, Any] | None) -> bytes:
@@ -215,13 +237,13 @@ def _sse_error(error: Dms3Error) -> bytes:
     return b"event: error\ndata: %s\n\n" % dumps({"error": error_data(error)})
 
 
-async def answer_events(node: NodeServices, request: Request) -> Response:
+async def answer_events(node: NodeServices, request: Request, running: Running) -> Response:
     """GET /api/v1/events as server-sent events."""
     text = request.url.query
     query = parse_events_query(text, request.headers.get("last-event-id", ""))
     async for _ in request.stream():
         pass  # a GET has no body; only its end is waited for
-    return EventStream(node, query)
+    return EventStream(node, query, running)
 
 
 async def answer_websocket(node: NodeServices, socket: WebSocket) -> None:

@@ -31,12 +31,13 @@ from dms3.api.answers import (
     while_connected,
 )
 from dms3.api.guard import CALLER, Caller, Guard
+from dms3.api.running import Running
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.node.services import NodeServices
 from dms3.node.table import Command, Item, Progress, Step, Table, unknown
-from dms3.web.page import add_page
-from dms3.web.site import refusal_page
+from dms3.web.page import VIEWS, add_page
+from dms3.web.site import Site, refusal_page
 from dms3.web.templating import Pages
 
 PREFIX = "/api/v1"
@@ -84,14 +85,15 @@ def build_front(
     app.add_exception_handler(ClientDisconnect, _on_disconnect)  # in the middle of a body
     app.add_exception_handler(HTTPException, _on_http_error(table))
     app.add_exception_handler(Exception, _on_unexpected)
+    running = Running()
     for command in table:
-        _add_command(app, node, command)
+        _add_command(app, node, command, running)
     _add_files(app, node)
-    _add_events(app, node)
+    _add_events(app, node, running)
     _add_probes(app, node)
     pages = Pages()
     reference.add_reference(app, pages)
-    add_page(app, node, table, sessions, pages)
+    add_page(app, Site(node, table, pages, VIEWS, running.shown), sessions)
     guard = Guard(
         _Boundary(app, report),
         token=token,
@@ -102,7 +104,7 @@ def build_front(
     return Front(guard, sessions, app)
 
 
-def _add_command(app: FastAPI, node: NodeServices, command: Command) -> None:
+def _add_command(app: FastAPI, node: NodeServices, command: Command, running: Running) -> None:
     async def endpoint(request: Request) -> Response:
         given = await _json_object(request)
         owner = request.scope[CALLER] is Caller.TOKEN
@@ -114,6 +116,8 @@ def _add_command(app: FastAPI, node: NodeServices, command: Command) -> None:
             )
         arguments = command.bind(given, paths=owner)
         steps = command.run(node, arguments)
+        if command.streams:
+            steps = running.track(command, arguments, steps)
         if NDJSON in request.headers.get("accept", ""):
             return _Lines(steps)
         return answer(await while_connected(request.receive, _last(steps)))
@@ -140,10 +144,14 @@ def _add_files(app: FastAPI, node: NodeServices) -> None:
     async def get(request: Request, cid: str) -> Response:
         return await blobs.answer_get(node, request, cid)
 
+    async def delete(cid: str) -> Response:
+        return await blobs.answer_delete(node, cid)
+
     for path, endpoint, methods, name, words in (
         ("/blob", put, ["PUT"], "blob_put", "Upload a file; its id is a PATH for commands"),
         ("/blob/{cid}", get, ["GET"], "blob_get", "A file by its content identifier, with ranges"),
         ("/blob/{cid}", get, ["HEAD"], "blob_head", "Size and name of a file"),
+        ("/blob/{cid}", delete, ["DELETE"], "blob_delete", "Forget an upload by its id"),
     ):
         app.add_api_route(
             PREFIX + path,
@@ -159,9 +167,12 @@ def _add_files(app: FastAPI, node: NodeServices) -> None:
         )
 
 
-def _add_events(app: FastAPI, node: NodeServices) -> None:
+def _add_events(app: FastAPI, node: NodeServices, running: Running) -> None:
     async def get(request: Request) -> Response:
-        return await events.answer_events(node, request)
+        return await events.answer_events(node, request, running)
+
+    async def now() -> Response:
+        return answer(running.shown())
 
     async def websocket(socket: WebSocket) -> None:
         await events.answer_websocket(node, socket)
@@ -179,6 +190,17 @@ def _add_events(app: FastAPI, node: NodeServices) -> None:
         openapi_extra=reference.event_parameters(),
     )
     app.add_api_websocket_route(PREFIX + "/events", websocket)
+    app.add_api_route(
+        PREFIX + "/running",
+        now,
+        methods=["GET"],
+        operation_id="running",
+        tags=["events"],
+        summary="The long work that clients wait for, and how far it is",
+        response_class=Response,
+        response_model=None,
+        responses=reference.responses(),
+    )
 
 
 def _add_probes(app: FastAPI, node: NodeServices) -> None:

@@ -54,7 +54,8 @@ class Documents:
         if blob is None:
             return path.value
         spool = self._node.spool
-        return importing.Upload(path.name or blob, spool.size(blob), lambda: spool.read(blob))
+        name, size = path.name or blob, spool.size(blob)
+        return importing.Upload(name, size, lambda: spool.read(blob), path.folders)
 
     async def list(self, space: str | None, after: int, limit: int) -> dict[str, Any]:
         """My spaces with their readers, spaces shared with me, documents of the one named."""

@@ -168,6 +168,10 @@ class Host:
         """Take an upload into the spool."""
         return await self._running().spool.receive(chunks)
 
+    async def discard(self, upload: str) -> None:
+        """Remove an upload from the spool."""
+        await asyncio.to_thread(self._running().spool.remove, upload)
+
     async def content(self, cid: Cid) -> Content:
         """A file by its CID, from here or from peers."""
         return await self._running().content(cid)

@@ -32,6 +32,7 @@ from dms3.node.walk import File, Folder, Skip, Walked
 
 BINARY = "binary: stored, found by its name only"
 PARTIAL = f"only the first {IMPORT_PART_BYTES >> 20} MiB are searchable"
+UPLOAD = "upload:"  # begins the source of what came as an upload
 _FIRST_ROUND_FILES = 16  # small, so that something can be found at once; then doubled
 _LOOK_UP_FILES = 512
 
@@ -67,11 +68,15 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that arrived by itself: `pieces` gives its bytes, of any lengths, from the start."""
+    """A file that arrived by itself: `pieces` gives its bytes, of any lengths, from the start.
+
+    `folders`: those it lay in where it came from, the outermost first.
+    """
 
     name: str
     size: int
     pieces: Callable[[], Iterator[bytes]]
+    folders: tuple[str, ...] = ()
 
 
 class Import:
@@ -128,7 +133,12 @@ class Import:
         await self._turn(small)
         await self._turn([])
         for upload in uploads:
-            file = File("", upload.name, upload.size, 0, walked.top, chosen=True)
+            folder = _folder_of(walked.top, upload.folders)
+            if folder is None or any(one.name == upload.name for one in folder.folders):
+                file = File("", upload.name, upload.size, 0, walked.top, chosen=True)
+                self._skip(file, "a file and a folder have this name")
+                continue
+            file = File("", upload.name, upload.size, 0, folder, chosen=True)
             pieces = _parts_of(upload.pieces())
             async with contextlib.aclosing(self._large(file, pieces)) as large:
                 async for progress in large:
@@ -274,7 +284,8 @@ class Import:
         if built.size > len(beginning) and not extracted.note:
             extracted = replace(extracted, note=PARTIAL)
         if not file.source:  # the same upload again is the same document
-            file = replace(file, source=f"upload:{built.cid}/{file.name}")
+            inside = "" if file.folder is self._walked.top else f"{file.folder.source}/"
+            file = replace(file, source=f"{UPLOAD}{built.cid}/{inside}{file.name}")
         return Item(
             file,
             built.cid,
@@ -320,7 +331,9 @@ class Import:
         blocks: list[Block] = []
         built = await asyncio.to_thread(_build_folder, top, blocks)
         self._root = built.cid
-        source = top.source
+        uploaded = top is not self._walked.top and not top.source.startswith("/")
+        # The same folder uploaded in parts is several folders: none takes the place of another.
+        source = f"{UPLOAD}{built.cid}/{top.source}" if uploaded else top.source
         rows = await asyncio.to_thread(self._shelf.known, [source])
         if source in rows and rows[source].cid == built.cid:
             return
@@ -409,6 +422,23 @@ def _build_folder(folder: Folder, blocks: list[Block]) -> Built:
     built = build_directory(links)
     blocks += built.blocks
     return built
+
+
+def _folder_of(top: Folder, names: Sequence[str]) -> Folder | None:
+    """The folder inside `top` that `names` lead to, made where it is missing.
+
+    None when a file has the name of one of them.
+    """
+    folder = top
+    for depth, name in enumerate(names, 1):
+        if name in folder.entries:
+            return None
+        inside = next((one for one in folder.folders if one.name == name), None)
+        if inside is None:
+            inside = Folder(name, "/".join(names[:depth]))
+            folder.folders.append(inside)
+        folder = inside
+    return folder
 
 
 def _parts_of(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:

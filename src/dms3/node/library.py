@@ -24,6 +24,7 @@ from dms3.core.limits import (
     DOCUMENTS_LISTED_MAX,
     HELD_PAGE_MAX,
     HIT_SNIPPET_CHARS_MAX,
+    PATH_PARTS_MAX,
     SPACE_NAME_CHARS_MAX,
     SPACES_MAX,
 )
@@ -150,7 +151,10 @@ class Library:
             check_kind(kind)
         uploads = [path for path in paths if isinstance(path, Upload)]
         for upload in uploads:
-            fault = name_fault(upload.name)
+            faults = (name_fault(name) for name in (*upload.folders, upload.name))
+            fault = next((one for one in faults if one is not None), None)
+            if fault is None and len(upload.folders) > PATH_PARTS_MAX:
+                fault = f"it lies deeper than {PATH_PARTS_MAX} folders"
             if fault is not None:
                 raise Dms3Error("argument_invalid", f"The upload cannot be stored: {fault}.")
         async with self._importing:

@@ -130,6 +130,10 @@ class NodeServices(Protocol):
         """Take an upload; raises `body_too_large`, `disk_full`, `node_busy`."""
         ...
 
+    async def discard(self, upload: str) -> None:
+        """Forget an upload that nobody imports; nothing happens when there is none."""
+        ...
+
     async def content(self, cid: Cid) -> Content:
         """The file `cid`; content of others is fetched from peers as it is read.
 

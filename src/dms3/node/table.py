@@ -27,7 +27,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import ARGUMENT_CHARS_MAX, ARGUMENT_ITEMS_MAX
 
 INTEGER_BITS = 63  # of an argument; JSON readers elsewhere keep 53, databases 64 with a sign
-_BLOB = re.compile(r"([0-9a-f]{32})(?:/([^/\0]{1,255}))?")
+_BLOB = re.compile(r"([0-9a-f]{32})((?:/(?!\.\.?(?:/|\Z))[^/\0]{1,255})*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class InputPath:
 
 @dataclass(frozen=True, slots=True)
 class BlobOrPath:
-    """A finished upload (`ID` or `ID/NAME`) or an absolute path on the node's machine.
+    """A finished upload (`ID`, `ID/NAME`, `ID/FOLDER/NAME`) or an absolute path on the node's disk.
 
     A path is accepted only with the node's own token: who can read that file can read the disk.
     """
@@ -93,7 +93,14 @@ class BlobOrPath:
     def name(self) -> str:
         """The file name that came with the upload, or the last part of the path."""
         match = _BLOB.fullmatch(self.value)
-        return (match[2] or "") if match else self.value.rstrip("/").rpartition("/")[2]
+        given = match[2] if match else self.value.rstrip("/")
+        return given.rpartition("/")[2]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that an upload lay in, the outermost first; () for a path."""
+        match = _BLOB.fullmatch(self.value)
+        return tuple(match[2].split("/")[1:-1]) if match else ()
 
 
 @dataclass(frozen=True, slots=True)

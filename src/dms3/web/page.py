@@ -14,27 +14,23 @@ from dms3.api.guard import CALLER, Caller, session_cookie, session_of
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_US_MAX
-from dms3.node.services import NodeServices
-from dms3.node.table import Table
-from dms3.web import documents, home, people, searching
+from dms3.web import documents, home, network, people, searching
 from dms3.web.site import Site, View
 from dms3.web.templating import Pages
 from dms3.web.unlocking import add_unlocking
 
-VIEWS: tuple[View, ...] = (home.VIEW, documents.VIEW, people.VIEW, searching.VIEW)
+VIEWS: tuple[View, ...] = (home.VIEW, documents.VIEW, people.VIEW, network.VIEW, searching.VIEW)
 """In the order of the navigation."""
 
 
-def add_page(
-    app: FastAPI, node: NodeServices, table: Table, sessions: Sessions, pages: Pages
-) -> None:
+def add_page(app: FastAPI, site: Site, sessions: Sessions) -> None:
     """Add the page, its files and its login to `app`."""
-    site = Site(node, table, pages, VIEWS)
+    pages = site.pages
     for view in site.views:
         _add_view(app, site, view)
     for name in pages.names:
         _add_static(app, pages, name)
-    add_unlocking(app, node, pages)
+    add_unlocking(app, site.node, pages)
     _add_login(app, sessions, pages)
 
 

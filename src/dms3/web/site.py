@@ -57,12 +57,19 @@ class Site:
     """The views of one node's page over its table of commands."""
 
     def __init__(
-        self, node: NodeServices, table: Table, pages: Pages, views: Sequence[View]
+        self,
+        node: NodeServices,
+        table: Table,
+        pages: Pages,
+        views: Sequence[View],
+        running: Callable[[], Mapping[str, Any]],
     ) -> None:
+        """`running`: what `GET /api/v1/running` answers."""
         self.node = node
         self.table = table
         self.pages = pages
         self.views = tuple(views)
+        self.running = running
 
     def has(self, noun: str, verb: str = "") -> bool:
         """Whether the table has the command: buttons for what is not there are not shown."""
