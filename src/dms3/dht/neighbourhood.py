@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 from dms3.core.ids import OverlayId
 from dms3.core.limits import NEIGHBOURHOOD_LIFE_US, NEIGHBOURHOODS_MAX
-from dms3.core.overlay import HOLDERS_MIN, NodeAt, distance
+from dms3.core.overlay import HOLDERS_MIN, NodeAt
 from dms3.dht.presence import node_location
+
+Located = tuple[int, NodeAt]
+"""A node with its location as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +24,26 @@ class Neighbourhood:
     """The nodes around `centre`: all within `radius` of it, or (None) all of the overlay."""
 
     overlay: OverlayId
-    centre: bytes
-    nodes: tuple[NodeAt, ...]
+    centre: int
+    nodes: tuple[Located, ...]
     radius: int | None
     at_us: int
 
-    def nearest(self, target: bytes) -> list[NodeAt]:
+    def nearest(self, target: int) -> list[Located]:
         """Its nodes, nearest to `target` first."""
-        return nearest_first(self.nodes, target)
+        return sorted(self.nodes, key=lambda located: located[0] ^ target)
 
-    def covers(self, target: bytes) -> bool:
+    def covers(self, target: int) -> bool:
         """Whether the HOLDERS_MIN nodes nearest to `target` are surely among these.
 
         A node within r of the target is within r + d(centre, target) of the centre.
         """
         if self.radius is None:
             return True
-        inner = self.nearest(target)[:HOLDERS_MIN]
-        if len(inner) < HOLDERS_MIN:
+        apart = self.centre ^ target
+        if apart > self.radius or len(self.nodes) < HOLDERS_MIN:
             return False
-        reach = distance(node_location(inner[-1].peer), target)
-        return distance(self.centre, target) + reach <= self.radius
+        return apart + (self.nearest(target)[HOLDERS_MIN - 1][0] ^ target) <= self.radius
 
 
 class Neighbourhoods:
@@ -53,7 +55,7 @@ class Neighbourhoods:
     def add(
         self,
         overlay: OverlayId,
-        centre: bytes,
+        centre: int,
         nodes: Sequence[NodeAt],
         *,
         whole: bool,
@@ -63,12 +65,12 @@ class Neighbourhoods:
         near = nearest_first(nodes, centre)
         radius = None
         if not whole:
-            radius = distance(node_location(near[-1].peer), centre) if near else 0
+            radius = near[-1][0] ^ centre if near else 0
         found = Neighbourhood(overlay, centre, tuple(near), radius, now_us)
         self._kept = [found, *self._kept[: NEIGHBOURHOODS_MAX - 1]]
         return found
 
-    def covering(self, overlay: OverlayId, target: bytes, now_us: int) -> Neighbourhood | None:
+    def covering(self, overlay: OverlayId, target: int, now_us: int) -> Neighbourhood | None:
         """A neighbourhood that answers for `target`, or None."""
         for each in self._kept:
             fresh = now_us - each.at_us < NEIGHBOURHOOD_LIFE_US
@@ -76,11 +78,8 @@ class Neighbourhoods:
                 return each
         return None
 
-    def forget(self) -> None:
-        """Nodes have come or gone in numbers: look them up again."""
-        self._kept.clear()
 
-
-def nearest_first(nodes: Sequence[NodeAt], target: bytes) -> list[NodeAt]:
-    """`nodes` in order of their distance to `target`."""
-    return sorted(nodes, key=lambda node: distance(node_location(node.peer), target))
+def nearest_first(nodes: Sequence[NodeAt], target: int) -> list[Located]:
+    """`nodes` with their locations, in order of their distance to the location `target`."""
+    located = [(int.from_bytes(node_location(node.peer), "big"), node) for node in nodes]
+    return sorted(located, key=lambda each: each[0] ^ target)

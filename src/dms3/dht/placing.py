@@ -9,7 +9,7 @@ by whom is known only from their answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dms3.core.cid import Cid
 from dms3.core.errors import Failure
@@ -24,7 +24,8 @@ from dms3.core.limits import (
     PLACINGS_MAX,
 )
 from dms3.core.machine import Call, Effect, Now
-from dms3.core.overlay import HOLDERS_MIN, NodeAt, Placed, distance, location
+from dms3.core.network import BUCKET_SIZE
+from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, NodeAt, Placed, location
 from dms3.dht.asking import Answer, Asking
 from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
@@ -55,7 +56,7 @@ class _Item:
     """A parcel on its way."""
 
     parcel: Parcel
-    location: bytes
+    location: int
     candidates: list[NodeAt] = field(default_factory=list)  # not asked yet, nearest first
     assigned: bool = False
     wanted: int = 0
@@ -87,7 +88,7 @@ class _Put:
     done: Done
     offer_all: bool
     lines: dict[PeerId, _Line] = field(default_factory=dict)
-    lookups: list[bytes] = field(default_factory=list)  # locations that are being looked up
+    lookups: list[int] = field(default_factory=list)  # locations that are being looked up
     ended: bool = False
 
 
@@ -102,7 +103,7 @@ class Placing:
         taking: Taking,
         member: Callable[[OverlayId], bool],
     ) -> None:
-        self._own = own
+        self._at = int.from_bytes(node_location(own), "big")
         self._asking = asking
         self._lookups = lookups
         self._taking = taking
@@ -133,10 +134,13 @@ class Placing:
         expected to be where they belong.
         """
         self._count += 1
-        items = [_Item(parcel, location(parcel.key), value=parcel.value) for parcel in parcels]
+        items = [
+            _Item(parcel, int.from_bytes(location(parcel.key), "big"), value=parcel.value)
+            for parcel in parcels
+        ]
         put = _Put(self._count, overlay, items, deadline_us, done, offer_all)
         self._puts[put.number] = put
-        return put.number, self._go_on(put, now)
+        return put.number, self._assign(put, now) + self._go_on(put, now)
 
     def cancel(self, number: int) -> None:
         """Nobody waits for this put any more; questions under way are left to end."""
@@ -177,7 +181,7 @@ class Placing:
     def _go_on(self, put: _Put, now: Now) -> list[Effect]:
         if put.ended:
             return []
-        effects = self._assign(put, now)
+        effects: list[Effect] = []
         for peer in sorted(put.lines):
             effects += self._send(put, put.lines[peer], now)
         if not put.ended and not put.lookups and not any(item.open for item in put.items):
@@ -206,33 +210,38 @@ class Placing:
                 effects += self._look_up(put, item.location, now)
         return effects + self._keep_own(put, own, now)
 
-    def _look_up(self, put: _Put, target: bytes, now: Now) -> list[Effect]:
+    def _look_up(self, put: _Put, target: int, now: Now) -> list[Effect]:
         def found(nearest: Nearest, now: Now) -> list[Effect]:
             put.lookups.remove(target)
             effects: list[Effect] = []
-            self._neighbourhoods.add(
-                put.overlay, target, nearest.nodes, whole=nearest.complete, now_us=now.mono_us
+            if put.ended:
+                return effects
+            whole = nearest.complete and len(nearest.nodes) < BUCKET_SIZE
+            found_nodes = self._neighbourhoods.add(
+                put.overlay, target, nearest.nodes, whole=whole, now_us=now.mono_us
             )
             for item in put.items:  # the one that was looked up has its nodes in any case
                 if item.location == target and not item.assigned:
-                    around = Neighbourhood(put.overlay, target, nearest.nodes, None, now.mono_us)
+                    around = replace(found_nodes, radius=None)
                     effects.extend(self._keep_own(put, self._assign_one(put, item, around), now))
-            return effects + self._go_on(put, now)
+            return effects + self._assign(put, now) + self._go_on(put, now)
 
         put.lookups.append(target)
-        return self._lookups.nearest(put.overlay, target, now, found)
+        return self._lookups.nearest(
+            put.overlay, target.to_bytes(LOCATION_BYTES, "big"), now, found
+        )
 
     def _assign_one(self, put: _Put, item: _Item, around: Neighbourhood) -> list[_Item]:
         """Line the item up for its nearest nodes; in the result when this node is one of them."""
         item.assigned = True
-        nodes = around.nearest(item.location)
+        located = around.nearest(item.location)
+        nodes = [node for _, node in located]
         chosen = HOLDERS_MIN
         mine: list[_Item] = []
         if self._member(put.overlay):
-            reach = distance(node_location(self._own), item.location)
-            nearer = [n for n in nodes if distance(node_location(n.peer), item.location) < reach]
+            reach = self._at ^ item.location
             item.wanted = 1
-            if len(nearer) < HOLDERS_MIN:
+            if sum(at ^ item.location < reach for at, _ in located) < HOLDERS_MIN:
                 chosen -= 1
                 mine.append(item)
         item.wanted = min(HOLDERS_MIN, len(nodes) + item.wanted)

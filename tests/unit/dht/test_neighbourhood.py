@@ -2,24 +2,28 @@ import random
 
 from dms3.core.ids import OverlayId
 from dms3.core.limits import NEIGHBOURHOOD_LIFE_US, NEIGHBOURHOODS_MAX
-from dms3.core.overlay import HOLDERS_MIN, PUBLIC, NodeAt, distance, location
+from dms3.core.overlay import HOLDERS_MIN, PUBLIC, NodeAt, location
 from dms3.dht.neighbourhood import Neighbourhoods, nearest_first
-from dms3.dht.presence import node_location
 from dms3.libp2p.peer_id import NodeKey
 
 DRAW = random.Random(3)
 NODES = [NodeAt(NodeKey(DRAW.randbytes(32)).peer_id, ()) for _ in range(400)]
 K = 20
+LAST = (1 << 256) - 1
+
+
+def nearest(target: int) -> list[NodeAt]:
+    return [node for _, node in nearest_first(NODES, target)]
 
 
 def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known():
     covered = 0
     for n in range(60):
-        centre = location(b"centre %d" % n)
+        centre = int.from_bytes(location(b"centre %d" % n))
         around = Neighbourhoods()
-        around.add(PUBLIC, centre, nearest_first(NODES, centre)[:K], whole=False, now_us=0)
+        around.add(PUBLIC, centre, nearest(centre)[:K], whole=False, now_us=0)
         for bits in (232, 240, 244, 246, 250):
-            target = (int.from_bytes(centre) ^ DRAW.getrandbits(bits)).to_bytes(32)
+            target = centre ^ DRAW.getrandbits(bits)
             found = around.covering(PUBLIC, target, 0)
             if found is None:
                 continue
@@ -32,28 +36,26 @@ def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known
 
 def test_the_neighbourhood_of_a_whole_overlay_answers_for_everything():
     around = Neighbourhoods()
-    around.add(PUBLIC, bytes(32), NODES[:5], whole=True, now_us=0)
-    found = around.covering(PUBLIC, b"\xff" * 32, 0)
+    around.add(PUBLIC, 0, NODES[:5], whole=True, now_us=0)
+    found = around.covering(PUBLIC, LAST, 0)
     assert found is not None
-    locations = [node_location(node.peer) for node in found.nearest(b"\xff" * 32)]
-    assert locations == sorted(locations, key=lambda each: distance(each, b"\xff" * 32))
-    assert around.covering(OverlayId(bytes(32)), bytes(32), 0) is None
+    distances = [at ^ LAST for at, _ in found.nearest(LAST)]
+    assert distances == sorted(distances)
+    assert around.covering(OverlayId(bytes(32)), 0, 0) is None
 
 
 def test_neighbourhoods_age_and_are_bounded():
     around = Neighbourhoods()
-    around.add(PUBLIC, bytes(32), NODES[:5], whole=True, now_us=7)
-    assert around.covering(PUBLIC, bytes(32), 6 + NEIGHBOURHOOD_LIFE_US) is not None
-    assert around.covering(PUBLIC, bytes(32), 7 + NEIGHBOURHOOD_LIFE_US) is None
-    far = location(b"far")
+    around.add(PUBLIC, 0, NODES[:5], whole=True, now_us=7)
+    assert around.covering(PUBLIC, 0, 6 + NEIGHBOURHOOD_LIFE_US) is not None
+    assert around.covering(PUBLIC, 0, 7 + NEIGHBOURHOOD_LIFE_US) is None
+    far = int.from_bytes(location(b"far"))
     for _ in range(NEIGHBOURHOODS_MAX):
-        around.add(PUBLIC, far, nearest_first(NODES, far)[:K], whole=False, now_us=8)
-    assert around.covering(PUBLIC, bytes(32), 8) is None  # pushed out
-    around.forget()
-    assert around.covering(PUBLIC, far, 8) is None
+        around.add(PUBLIC, far, nearest(far)[:K], whole=False, now_us=8)
+    assert around.covering(PUBLIC, 0, 8) is None  # pushed out
 
 
 def test_nobody_around_is_known_to_cover_nothing():
     around = Neighbourhoods()
-    around.add(PUBLIC, bytes(32), [], whole=False, now_us=0)
-    assert around.covering(PUBLIC, bytes(32), 0) is None
+    around.add(PUBLIC, 0, [], whole=False, now_us=0)
+    assert around.covering(PUBLIC, 0, 0) is None
