@@ -12,7 +12,8 @@ from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root
 from dms3.core.limits import ADDRESSES_PER_PEER_MAX, CARD_LIFE_US
-from dms3.libp2p.peer_id import parse_peer_id, peer_id_text
+from dms3.core.overlay import location
+from dms3.libp2p.peer_id import ED25519, parse_peer_id, peer_id_text, public_key_in
 from dms3.node.node import Node
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.contacts import Contact
@@ -100,6 +101,7 @@ class People:
                     "asked": one.asked,
                     "answered": one.answered,
                     "direct": one.direct,
+                    "since_us": one.since_us,
                 }
             peers.append(data)
         return {"peers": peers, "connected": sum(row.connected for row in rows)}
@@ -131,6 +133,12 @@ class People:
             return PeerId(contact.peer)
 
 
+def location_text(peer: PeerId) -> str | None:
+    """Where the node lies among all nodes, in hex; None for a key that dms3 nodes do not have."""
+    key = public_key_in(peer)
+    return location(key.data).hex() if key is not None and key.kind == ED25519 else None
+
+
 def _contact(contact: Contact) -> dict[str, Any]:
     return {
         "name": contact.name,
@@ -144,10 +152,12 @@ def _contact(contact: Contact) -> dict[str, Any]:
 def _peer(row: PeerRow) -> dict[str, Any]:
     return {
         "peer_id": peer_id_text(row.peer),
+        "location": location_text(row.peer),
         "name": row.name,
         "root": None if row.root is None else row.root.hex(),
         "connected": row.connected,
         "inbound": row.inbound,
+        "found": row.found,
         "address": row.address,
         "addresses": list(row.addresses),
         "seen_us": row.seen_us,

@@ -233,5 +233,9 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// ---- what only some views need -------------------------------------------------------------------
+
+for (const place of $$("[data-module]")) import(place.dataset.module).then(({ start }) => start({ ask, tell, refresh }));
+
 localise(document);
 follow();

@@ -1,0 +1,146 @@
+"""Network: where this node and those it knows lie on the ring, and how each of them is reached.
+
+Source: docs/page.md, "Network"; Kademlia (2002), section 2.1 (the distance). Shows `dms3 peer list`
+and `dms3 status`. The picture is drawn here; a table says the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from dms3.core.limits import PAGE_PEERS_MAX
+from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, distance
+from dms3.web.site import Shown, Site, View
+
+BITS = 8 * LOCATION_BYTES
+CENTRE, RADIUS = 210, 150  # of the picture, in its own units
+TOP = 30  # what is not drawn above: names need room at the sides only
+LABEL_RADIUS = RADIUS + 22
+LABEL_CHARS_MAX = 14
+LABEL_TURN_MIN = 0.035  # two names nearer than this part of a turn would overlap
+FOUND = {
+    "contact": "you have their card",
+    "bootstrap": "named when this node started",
+    "lan": "on this local network",
+    "exchange": "another node named it",
+    "inbound": "it called this node",
+    "person": "you gave its address",
+    "dht": "while looking something up",
+}
+"""What `found` of `dms3 peer list` means, in words."""
+
+
+async def gather(site: Site, _request: Request) -> Shown:
+    """The peers with their locations, my location and neighbourhood, what is held for others."""
+    status = await site.ask("status")
+    listed = await site.ask("peer", "list")
+    mine = bytes.fromhex(status["location"])
+    peers = listed["peers"][:PAGE_PEERS_MAX]
+    placed = [(bytes.fromhex(peer["location"]), peer) for peer in peers if peer["location"]]
+    near = neighbourhood(mine, [place for place, _ in placed])
+    data = {
+        "peers": peers,
+        "known": len(listed["peers"]),
+        "connected": listed["connected"],
+        "node": {name: status[name] for name in ("peer_id", "location", "addresses", "seconds")},
+        "neighbourhood": {"bits": near.bits, "nodes": len(near.locations)},
+        "held": status.get("held"),
+    }
+    values = {"ring": draw(mine, near, placed), "found_words": FOUND}
+    return Shown(data, "dms3 peer list", values)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The nodes nearest to a location, nearest first, and how many leading bits all share with it.
+
+    All locations with those bits are one arc of the ring.
+    """
+
+    locations: tuple[bytes, ...]
+    bits: int
+
+
+def neighbourhood(mine: bytes, others: Sequence[bytes]) -> Neighbourhood:
+    """The `HOLDERS_MIN` nodes of `others` nearest to `mine` by exclusive or; all, of fewer."""
+    near = tuple(sorted(others, key=lambda one: distance(mine, one))[:HOLDERS_MIN])
+    if len(near) < HOLDERS_MIN:
+        return Neighbourhood(near, 0)
+    return Neighbourhood(near, BITS - distance(mine, near[-1]).bit_length())
+
+
+def turn(place: bytes) -> float:
+    """The part of a whole turn, from the top clockwise, at which a location lies."""
+    return int.from_bytes(place[:8], "big") / (1 << 64)
+
+
+def draw(
+    mine: bytes, near: Neighbourhood, placed: Sequence[tuple[bytes, Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """What the template draws: points of nodes, names that do not overlap, the arc of `near`.
+
+    `placed`: the location and the row of each node.
+    """
+    taken = [turn(mine)]
+    dots = []
+    for place, peer in placed:
+        at = turn(place)
+        dot = {
+            **_point(at, RADIUS),
+            "connected": peer["connected"],
+            "near": place in near.locations,
+            "contact": bool(peer["name"]),
+            "label": None,
+        }
+        if peer["name"] and all(_apart(at, one) >= LABEL_TURN_MIN for one in taken):
+            taken.append(at)
+            dot["label"] = _label(peer["name"], at)
+        dots.append(dot)
+    return {
+        "centre": CENTRE,
+        "radius": RADIUS,
+        "top": TOP,
+        "me": {**_point(turn(mine), RADIUS), "label": _label("you", turn(mine))},
+        "dots": dots,
+        "arc": _arc(mine, near.bits),
+    }
+
+
+def _point(at: float, radius: float) -> dict[str, float]:
+    angle = 2 * math.pi * at
+    return {
+        "x": round(CENTRE + radius * math.sin(angle), 1),
+        "y": round(CENTRE - radius * math.cos(angle), 1),
+    }
+
+
+def _label(name: str, at: float) -> dict[str, Any]:
+    """A name outside the ring, on the side where there is room for it."""
+    cut = name if len(name) <= LABEL_CHARS_MAX else name[: LABEL_CHARS_MAX - 1] + "…"
+    sine = math.sin(2 * math.pi * at)
+    anchor = "middle" if abs(sine) < 0.35 else "start" if sine > 0 else "end"
+    return {**_point(at, LABEL_RADIUS), "text": cut, "anchor": anchor}
+
+
+def _apart(one: float, other: float) -> float:
+    gap = abs(one - other)
+    return min(gap, 1 - gap)
+
+
+def _arc(mine: bytes, bits: int) -> str | None:
+    """The path of all locations that share `bits` leading bits with `mine`; None: all."""
+    if bits == 0:
+        return None
+    part = 1 / (1 << bits)
+    first = math.floor(turn(mine) / part) * part
+    start, end = _point(first, RADIUS), _point(first + part, RADIUS)
+    large = int(part > 0.5)
+    return f"M{start['x']} {start['y']}A{RADIUS} {RADIUS} 0 {large} 1 {end['x']} {end['y']}"
+
+
+VIEW = View("/network", "Network", "network.html", gather, key="n")

@@ -1,0 +1,81 @@
+"""The picture of the ring: who is where, who is near, and that it stays a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+
+from dms3.core.limits import PAGE_PEERS_MAX
+from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES
+from dms3.libp2p.peer_id import ED25519, SECP256K1, PublicKey
+from dms3.node.people import location_text
+from dms3.web.network import CENTRE, RADIUS, draw, neighbourhood, turn
+
+
+def place(leading: int, bits: int = 8) -> bytes:
+    """The location that starts with the `bits` bits of `leading`, then zeros."""
+    return (leading << (256 - bits)).to_bytes(LOCATION_BYTES, "big")
+
+
+def peer(name: str | None = None, *, connected: bool = True) -> dict[str, object]:
+    return {"name": name, "connected": connected}
+
+
+def test_a_node_lies_at_the_hash_of_its_raw_key():
+    key = PublicKey(ED25519, bytes(range(32)))
+    assert location_text(key.peer_id) == hashlib.sha256(bytes(range(32))).hexdigest()
+
+
+def test_a_node_with_a_key_of_another_kind_lies_nowhere():
+    assert location_text(PublicKey(SECP256K1, bytes([2] * 33)).peer_id) is None
+
+
+def test_the_nearest_are_those_with_the_longest_common_beginning():
+    mine = place(0b10110000)
+    near = [place(0b10110000 ^ one) for one in range(1, HOLDERS_MIN + 1)]
+    found = neighbourhood(mine, [place(0b00110000), *reversed(near), place(0b01000000)])
+    assert list(found.locations) == near
+    assert found.bits == 4  # the eighth differs in the fourth bit from the right of the first byte
+
+
+def test_fewer_nodes_than_hold_a_value_are_all_near_wherever_they_are():
+    others = [place(one * 32) for one in range(HOLDERS_MIN - 1)]
+    found = neighbourhood(place(255), others)
+    assert set(found.locations) == set(others)
+    assert found.bits == 0
+    assert neighbourhood(place(0), []).locations == ()
+
+
+def test_the_arc_of_the_neighbourhood_holds_me_and_everyone_near():
+    mine = place(0b11111111)
+    near = neighbourhood(mine, [place(0b11111111 ^ one) for one in range(1, HOLDERS_MIN + 1)])
+    picture = draw(mine, near, [])
+    first, last = 0b11110000 / 256, 1.0
+    for at, point in (
+        (first, picture["arc"].split("A")[0][1:]),
+        (last, f"{CENTRE} {CENTRE - RADIUS}"),
+    ):
+        x, y = (float(one) for one in point.split())
+        assert math.isclose(x, CENTRE + RADIUS * math.sin(2 * math.pi * at), abs_tol=0.1)
+        assert math.isclose(y, CENTRE - RADIUS * math.cos(2 * math.pi * at), abs_tol=0.1)
+    assert all(first <= turn(one) < last for one in (*near.locations, mine))
+
+
+def test_every_node_is_on_the_ring_and_names_do_not_overlap():
+    placed = [(place(one, 16), peer(f"n{one}")) for one in range(0, 1 << 16, 211)]
+    picture = draw(place(0), neighbourhood(place(0), []), placed[:PAGE_PEERS_MAX])
+    assert len(picture["dots"]) == PAGE_PEERS_MAX
+    for dot in picture["dots"]:
+        assert math.isclose(math.hypot(dot["x"] - CENTRE, dot["y"] - CENTRE), RADIUS, abs_tol=0.1)
+    named = [dot["label"] for dot in picture["dots"] if dot["label"]]
+    assert 0 < len(named) < len(placed)
+    turns = sorted(math.atan2(one["x"] - CENTRE, CENTRE - one["y"]) for one in named)
+    assert all(after - before > 0.15 for before, after in itertools.pairwise(turns))
+
+
+def test_a_long_name_is_cut_and_no_name_has_no_label():
+    far = [(place(64), peer("<script>alert(1)</script>")), (place(128), peer(None))]
+    long, none = draw(place(0), neighbourhood(place(0), []), far)["dots"]
+    assert long["label"]["text"] == "<script>alert…"
+    assert none["label"] is None
