@@ -20,7 +20,8 @@ def test_settings_are_documented_by_every_name_they_have() -> None:
     shown = rows("operations.md", "key")
     assert [words(row[0]) for row in shown] == [[key] for key in SETTINGS]
     for key, row in zip(SETTINGS, shown, strict=True):
-        option = "--no-open" if key == "open" else f"--{key.replace('_', '-')}"
+        on = key in ("open", "mdns")
+        option = f"--no-{key}" if on else f"--{key.replace('_', '-')}"
         assert words(row[1]) == [option]
         assert words(row[2]) == [f"DMS3_{key.upper()}"]
         assert row[4], f"{key} has no meaning"

@@ -42,8 +42,8 @@ from dms3.libp2p.peer_id import NodeKey, peer_id_text
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.conduct import CONDUCT, Bucket, Score
 from dms3.p2p.peers import PROTOCOL, PeerBook
-from dms3.p2p.probing import Probe
 from dms3.p2p.port import Conducted, Dialed, HangUp, Introduced, Refuse
+from dms3.p2p.probing import Probe
 
 WALL = 10**15
 ME = SigningKey.of_seed(bytes(32))

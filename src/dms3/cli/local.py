@@ -60,6 +60,7 @@ class Local:
         words_file: Annotated[str | None, _option("FILE", "a new home: of whose words")] = None,
         upload_max: Annotated[str | None, _option("SIZE", "largest upload, such as 2GB")] = None,
         log_level: Annotated[str | None, _option("LEVEL", "debug, info, warning, error")] = None,
+        no_mdns: Annotated[bool, typer.Option("--no-mdns", help="stay unseen on the LAN")] = False,
         no_open: Annotated[bool, typer.Option("--no-open", help="open no browser")] = False,
     ) -> None:
         """Run a node in the foreground until Ctrl-C.
@@ -82,6 +83,7 @@ class Local:
             "words_file": words_file,
             "upload_max": upload_max,
             "log_level": log_level,
+            "mdns": False if no_mdns else None,
             "open": False if no_open else None,
         }
         from dms3.cli.up import run
@@ -130,8 +132,9 @@ class Local:
 
         Example: dms3 demo --docs ~/letters
         """
-        from dms3.cli.demo import Tour, check_enough, default_documents
+        from dms3.cli.demo import Tour, check_enough
         from dms3.cli.dev import dev_network
+        from dms3.cli.samples import default_documents
         from dms3.sdk import Client
 
         check_enough(nodes)

@@ -60,6 +60,7 @@ async def up(config: Config, ready: Ready) -> None:
             config.upload_max,
             read_secret(config.words_file, "words"),
             name_chosen=bool(config.name),
+            mdns=config.mdns,
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -228,6 +228,17 @@ def _doctor(data: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+_FOUND = {
+    "contact": "a contact",
+    "bootstrap": "joined by your settings",
+    "lan": "found on the local network",
+    "exchange": "named by another node",
+    "inbound": "came by itself",
+    "person": "connected by you",
+    "dht": "met while looking for content",
+}
+
+
 def _peer_list(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [[(f"{counted(data['connected'], 'node')} connected", "bold")]]
     for peer in data["peers"]:
@@ -240,7 +251,7 @@ def _peer_list(data: Mapping[str, Any]) -> list[Line]:
             state = f"not connected: {peer['problem'] or 'no answer yet'}"
         lines += [
             [(name, "bold"), (f"  {state}", "")],
-            [(f"  {peer['peer_id']}  {peer['address']}", "dim")],
+            [(f"  {peer['peer_id']}  {peer['address']}  {_FOUND[peer['found']]}", "dim")],
         ]
     return lines
 

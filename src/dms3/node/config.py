@@ -41,6 +41,7 @@ class Config:
     `listen`: multiaddr for peers. `api_listen`: loopback HOST:PORT of the private listener.
     `public`: HOST:PORT of the public listener, "" for none. `join`: multiaddrs of nodes to join.
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
+    `mdns`: whether to find and be found by nodes on the local network.
     `origin`: setting -> "flag", "environment", "config.toml" or "default".
     """
 
@@ -56,6 +57,7 @@ class Config:
     passphrase_file: str = ""
     words_file: str = ""
     open: bool = True
+    mdns: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
     log_level: str = "info"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -276,6 +278,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "passphrase_file": _text,
     "words_file": _text,
     "open": _truth,
+    "mdns": _truth,
     "upload_max": _size,
     "log_level": _choice(*LOG_LEVELS),
 }

@@ -82,6 +82,7 @@ class Network:
         self._listening: list[Multiaddr] = []
         self._announced: tuple[Multiaddr, ...] = ()
         self._record = b""  # these addresses, signed
+        self.woken = asyncio.Event()  # this machine slept, or is in another network now
         self._reports: deque[tuple[str, Any]] = deque()
         self._reported = asyncio.Event()
         self._transport = transport(self)
@@ -270,6 +271,7 @@ class Network:
                 self._announce(arguments)
             case "wake", None:
                 self._transport.wake()
+                self.woken.set()
             case _:
                 raise Dms3Error("method_unknown", f"The transport has no {operation!r}.")
         return None

@@ -47,15 +47,19 @@ from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
 from dms3.node.network import Network
 from dms3.node.noting import Noting
+from dms3.node.reachable import Reachable, local_network, watched
 from dms3.node.upkeep import Upkeep
-from dms3.p2p import peers
+from dms3.p2p import exchange, peers
+from dms3.p2p.known import PUBLIC_PROTOCOL
 from dms3.search.fetch import Fetching
 from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
 from dms3.search.sharing import Sharing
 
 AGENT = f"dms3/{__version__}"
+LISTENING = ("peers.listening",)  # who wants to know where this node can be reached
 PROTOCOLS = {
     peers.PROTOCOL: peers.MINORS,
+    exchange.PROTOCOL: exchange.MINORS,
     GRANT_PROTOCOL: (0,),
     SEARCH_PROTOCOL: (0,),
     BLOCK_PROTOCOL: (0,),
@@ -92,7 +96,8 @@ class Settings:
 
     `name_chosen`: whether a person chose the name; otherwise only a new home takes it.
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
-    `words`: the twelve words of the person a new home is made for, "" for a new person.
+    `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
+    whether to meet nodes on the local network.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Settings:
     upload_max: int = UPLOAD_BYTES_MAX
     words: str = field(default="", repr=False)
     name_chosen: bool = False
+    mdns: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -210,7 +216,10 @@ async def open_node(
                 await network.listen(Multiaddr.parse(address))
             sweeping = group.create_task(upkeep.run())
             stack.callback(sweeping.cancel)
-            yield node
+            reachable = Reachable(network, loop.call, LISTENING)
+            lan = local_network(identity.peer, reachable, log.info) if settings.mdns else None
+            async with watched(reachable, lan):
+                yield node
         finally:
             reports.cancel()
             await network.close()
@@ -219,13 +228,16 @@ async def open_node(
 
 def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
     root_key = identity.tree.root()
-    book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy)
+    public = PUBLIC_PROTOCOL in PROTOCOLS
+    book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy, public=public)
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
     )
     return [
-        Hosted("peers", book, {peers.PROTOCOL: Overflow.DROP_OLDEST}),
+        Hosted(
+            "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
+        ),
         Hosted("sharing", sharing, protocols),
         Hosted("fetch", Fetching()),
         Hosted("noting", Noting()),
