@@ -83,10 +83,10 @@ class Middle:
 class Rig:
     """A peer book with its stored rows; `effects` collects what it asked for."""
 
-    def __init__(self, join=(), state=None, at=0, entropy=None) -> None:
+    def __init__(self, join=(), state=None, at=0, entropy=None, public=False) -> None:
         self.state = state if state is not None else {}
         self.now = Now(at, WALL + at)
-        self.book = PeerBook(OWN, Root(ME.public), join, entropy or Middle())
+        self.book = PeerBook(OWN, Root(ME.public), join, entropy or Middle(), public=public)
         self.effects = []
         self.count = 0
         self.take(self.book.on_start(self, self.now))
