@@ -84,7 +84,8 @@ BACKUP_PART_BYTES = 4 * MIB  # of a pack: one file of a backup
 BACKUP_ROWS_BYTES_MIN = 16 * KIB  # of database rows in one file of a backup, unless it is the last
 BACKUP_ROWS_BYTES_MEAN = 128 * KIB  # rows that change cost about this much in the next backup
 BACKUP_ROWS_BYTES_MAX = MIB  # so that memory is bounded; one row may be larger
-BACKUP_TABLES_MAX = 65_536  # six for each container
+BACKUP_OBJECT_BYTES_MAX = 64 * MIB  # read at once: a part of a pack, or one row of kept text
+RESTORE_WRITES_MAX = 16  # pieces of rows on their way to the writer: 16 MiB of memory
 
 # sealing
 SEAL_CHUNK_BYTES = 64 * KIB  # a read from the middle opens one such piece
@@ -259,6 +260,8 @@ SIM_HOLD_US = SECOND_US // 1_000  # after that a message that was not taken is o
 SIM_STALL_US = SECOND_US // 20  # how often bytes held up by a partition are tried again
 SIM_MESH_NODES_MAX = 200  # while all connect to all
 SIM_NODES_MAX = {"messages": 10_000, "bytes": 50}  # per fidelity, when nodes connect on demand
+SIM_COLD_NODES_MAX = 200  # that join one by one; more begin with full routing tables
+SIM_PRESENCES_KEPT_MAX = 100_000  # checked once for all simulated nodes together
 SIM_ADDRESSES_CACHED_MAX = 16_384  # more than there are simulated nodes
 SIM_QUIET_US_MAX = 120 * SECOND_US  # after healing, all work must be done within that time
 
@@ -388,6 +391,7 @@ LOGIN_CODE_US_MAX = 60 * SECOND_US  # a link is clicked at once, or made again
 LOGIN_CODES_MAX = 16  # unused codes; the oldest goes first
 SESSIONS_MAX = 64  # browsers logged in; the oldest goes first
 SESSION_US_MAX = 30 * 24 * 3600 * SECOND_US  # then a browser logs in again
+SESSION_FRESH_US_MAX = 10 * 60 * SECOND_US  # the words are shown so soon after a login only
 PAGE_DOCUMENTS_MAX = 50  # rows of one page of a list
 PAGE_EVENTS_MAX = 512  # latest events looked through for what is new: one read
 PAGE_PREVIEW_BYTES_MAX = 64 * KIB  # beginning of a text that is shown inside the page

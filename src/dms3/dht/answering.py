@@ -1,0 +1,216 @@
+"""Questions of other nodes: paced, decoded, answered from the table and from what is held.
+
+Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "The public overlay". A question is answered
+exactly once. Who asks may enter the routing table, but only by answering a question of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dms3.core.cid import Cid
+from dms3.core.codec import encode
+from dms3.core.errors import DecodeError, Failure, Retry
+from dms3.core.ids import OverlayId, PeerId, RequestId, Token
+from dms3.core.limits import (
+    DHT_ITEMS_MAX,
+    QUESTION_BURST_US,
+    QUESTION_COST_US,
+    QUESTIONS_LOADING_MAX,
+)
+from dms3.core.machine import Call, Cancel, Effect, Now, Reply, Requested
+from dms3.core.network import BUCKET_SIZE
+from dms3.core.overlay import location
+from dms3.core.verdict import Invalid
+from dms3.dht.asking import LIED, MALFORMED, Asking
+from dms3.dht.holding import Holding
+from dms3.dht.messages import Code, Codes, Get, Nodes, Question, Values, decode_question
+from dms3.dht.pace import Pace
+from dms3.dht.presence import Proven, Standing, Verified
+from dms3.dht.routing import Table
+from dms3.dht.taking import Taking
+from dms3.dht.upkeep import Upkeep
+
+LOAD = "load:"
+FLOOD = "requests_excess"
+_ITEMS_PER_WEIGHT = DHT_ITEMS_MAX // 4  # contents that cost about as much as one small question
+_TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
+_ELSEWHERE = Failure("not_found", "This node is not in that overlay.", Retry.OTHER_PEER)
+_FORGED = Failure("peer_misbehaved", "The presence that you showed does not hold.")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What answers are made of: values, where to put new ones, and who looks after them."""
+
+    holding: Holding
+    taking: Taking
+    upkeep: Upkeep
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """A question for a block that the library reads."""
+
+    peer: PeerId
+    request: RequestId
+    overlay: OverlayId
+    get: Get
+
+
+class Answering:
+    """Arguments: `tables` by overlay; `held`; `asking`, which knows who is connected.
+
+    `standing`: what this node says of itself; `verified`: presences checked already.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[OverlayId, Table],
+        held: Held,
+        asking: Asking,
+        standing: Standing,
+        verified: Verified,
+    ) -> None:
+        self._tables = tables
+        self._held = held
+        self._asking = asking
+        self._standing = standing
+        self._verified = verified
+        self._pace = Pace(QUESTION_COST_US, QUESTION_BURST_US)
+        self._loading: dict[Token, _Loading] = {}
+        self._tokens: dict[RequestId, Token] = {}
+        self._count = 0
+
+    @property
+    def open(self) -> int:
+        """Questions that wait for the library."""
+        return len(self._loading)
+
+    def requested(self, event: Requested, now: Now) -> list[Effect]:
+        """Answer a question, or begin to."""
+        peer, request = event.peer, event.request
+        if not self._pace.admit(peer, 1, now):
+            return [Reply(request, _TOO_OFTEN), self._asking.blame(peer, FLOOD)]
+        try:
+            question = decode_question(event.body)
+        except DecodeError as error:
+            failure = Failure(MALFORMED, error.message)
+            return [Reply(request, failure), self._asking.blame(peer, MALFORMED)]
+        overlay = OverlayId(question.overlay)
+        items = len(question.offers) + len(question.puts)
+        if overlay not in self._tables:
+            return [Reply(request, _ELSEWHERE)]
+        if not self._pace.admit(peer, items // _ITEMS_PER_WEIGHT, now):
+            return [Reply(request, _TOO_OFTEN)]
+        if question.presence and not self._introduce(peer, overlay, question.presence, now):
+            return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]
+        self._asking.connections.used(peer, now)
+        return self._answer(peer, request, overlay, question, now)
+
+    def answered(self, token: Token, body: Any, now: Now) -> list[Effect]:
+        """The library's answer to a block that was asked for."""
+        loading = self._loading.pop(token, None)
+        if loading is None:
+            return []
+        del self._tokens[loading.request]
+        values = (body,) if isinstance(body, bytes) else ()
+        return [self._values(loading, values, more=False, now=now)]
+
+    def withdrawn(self, request: RequestId) -> list[Effect]:
+        """The peer no longer waits."""
+        token = self._tokens.pop(request, None)
+        if token is None:
+            return []
+        del self._loading[token]
+        return [Cancel(token)]
+
+    def on_down(self, peer: PeerId) -> None:
+        """The last connection to a peer has closed."""
+        self._pace.forget(peer)
+
+    def _introduce(self, peer: PeerId, overlay: OverlayId, data: bytes, now: Now) -> bool:
+        """Remember who asks, if it says so and may be asked; False when its presence is forged."""
+        proven = self._verified.of_peer(data, peer, overlay, now.wall_us)
+        if isinstance(proven, Proven):
+            address = self._asking.connections.address(peer)
+            if address is not None:
+                self._tables[overlay].introduced(proven, address, now.mono_us)
+        return not isinstance(proven, Invalid)
+
+    def _answer(
+        self, peer: PeerId, request: RequestId, overlay: OverlayId, question: Question, now: Now
+    ) -> list[Effect]:
+        if question.find is not None:
+            near = self._near(overlay, question.find.target, peer, now)
+            return [Reply(request, encode(Nodes(near, self._show(peer, overlay, now))))]
+        if question.get is not None:
+            return self._get(_Loading(peer, request, overlay, question.get), now)
+        if not self._standing.is_member:
+            codes = (Code.FAR,) * (len(question.offers) + len(question.puts))
+            return self._codes(peer, request, overlay, codes, now)
+        for offer in question.offers:
+            self._held.upkeep.heard(overlay, offer.type, offer.key, now)
+        for put in question.puts:
+            self._held.upkeep.heard(overlay, put.type, put.key, now)
+        if question.offers:
+            codes, effects = self._held.taking.offers(overlay, question.offers, now)
+            return effects + self._codes(peer, request, overlay, codes, now)
+
+        def taken(codes: tuple[Code, ...], at: Now) -> list[Effect]:
+            return self._codes(peer, request, overlay, codes, at)
+
+        return self._held.taking.puts(overlay, question.puts, now, taken)
+
+    def _get(self, asked: _Loading, now: Now) -> list[Effect]:
+        holding, get = self._held.holding, asked.get
+        kind = holding.type_of(get.type)
+        if kind is None:
+            return [self._values(asked, (), more=False, now=now)]
+        if kind.kept_as == "rows":
+            values, more = holding.values(asked.overlay, kind, get.key, get.after, now)
+            return [self._values(asked, values, more=more, now=now)]
+        if not holding.has(asked.overlay, kind, get.key, now):
+            return [self._values(asked, (), more=False, now=now)]
+        if len(self._loading) >= QUESTIONS_LOADING_MAX:
+            return [Reply(asked.request, _TOO_OFTEN)]
+        self._count += 1
+        token = Token(f"{LOAD}{self._count}")
+        self._loading[token] = asked
+        self._tokens[asked.request] = token
+        return [Call("library.load", Cid(get.key), token)]
+
+    def _values(
+        self, asked: _Loading, values: tuple[bytes, ...], *, more: bool, now: Now
+    ) -> Effect:
+        """The answer to a get; nodes only for who may have to go on."""
+        kind = self._held.holding.type_of(asked.get.type)
+        nodes: tuple[bytes, ...] = ()
+        if not values or kind is None or kind.slots_max > 1:
+            nodes = self._near(asked.overlay, location(asked.get.key), asked.peer, now)
+        presence = self._show(asked.peer, asked.overlay, now)
+        return Reply(asked.request, encode(Values(values, more, nodes, presence)))
+
+    def _codes(
+        self,
+        peer: PeerId,
+        request: RequestId,
+        overlay: OverlayId,
+        codes: tuple[Code, ...],
+        now: Now,
+    ) -> list[Effect]:
+        presence = self._show(peer, overlay, now)
+        return [Reply(request, encode(Codes(tuple(map(int, codes)), presence)))]
+
+    def _near(self, overlay: OverlayId, target: bytes, peer: PeerId, now: Now) -> tuple[bytes, ...]:
+        return self._tables[overlay].presences(target, BUCKET_SIZE, now.wall_us, peer)
+
+    def _show(self, peer: PeerId, overlay: OverlayId, now: Now) -> bytes:
+        """Our presence, unless the peer has it."""
+        presence = self._standing.presence(overlay, now.wall_us)
+        if self._asking.connections.is_shown(peer, overlay, presence):
+            return b""
+        self._asking.connections.show(peer, overlay, presence)
+        return presence

@@ -1,0 +1,155 @@
+"""Machine "dht": who is in the overlays, who is near what, and what is held for everybody.
+
+Source: docs/architecture.md, "Overlays"; `core/overlay.py` lists the operations. Puts the parts
+together: `membership.py` keeps the tables, `lookups.py` finds, `placing.py` puts, `taking.py` and
+`holding.py` hold, `upkeep.py` puts again, `answering.py` answers peers, `commands.py` the node.
+Whatever is under way lives in memory: callers that must know the end ask again after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dms3.core.ids import OverlayId
+from dms3.core.limits import HOLDERS_SLACK, REPUT_US
+from dms3.core.machine import (
+    Answered,
+    Called,
+    Effect,
+    Entropy,
+    Event,
+    Now,
+    PeerDown,
+    PeerUp,
+    Requested,
+    View,
+    Withdrawn,
+)
+from dms3.core.overlay import HOLDERS_MIN, PUBLIC, ContentType, location
+from dms3.dht import answering, asking, commands, placing, taking
+from dms3.dht.holding import Holding
+from dms3.dht.lookups import Lookups
+from dms3.dht.membership import Membership
+from dms3.dht.presence import Standing, Verified, node_location
+from dms3.dht.routing import Table
+from dms3.dht.upkeep import Upkeep
+from dms3.libp2p.peer_id import NodeKey
+
+NAME = "dht"
+_NEAR = HOLDERS_MIN + HOLDERS_SLACK
+
+
+class Dht:
+    """The machine of the node with `key`.
+
+    `types`: the content types it knows; `member`: whether it takes part (see Standing); `reput_us`:
+    how often what it holds is offered again; `overlays`: those it is in; `verified`: presences
+    checked already, which nodes of a simulation share.
+    """
+
+    def __init__(
+        self,
+        key: NodeKey,
+        types: Sequence[ContentType],
+        entropy: Entropy,
+        *,
+        member: bool,
+        reput_us: int = REPUT_US,
+        overlays: Sequence[OverlayId] = (PUBLIC,),
+        verified: Verified | None = None,
+    ) -> None:
+        own = key.peer_id
+        self._entropy = entropy
+        self._verified = verified or Verified()
+        self._tables = {each: Table(own, each) for each in overlays}
+        self._standing = Standing(key, member=member)
+        self._asking = asking.Asking(own, self._tables, self._standing, self._verified)
+        self._lookups = Lookups(own, self._tables, self._asking)
+        self._holding = Holding(node_location(own), types)
+        self._taking = taking.Taking(self._holding, self._is_near)
+        self._placing = placing.Placing(
+            own, self._asking, self._lookups, self._taking, lambda _: self._standing.is_member
+        )
+        self._upkeep = Upkeep(self._holding, self._taking, self._placing, self._asking, reput_us)
+        self._membership = Membership(own, self._tables, self._asking, self._lookups, entropy)
+        held = answering.Held(self._holding, self._taking, self._upkeep)
+        self._answering = answering.Answering(
+            self._tables, held, self._asking, self._standing, self._verified
+        )
+        self._commands = commands.Commands(
+            commands.Parts(
+                own,
+                self._tables,
+                self._standing,
+                self._lookups,
+                self._holding,
+                self._taking,
+                self._placing,
+                self._upkeep,
+            )
+        )
+
+    def on_start(self, view: View, now: Now) -> list[Effect]:
+        """Read tables and holdings; join again when the known nodes are of long ago."""
+        self._holding.load(view)
+        effects = self._taking.on_start()
+        for table in self._tables.values():
+            effects += table.load(view, self._verified, now)
+        self._upkeep.start(self._entropy, now)
+        self._membership.start(now)
+        return effects + self._membership.go_on(now)
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """Commands, peers' questions, answers, connections."""
+        effects: list[Effect] = []
+        match event:
+            case Requested():
+                effects = self._answering.requested(event, now)
+            case Answered():
+                effects = self._answered(event, now)
+            case Called(operation, arguments, request):
+                effects = self._commands.called(operation, arguments, request, now)
+            case PeerUp(peer, address, inbound):
+                effects = self._asking.on_up(peer, address, now, inbound=inbound)
+                effects += self._membership.on_up(peer, address, now)
+            case PeerDown(peer):
+                self._asking.on_down(peer)
+                self._answering.on_down(peer)
+            case Withdrawn(request):
+                effects = self._answering.withdrawn(request)
+                effects += self._commands.withdrawn(request)
+        return effects + self._membership.go_on(now)
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """Whatever is due in any part."""
+        return [
+            *self._asking.on_timer(now),
+            *self._lookups.on_timer(now),
+            *self._placing.on_timer(now),
+            *self._upkeep.on_timer(now),
+            *self._membership.on_timer(now),
+        ]
+
+    def next_timer(self) -> int | None:
+        """The earliest of what is due in any part."""
+        parts = (self._asking, self._lookups, self._placing, self._upkeep, self._membership)
+        due = [us for part in parts if (us := part.next_timer()) is not None]
+        return min(due, default=None)
+
+    def _answered(self, event: Answered, now: Now) -> list[Effect]:
+        token, body = event.token, event.body
+        if token.startswith(asking.PREFIXES):
+            return self._asking.on_answered(token, body, now)
+        if token.startswith(answering.LOAD):
+            return self._answering.answered(token, body, now)
+        if token.startswith(placing.PREFIX):
+            return self._placing.loaded(token, body, now)
+        if token.startswith(taking.PREFIX):
+            return self._taking.answered(token, body, now)
+        if token.startswith(commands.GET):
+            return self._commands.loaded(token, body, now)
+        return []  # the answer to a report says nothing
+
+    def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
+        """Whether this node is to hold what lies under `key`, as far as its table says."""
+        return self._tables[overlay].rank(location(key), _NEAR) < _NEAR

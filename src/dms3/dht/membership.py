@@ -1,0 +1,187 @@
+"""Being in an overlay: joining it, meeting who comes, and keeping the routing table true.
+
+Source: Kademlia (Maymounkov, Mazieres 2002), sections 2.3 (join, refresh) and 2.2. Asks, through
+`asking.py` and `lookups.py`; what it learns is in the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dms3.core.errors import Failure
+from dms3.core.ids import OverlayId, PeerId
+from dms3.core.limits import (
+    JOIN_US,
+    NODE_CHECK_US,
+    NODE_CHECKS_MAX,
+    NODE_QUIET_US,
+    REFRESH_US,
+)
+from dms3.core.machine import Effect, Entropy, Now
+from dms3.core.network import BUCKET_SIZE
+from dms3.core.overlay import LOCATION_BYTES, NodeAt
+from dms3.crypto.certificate import is_node_peer_id
+from dms3.dht.asking import Answer, Asking, Told
+from dms3.dht.lookup import Nearest
+from dms3.dht.lookups import Lookups
+from dms3.dht.messages import Find, Question
+from dms3.dht.presence import node_location
+from dms3.dht.routing import Table
+
+_JITTER_PARTS = 1 << 16
+
+
+@dataclass(slots=True)
+class _Care:
+    """What is due for one table."""
+
+    table: Table
+    refresh_us: int
+    check_us: int
+    join_us: int | None = None  # when to look for this node's own location again
+    joined_us: int | None = None  # when it last looked for itself; None: not yet
+    joined_size: int = 0  # of the table after that
+    looking: bool = False
+    sparse: list[int] = field(default_factory=list)  # magnitudes still to be looked up
+    checking: dict[PeerId, None] = field(default_factory=dict)
+
+
+class Membership:
+    """Arguments: `own`, this node; `tables` by overlay; `asking` and `lookups`; `entropy`."""
+
+    def __init__(
+        self,
+        own: PeerId,
+        tables: Mapping[OverlayId, Table],
+        asking: Asking,
+        lookups: Lookups,
+        entropy: Entropy,
+    ) -> None:
+        self._at = node_location(own)
+        self._tables = tables
+        self._asking = asking
+        self._lookups = lookups
+        self._entropy = entropy
+        self._cares: dict[OverlayId, _Care] = {}
+
+    def start(self, now: Now) -> None:
+        """Begin: a table that is still good is refreshed in its turn, another one at once."""
+        for overlay, table in self._tables.items():
+            check_us = now.mono_us + NODE_CHECK_US
+            care = _Care(table, now.mono_us + self._part_of(REFRESH_US), check_us)
+            if table.in_date(now.wall_us) >= BUCKET_SIZE:
+                care.joined_us, care.joined_size = now.mono_us, len(table)
+            self._cares[overlay] = care
+
+    @property
+    def open(self) -> int:
+        """Nodes whose answers are awaited."""
+        return sum(len(care.checking) for care in self._cares.values())
+
+    def on_up(self, peer: PeerId, address: str, now: Now) -> list[Effect]:
+        """Somebody is connected: while few nodes are known, ask whether it is in the overlay."""
+        if not is_node_peer_id(peer):
+            return []
+        effects: list[Effect] = []
+        for overlay, care in self._cares.items():
+            if len(care.table) < BUCKET_SIZE and peer not in care.table:
+                effects += self._check(overlay, care, NodeAt(peer, (address,)), now)
+        return effects
+
+    def go_on(self, now: Now) -> list[Effect]:
+        """What an event has made possible: meet newcomers, join when the table has grown."""
+        effects: list[Effect] = []
+        for overlay, care in self._cares.items():
+            room = NODE_CHECKS_MAX - len(care.checking)
+            for node in care.table.candidates(room, care.checking):
+                effects += self._check(overlay, care, node, now)
+            care.join_us = _join_us(care, now)
+            if care.join_us is not None and care.join_us <= now.mono_us:
+                effects += self._join(overlay, care, now)
+        return effects
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """Look up what is sparse, and ask those that were silent for long."""
+        effects = self.go_on(now)
+        for overlay, care in self._cares.items():
+            if care.check_us <= now.mono_us:
+                care.check_us = now.mono_us + NODE_CHECK_US
+                before_us = now.mono_us - NODE_QUIET_US
+                room = max(0, NODE_CHECKS_MAX - len(care.checking))
+                for node in care.table.silent(before_us, now.wall_us, room):
+                    effects += self._check(overlay, care, node, now)
+            if care.refresh_us <= now.mono_us:
+                effects += self._join(overlay, care, now)
+        return effects
+
+    def next_timer(self) -> int | None:
+        """When the next of that is due."""
+        due = [us for care in self._cares.values() for us in (care.refresh_us, care.check_us)]
+        due += [care.join_us for care in self._cares.values() if care.join_us is not None]
+        return min(due, default=None)
+
+    # Joining and refreshing
+
+    def _join(self, overlay: OverlayId, care: _Care, now: Now) -> list[Effect]:
+        """Look up this node's own location, then every sparse part of the table."""
+        care.refresh_us = now.mono_us + REFRESH_US // 2 + self._part_of(REFRESH_US)
+        if care.looking or not len(care.table):
+            return []
+        care.joined_us, care.joined_size, care.join_us = now.mono_us, len(care.table), None
+
+        def found(_: Nearest, at: Now) -> list[Effect]:
+            care.looking = False
+            care.sparse = care.table.sparse()
+            return self._look_next(overlay, care, at)
+
+        care.looking = True
+        return self._lookups.nearest(overlay, self._at, now, found)
+
+    def _look_next(self, overlay: OverlayId, care: _Care, now: Now) -> list[Effect]:
+        """Look up a random location in the next sparse part, one after another."""
+        if not care.sparse:
+            care.joined_size = len(care.table)
+            return []
+        drawn = self._entropy.draw(LOCATION_BYTES)
+        target = care.table.target_in(care.sparse.pop(), drawn)
+
+        def found(_: Nearest, at: Now) -> list[Effect]:
+            care.looking = False
+            return self._look_next(overlay, care, at)
+
+        care.looking = True
+        return self._lookups.nearest(overlay, target, now, found)
+
+    # Meeting nodes
+
+    def _check(self, overlay: OverlayId, care: _Care, node: NodeAt, now: Now) -> list[Effect]:
+        """Ask `node` who is near us: when it answers and shows its presence, it may enter."""
+        if node.peer in care.checking or len(care.checking) >= NODE_CHECKS_MAX:
+            return []
+        care.checking[node.peer] = None
+
+        def checked(answer: Answer | Failure, at: Now) -> list[Effect]:
+            del care.checking[node.peer]
+            effects: list[Effect] = []
+            if isinstance(answer, Told) and len(care.table) < BUCKET_SIZE:
+                for _, other in answer.nodes:
+                    if other.peer not in care.table:
+                        effects += self._check(overlay, care, other, at)
+            return effects
+
+        return self._asking.ask(node, Question(overlay, find=Find(self._at)), now, checked)
+
+    def _part_of(self, us: int) -> int:
+        """A random part of `us`, so that nodes do not move in step."""
+        return us * int.from_bytes(self._entropy.draw(2), "big") // _JITTER_PARTS
+
+
+def _join_us(care: _Care, now: Now) -> int | None:
+    """When to look for oneself because the table is small and has changed; None: no need."""
+    size = len(care.table)
+    if not size or care.looking or size == care.joined_size:
+        return None
+    if care.joined_us is None:
+        return now.mono_us
+    return care.joined_us + JOIN_US if size < BUCKET_SIZE else None

@@ -1,0 +1,259 @@
+"""Presences: a node's signed word that it is in an overlay and where it can be dialled.
+
+Source: docs/wire.md, "/dms3/dht/1"; docs/architecture.md, "Overlays". Whoever names a node to
+others hands on its presence, so nobody can name a node that does not exist or move one that does.
+A presence says nothing about whether the node is there now: `routing.py` asks it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.errors import DecodeError
+from dms3.core.ids import OverlayId, PeerId
+from dms3.core.limits import (
+    ADDRESS_CHARS_MAX,
+    ADDRESSES_PER_PEER_MAX,
+    CLOCK_AHEAD_US_MAX,
+    PRESENCE_BYTES_MAX,
+    PRESENCE_LIFE_US,
+    PRESENCES_KEPT_MAX,
+)
+from dms3.core.overlay import LOCATION_BYTES, NodeAt
+from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.crypto.certificate import is_node_peer_id
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import NodeKey, id_work
+from dms3.p2p.reach import Reach, reach_of
+
+DOMAIN = b"presence"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """`peer` is in `overlay` as `agent`, at `addresses`, from `since_us` until `until_us` (wall).
+
+    `agent`: the key of the app's member, empty in an open overlay. `addresses`: multiaddrs as
+    text, best first, without the peer id. The signature covers every other field.
+    """
+
+    v: int
+    overlay: bytes
+    agent: bytes
+    peer: bytes
+    addresses: tuple[str, ...]
+    since_us: int
+    until_us: int
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        _need(self.v == VERSION, f"presence version {self.v} is not known")
+        _need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
+        _need(len(self.agent) in (0, PUBLIC_BYTES), "an agent has 32 bytes, or is nobody")
+        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        _need(0 < len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too few or many addresses")
+        _need(max(map(len, self.addresses)) <= ADDRESS_CHARS_MAX, "an address is too long")
+        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        _need(self.until_us - self.since_us <= PRESENCE_LIFE_US, "it would last too long")
+        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+
+
+def issue_presence(
+    key: NodeKey, overlay: OverlayId, addresses: Sequence[str], wall_us: int
+) -> bytes:
+    """The presence of the node with `key` from `wall_us` on, for PRESENCE_LIFE_US.
+
+    Of `addresses` (at least one) as many are named as fit, the first before the last.
+    """
+    signer = SigningKey.of_seed(key.seed)
+    fit = [one for one in addresses if len(one) <= ADDRESS_CHARS_MAX][:ADDRESSES_PER_PEER_MAX]
+    assert fit, "a presence names an address"
+    while True:
+        until_us = wall_us + PRESENCE_LIFE_US
+        bare = Presence(VERSION, overlay, b"", key.peer_id, tuple(fit), wall_us, until_us, b"")
+        signature = signer.sign(DOMAIN, encode(bare))
+        data = encode(dataclasses.replace(bare, signature=signature))
+        if len(data) <= PRESENCE_BYTES_MAX:
+            return data
+        fit.pop()
+
+
+def decode_presence(data: bytes) -> Presence:
+    """The presence in `data`, not yet checked; raises DecodeError, and nothing else."""
+    if len(data) > PRESENCE_BYTES_MAX:
+        raise DecodeError(PRESENCE_BYTES_MAX, "too long for a presence")
+    presence = decode(Presence, data, strict=True)
+    if not presence.signature:
+        raise DecodeError(0, "the presence is not signed")
+    return presence
+
+
+def check_signature(presence: Presence) -> bool:
+    """Whether the node itself has signed `presence`."""
+    bare = dataclasses.replace(presence, signature=b"")
+    return verify(_public_key(presence.peer), DOMAIN, encode(bare), presence.signature)
+
+
+def check_dates(presence: Presence, wall_us: int) -> Verdict:
+    """Valid while `presence` is in date at `wall_us`.
+
+    Abandoned when it is over or begins later than two clocks may differ: it may be the clock of
+    this node that is wrong, so nobody is blamed.
+    """
+    if presence.until_us <= wall_us:
+        return Abandoned("it is over")
+    if presence.since_us > wall_us + CLOCK_AHEAD_US_MAX:
+        return Abandoned("it begins in the future")
+    return Valid()
+
+
+def check_presence(presence: Presence, wall_us: int) -> Verdict:
+    """Valid, Invalid when it is forged, Abandoned when it is not in date (see `check_dates`)."""
+    if not check_signature(presence):
+        return Invalid("signature", "the presence is not signed by its node")
+    return check_dates(presence, wall_us)
+
+
+def node_location(peer: PeerId) -> bytes:
+    """Where a node lies: SHA-256 of its raw public key (32 bytes)."""
+    return hashlib.sha256(_public_key(peer)).digest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proven:
+    """A presence whose signature holds, with what follows from it.
+
+    `data`: its bytes; `at`: the node's location as a number; `work`: the bits its peer id cost;
+    `reaches`: of each of its addresses, None for one that is not dialled: a name, or no TCP.
+    """
+
+    presence: Presence
+    data: bytes
+    at: int
+    work: int
+    reaches: tuple[Reach | None, ...]
+
+    @property
+    def peer(self) -> PeerId:
+        """The node."""
+        return PeerId(self.presence.peer)
+
+    def node(self, near: Reach) -> NodeAt | None:
+        """The node with what may be dialled of its addresses when heard on a connection of `near`.
+
+        None when there is nothing: who is far away does not know what is near.
+        """
+        pairs = zip(self.presence.addresses, self.reaches, strict=True)
+        addresses = tuple(text for text, far in pairs if far is not None and far >= near)
+        return NodeAt(self.peer, addresses) if addresses else None
+
+    def owes_work(self, bits: int) -> bool:
+        """Whether it says that it can be reached everywhere, and its key has not cost `bits`."""
+        return self.work < bits and Reach.EVERYWHERE in self.reaches
+
+
+@dataclass(slots=True)
+class Verified:
+    """Presences whose signatures hold, so that each is checked once; the newest are kept."""
+
+    kept_max: int = PRESENCES_KEPT_MAX
+    _known: dict[bytes, Proven] = field(default_factory=dict)
+
+    def open(self, data: bytes, overlay: OverlayId, wall_us: int) -> Proven | Invalid | Abandoned:
+        """The presence in `data` when it is one of `overlay` and in date, or why not."""
+        proven = self._known.get(data)
+        if proven is None:
+            try:
+                proven = _prove(data)
+            except DecodeError as error:
+                return Invalid("form", error.reason)
+            if len(self._known) >= self.kept_max:
+                del self._known[next(iter(self._known))]
+            self._known[data] = proven
+        if proven.presence.overlay != overlay:
+            return Invalid("overlay", "the presence is of another overlay")
+        verdict = check_dates(proven.presence, wall_us)
+        return verdict if isinstance(verdict, Abandoned) else proven
+
+    def of_peer(
+        self, data: bytes, peer: PeerId, overlay: OverlayId, wall_us: int
+    ) -> Proven | Invalid | Abandoned:
+        """As `open`, for the presence that `peer` shows of itself."""
+        proven = self.open(data, overlay, wall_us)
+        if isinstance(proven, Proven) and proven.peer != peer:
+            return Invalid("peer", "the presence is another node's")
+        return proven
+
+    def remembered(self, data: bytes) -> Proven:
+        """The presence that this node kept itself, over or not; raises DecodeError."""
+        return self._known.get(data) or _prove(data)
+
+
+class Standing:
+    """What this node says of itself: its presence in each of its overlays, renewed in time.
+
+    `member`: whether it takes part; otherwise, and while it cannot be reached, it says nothing.
+    """
+
+    def __init__(self, key: NodeKey, *, member: bool) -> None:
+        self._key = key
+        self._member = member
+        self._addresses: tuple[str, ...] = ()
+        self._issued: dict[OverlayId, tuple[int, bytes]] = {}
+
+    @property
+    def is_member(self) -> bool:
+        """Whether others may ask this node."""
+        return self._member and bool(self._addresses)
+
+    def listening(self, addresses: Sequence[str]) -> None:
+        """This node can be reached at `addresses` (multiaddrs as text), best first."""
+        fit = tuple(one for one in addresses if 0 < len(one) <= ADDRESS_CHARS_MAX)
+        if fit != self._addresses:
+            self._addresses = fit
+            self._issued.clear()
+
+    def presence(self, overlay: OverlayId, wall_us: int) -> bytes:
+        """The presence to show at `wall_us`; b"" when this node is no member."""
+        if not self.is_member:
+            return b""
+        since_us, data = self._issued.get(overlay, (0, b""))
+        age_us = wall_us - since_us
+        if not data or not 0 <= age_us < PRESENCE_LIFE_US // 2:  # old, or the clock went back
+            data = issue_presence(self._key, overlay, self._addresses, wall_us)
+            self._issued[overlay] = (wall_us, data)
+        return data
+
+
+def _prove(data: bytes) -> Proven:
+    presence = decode_presence(data)
+    if not check_signature(presence):
+        raise DecodeError(0, "the presence is not signed by its node")
+    peer = PeerId(presence.peer)
+    at = int.from_bytes(node_location(peer), "big")
+    work = id_work(_public_key(peer))
+    return Proven(presence, data, at, work, tuple(map(_reach, presence.addresses)))
+
+
+def _reach(address: str) -> Reach | None:
+    try:
+        return reach_of(Multiaddr.parse(address))
+    except DecodeError:
+        return None
+
+
+def _public_key(peer: bytes) -> bytes:
+    """The raw key in the peer id of an Ed25519 key."""
+    assert is_node_peer_id(peer), "not the peer id of an Ed25519 key"
+    return peer[-PUBLIC_BYTES:]
+
+
+def _need(holds: bool, reason: str) -> None:
+    if not holds:
+        raise ValueError(reason)
