@@ -67,7 +67,7 @@ class Node2:
     """The machine with a library and a store; peers are answered by the test."""
 
     def __init__(self, sources=(SOURCE_A,)) -> None:
-        self.sources, self.library, self.rows = sources, {}, {}
+        self.sources, self.library, self.tables = sources, {}, {}
         self.now = Now(10, 10)
         self.asked, self.said, self.kept, self.complete = [], [], [], False
         self.holding = False  # the library does not answer `keep` yet
@@ -78,8 +78,14 @@ class Node2:
         self.machine, self.asked = Fetching(), []
         self.take(self.machine.on_start(self, self.now))
 
-    def range(self, _table, start, limit):
-        return [row for row in sorted(self.rows.items()) if row[0] >= start][:limit]
+    def range(self, table, start, limit):
+        rows = sorted(self.tables.get(table, {}).items())
+        return [row for row in rows if row[0] >= start][:limit]
+
+    @property
+    def rows(self):
+        """What is durable of unfinished fetches."""
+        return self.tables.get("jobs", {})
 
     def take(self, effects):
         """Carry out effects; answers of local parts come at once, requests wait in `asked`."""
@@ -89,9 +95,9 @@ class Node2:
             effect = pending.pop(0)
             self.said.append(effect)
             if isinstance(effect, Persist):
-                self.rows[effect.key] = effect.value
+                self.tables.setdefault(effect.table, {})[effect.key] = effect.value
             elif isinstance(effect, Delete):
-                self.rows.pop(effect.key, None)
+                self.tables.get(effect.table, {}).pop(effect.key, None)
             elif isinstance(effect, Request):
                 self.asked.append(effect)
             elif isinstance(effect, Cancel):

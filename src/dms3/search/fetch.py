@@ -1,13 +1,14 @@
-"""Machine "fetch": brings content here by its CID from peers that granted me its space.
+"""Machine "fetch": brings content here by its CID, from peers that granted me its space or publicly.
 
-Source: docs/wire.md, "/dms3/block/1"; docs/attacks.md. Starts, resumes and ends jobs; the fetch
-itself is `search/job.py`. A block that does not match its CID is never kept, and its sender is
+Source: docs/wire.md, "/dms3/block/1"; docs/attacks.md. Starts, resumes and ends jobs, and knows
+which contents are private, so that nobody else is asked for them; the fetch itself is
+`search/job.py`. A block that does not match its CID is never kept, and its sender is
 penalised and asked no more. Whom to ask is known to `search/sharing.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from dms3.core.limits import (
     FETCH_RESUME_PATIENCE_US,
     FETCH_WAITERS_MAX,
     FETCHES_MAX,
+    PRIVATE_CIDS_MAX,
 )
 from dms3.core.machine import (
     Answered,
@@ -44,9 +46,11 @@ from dms3.core.machine import (
 from dms3.search import job as part
 from dms3.search.job import Job
 from dms3.search.operations import WRONG_BLOCK, AwaitBlock, Fetch, Fetched, Penalty
+from dms3.search.publicways import PublicPorts, PublicWays
+from dms3.search.suppliers import OVERLAY
 
 NAME = "fetch"
-JOBS = "jobs"
+JOBS, PRIVATE = "jobs", "private"
 _PENALTY_PREFIX = "penalise:"
 
 
@@ -61,7 +65,10 @@ class _Record:
 class Fetching:
     """The machine; `operations.py` lists its operations. It speaks no protocol of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, ports: PublicPorts | None = None) -> None:
+        """`ports`: for public content, None: nothing is ever asked for in public."""
+        self._ports = ports
+        self._private: dict[Cid, None] = {}  # those noted first come first
         self._jobs: dict[int, Job] = {}
         self._by_root: dict[Cid, Job] = {}
         self._banned: dict[PeerId, None] = {}
@@ -72,6 +79,8 @@ class Fetching:
         """Go on with every unfinished job; nobody waits for it any more."""
         self._now = now
         effects: list[Effect] = []
+        for key, _ in scan(view, PRIVATE):
+            self._private[Cid(key)] = None
         for key, data in scan(view, JOBS):
             space = decode(_Record, data).space
             fetch = Fetch(Cid(key), None if space is None else SpaceId(space))
@@ -121,6 +130,7 @@ class Fetching:
             "block": self._block,
             "cancel": self._cancel,
             "jobs": self._list,
+            "private": self._note_private,
         }
         operation = operations.get(event.operation)
         if operation is None:
@@ -166,6 +176,23 @@ class Fetching:
     def _list(self, _: None, request: RequestId, __: Now) -> list[Effect]:
         return [Reply(request, tuple(job.progress() for job in self._jobs.values()))]
 
+    def _note_private(self, cids: tuple[Cid, ...], request: RequestId, _: Now) -> list[Effect]:
+        return [*self._keep_private(cids), Reply(request, None)]
+
+    def _keep_private(self, cids: Iterable[Cid]) -> list[Effect]:
+        """Never ask for these in public: a grant led to them."""
+        effects: list[Effect] = []
+        for cid in cids:
+            if cid in self._private:
+                continue
+            if len(self._private) >= PRIVATE_CIDS_MAX:
+                oldest = next(iter(self._private))
+                del self._private[oldest]
+                effects.append(Delete(PRIVATE, oldest.binary))
+            self._private[cid] = None
+            effects.append(Persist(PRIVATE, cid.binary, b""))
+        return effects
+
     def _withdrawn(self, request: RequestId) -> list[Effect]:
         """A caller no longer waits; with the last one its job ends (what came is kept)."""
         for job in list(self._jobs.values()):
@@ -182,7 +209,7 @@ class Fetching:
     def _answered(self, event: Answered, now: Now) -> list[Effect]:
         if event.token.startswith(_PENALTY_PREFIX):
             return []
-        number, kind, _ = event.token.split(":")
+        number, kind = event.token.split(":")[:2]
         job = self._jobs.get(int(number))
         if job is None:
             return []
@@ -207,8 +234,23 @@ class Fetching:
             return job.take_kept(body)
         if kind == part.WAIT:
             return job.take_wait(token, body)
+        if kind == part.PROVIDERS:
+            return job.take_providers(body, now)
+        if kind == part.DIAL:
+            job.take_dial(int(token.split(":")[2]), body, self._banned)
+            return []
+        return self._take_block(job, token, body, now)
+
+    def _take_block(self, job: Job, token: Token, body: Any, now: Now) -> list[Effect]:
+        was_granted = job.granted
         liar = job.take_block(token, body, now)
-        return [] if liar is None else self._ban(liar[0])
+        effects: list[Effect] = []
+        if job.granted:
+            fresh = [] if was_granted else [job.root]
+            effects = self._keep_private([*fresh, *job.take_names()])
+        if liar is None or liar == OVERLAY:
+            return effects
+        return effects + self._ban(liar[0])
 
     def _ban(self, peer: PeerId) -> list[Effect]:
         """A peer sent bytes that are not the block they claim to be: never ask it again."""
@@ -216,7 +258,7 @@ class Fetching:
             del self._banned[next(iter(self._banned))]
         self._banned[peer] = None
         for job in self._jobs.values():
-            job.suppliers.peer_up(peer)  # forgets it; being banned it does not come back
+            job.suppliers.ban(peer)
         self._count += 1
         penalty = Penalty(peer, WRONG_BLOCK)
         return [Call("peers.conduct", penalty, Token(f"{_PENALTY_PREFIX}{self._count}"))]
@@ -239,10 +281,17 @@ class Fetching:
             patience_us=FETCH_RESUME_PATIENCE_US if resumed else fetch.patience_us,
             resumed=resumed,
             last_block_us=now.mono_us,
+            ways=self._ways(fetch),
         )
         self._jobs[job.number] = job
         self._by_root[job.root] = job
         return job
+
+    def _ways(self, fetch: Fetch) -> PublicWays | None:
+        """How to ask in public; None for what a grant led to: asking would reveal it."""
+        if self._ports is None or fetch.space is not None or fetch.root in self._private:
+            return None
+        return PublicWays(fetch.root, self._ports)
 
     def _go_on_all(self, now: Now) -> list[Effect]:
         return [effect for job in list(self._jobs.values()) for effect in self._go_on(job, now)]

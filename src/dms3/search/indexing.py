@@ -66,11 +66,14 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A finished index: its root, what it holds, and what the manifest says of it."""
+    """A finished index: its root, what it holds, and what the manifest says of it.
+
+    `size`: bytes of the documents.
+    """
 
     root: Cid
     documents: int
-    bytes: int
+    size: int
     terms: int
     kinds: tuple[str, ...]
     filter: bytes = field(repr=False)

@@ -1,7 +1,8 @@
 """One fetch: a window of questions to suppliers, every block checked, kept, then followed.
 
-Source: docs/wire.md, "/dms3/block/1"; docs/architecture.md, "Private by default". Part of the
-machine in `search/fetch.py`, which starts and ends jobs, answers commands and owns the record.
+Source: docs/wire.md, "/dms3/block/1"; docs/architecture.md, "Private by default". What nobody who
+granted something has is asked for in public, unless it is known to be private
+(`search/publicways.py`). Part of the machine in `search/fetch.py`, which starts and ends jobs, answers commands and owns the record.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import Dms3Error, Failure
-from dms3.core.ids import RequestId, SpaceId, Token
+from dms3.core.ids import PeerId, RequestId, SpaceId, Token
 from dms3.core.limits import (
     FETCH_ASKED_BYTES_MAX,
     FETCH_BLOCK_TIMEOUT_US,
@@ -23,13 +24,16 @@ from dms3.core.limits import (
     SECOND_US,
 )
 from dms3.core.machine import Call, Effect, Now, Reply, Request
+from dms3.core.overlay import Got
 from dms3.crypto.grant import Proof
 from dms3.search.messages import BLOCK_PROTOCOL, BlockQuestion
 from dms3.search.operations import FetchProgress, LibraryKeep, Sources
-from dms3.search.suppliers import Key, Suppliers, Verdict
-from dms3.search.walk import Frontier, Want
+from dms3.search.publicways import PublicWays
+from dms3.search.suppliers import NOWHERE, OVERLAY, Key, Supplier, Suppliers, Verdict
+from dms3.search.walk import Frontier, Want, named_in
 
 LOOK, LOAD, ASK, KEEP, SOURCES, WAIT = "look", "load", "ask", "keep", "sources", "wait"
+PROVIDERS, DIAL = "providers", "dial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Job:
     """The state of one fetch; `number` makes its tokens unique.
 
     `patience_us`: the longest time without a new block; `resumed`: nobody waits for it, it goes
-    on after a restart and is not given up at the first difficulty.
+    on after a restart and is not given up at the first difficulty. `ways`: to ask in public, None
+    when it must not be. `granted`: a block has come through a grant.
     """
 
     number: int
@@ -54,6 +59,8 @@ class Job:
     patience_us: int
     resumed: bool
     last_block_us: int
+    ways: PublicWays | None = None
+    granted: bool = False
     callers: list[RequestId] = field(default_factory=list)
     waiting: dict[Cid, list[RequestId]] = field(default_factory=dict)  # readers of one block
     suppliers: Suppliers = field(default_factory=Suppliers)
@@ -75,6 +82,7 @@ class Job:
     _asked_sources: bool = False
     _know_sources: bool = False
     _refresh_us: int = 0
+    _named: list[Cid] = field(default_factory=list)
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -101,6 +109,11 @@ class Job:
     def go_on(self, now: Now) -> list[Effect]:
         """Everything that can be asked now, of the library and of suppliers."""
         effects = self._look()
+        if self.ways is not None:
+            if not self.ways.begun and self._is_hopeless():
+                effects += self.ways.begin(self._token(PROVIDERS), now)
+            if self.ways.may_ask_overlay(now):
+                self.suppliers.add_public(OVERLAY)
         while self._ready and self._has_room():
             effect = self._ask(now)
             if effect is None:
@@ -110,20 +123,32 @@ class Job:
 
     def stuck(self) -> Failure | None:
         """Why this job cannot go on, as far as is known now; None while there is hope."""
-        if self.resumed or self._flights or not self._ready:
+        if self.resumed or not self._is_hopeless():
             return None
-        if self._asked_sources or not self._know_sources:
+        if self.ways is not None and not self.ways.is_hopeless:
             return None
         want = self._ready[0]
-        lacking = self._lacking.get(want.cid, frozenset())
-        begun = self.blocks > 0  # then wait for a supplier that has gone, as long as patience lasts
-        if not self.suppliers.hopeless(lacking, begun=begun):
-            return None
+        if self.ways is not None:
+            return Failure(
+                "content_unavailable",
+                f"Nobody has block {want.cid} any more, neither a connected peer that lets you "
+                "read it nor a node that holds public content. Try again when its owner is online.",
+            )
         return Failure(
             "content_unavailable",
             f"No connected peer that lets you read it has block {want.cid}. "
             "Connect to its owner's node (`dms3 peer list`), or ask the owner to share the space.",
         )
+
+    def _is_hopeless(self) -> bool:
+        """Whether none of those known so far can have what is wanted next."""
+        if self._flights or not self._ready:
+            return False
+        if self._asked_sources or not self._know_sources:
+            return False
+        lacking = self._lacking.get(self._ready[0].cid, frozenset())
+        begun = self.blocks > 0  # then wait for a supplier that has gone, as long as patience lasts
+        return self.suppliers.hopeless(lacking, begun=begun)
 
     def next_timer(self, now: Now) -> int:
         """When to look again: patience, a busy supplier, or new sources while starved."""
@@ -134,6 +159,8 @@ class Job:
             free_us = self.suppliers.next_free_us(now)
             if free_us is not None:
                 due.append(free_us)
+            if self.ways is not None and self.ways.overlay_from_us > now.mono_us:
+                due.append(self.ways.overlay_from_us)
         return min(due)
 
     def starving(self, now: Now) -> bool:
@@ -177,7 +204,25 @@ class Job:
         self._follow(want, body)
         return self._arrived(want.cid)
 
-    def take_block(self, token: Token, body: bytes | Failure, now: Now) -> Key | None:
+    def take_providers(self, body: Got | Failure, now: Now) -> list[Effect]:
+        """Who serves the root: dial them."""
+        if self.ways is None:
+            return []
+        nodes = self.ways.take(body, now)
+        return [
+            Call("transport.dial", self.ways.dial(node), self._token(f"{DIAL}:{index}"))
+            for index, node in enumerate(nodes)
+        ]
+
+    def take_dial(self, index: int, body: Any, banned: dict[PeerId, None]) -> None:
+        """A provider is connected, or cannot be reached."""
+        if self.ways is None:
+            return
+        node = self.ways.dialed(index)
+        if not isinstance(body, Failure) and node.peer not in banned:
+            self.suppliers.add_public((node.peer, NOWHERE))
+
+    def take_block(self, token: Token, body: bytes | Failure | Got, now: Now) -> Key | None:
         """A supplier's answer; the supplier when it sent a wrong block.
 
         Raises Dms3Error when a right block cannot be followed: then the content is at fault.
@@ -185,6 +230,8 @@ class Job:
         flight = self._flights.pop(token)
         want, key = flight.want, flight.supplier
         self.suppliers.released(key)
+        if isinstance(body, Got):
+            body = body.values[0] if body.values else _NOBODY
         if isinstance(body, Failure):
             if self.suppliers.failed(key, body, now) is Verdict.LACKS:
                 self._lacking[want.cid] = self._lacking.get(want.cid, frozenset()) | {key}
@@ -193,6 +240,7 @@ class Job:
         if not want.cid.matches(body):
             heapq.heappush(self._ready, want)
             return key
+        self.granted = self.granted or key[1] != NOWHERE
         self.suppliers.served(key)
         self._lacking.pop(want.cid, None)
         self.last_block_us = now.mono_us
@@ -246,7 +294,8 @@ class Job:
 
     def tokens(self) -> list[Token]:
         """Everything under way, for Cancel."""
-        return [*self._flights, *self._looks, *self._loads, *self._waits]
+        public = [] if self.ways is None else self.ways.tokens()
+        return [*self._flights, *self._looks, *self._loads, *self._waits, *public]
 
     def replies(self, body: Any) -> list[Effect]:
         """The end for everybody who waits."""
@@ -297,9 +346,15 @@ class Job:
         token = self._token(ASK)
         self._flights[token] = _Flight(want, supplier.key)
         supplier.asked += 1
+        return self._question(supplier, want.cid, token, now)
+
+    def _question(self, supplier: Supplier, cid: Cid, token: Token, now: Now) -> Effect:
+        """How a supplier is asked for a block."""
+        if supplier.key[1] == NOWHERE and self.ways is not None:
+            return self.ways.ask(supplier.key, cid, token, now)
         source = supplier.source
         proof = Proof(source.grant, source.certificate)
-        body = encode(BlockQuestion(source.space, want.cid, proof))
+        body = encode(BlockQuestion(source.space, cid, proof))
         deadline_us = now.mono_us + FETCH_BLOCK_TIMEOUT_US
         return Request(source.peer, BLOCK_PROTOCOL, body, token, deadline_us)
 
@@ -315,7 +370,14 @@ class Job:
         self._fresh = []
         return [Call("library.keep", self._keeping, self._token(KEEP))]
 
+    def take_names(self) -> list[Cid]:
+        """Files and folders that were named in folders since the last call."""
+        named, self._named = self._named, []
+        return named
+
     def _follow(self, want: Want, block: bytes) -> None:
+        if want.inner and self.granted:
+            self._named += named_in(block)
         below = self.frontier.follow(want, block) if want.inner else len(block)
         if not want.path:
             self.total = below
@@ -330,6 +392,9 @@ class Job:
     def _token(self, kind: str) -> Token:
         self._count += 1
         return Token(f"{self.number}:{kind}:{self._count}")
+
+
+_NOBODY = Failure("not_found", "No node holds it for the overlay.")
 
 
 def _library_error(body: Any) -> Dms3Error:

@@ -47,7 +47,7 @@ DIRECTORY = tuple(_PREFIX + f"{digit:x}".encode() for digit in range(DIRECTORY_K
 class Manifest:
     """`root` says: my `space`, called `name`, is public; its open index is `index`.
 
-    `peer`: the node it was published on. `documents`, `bytes`, `terms`: how much there is; `kinds`
+    `peer`: the node it was published on. `documents`, `size` (bytes), `terms` (words): how much there is; `kinds`
     of documents; `filter`: which words there can be (`search/wordfilter.py`). `created_us`,
     `until_us`: wall clock. The signature covers every other field.
     """
@@ -59,7 +59,7 @@ class Manifest:
     peer: bytes
     index: Cid
     documents: int
-    bytes: int
+    size: int
     terms: int
     kinds: tuple[str, ...]
     filter: bytes = field(repr=False)
@@ -77,7 +77,7 @@ class Manifest:
         _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
         _need(self.index.codec == CODEC, "the index is no index block")
         _need(0 <= self.documents <= PUBLIC_DOCUMENTS_MAX, "too many documents")
-        _need(min(self.bytes, self.terms) >= 0, "a negative count")
+        _need(min(self.size, self.terms) >= 0, "a negative count")
         _need(len(self.kinds) <= PUBLIC_KINDS_MAX, "too many kinds")
         _need(all(0 < len(kind) <= KIND_CHARS_MAX for kind in self.kinds), "not a kind")
         fault = filter_fault(self.filter)

@@ -14,6 +14,7 @@ except `FoundHit` and `Found`, which are answers in both places.
 | `fetch.cancel` | Cid | True when there was a job |
 | `fetch.block` | AwaitBlock | True as soon as the block is held |
 | `fetch.jobs` | None | tuple of FetchProgress |
+| `fetch.private` | tuple of Cid: what a grant led to | None; they are never asked for in public |
 | `library.search` | LibrarySearch | Found |
 | `library.block` | LibraryBlock | bytes, or Failure `not_found` when not in that space |
 | `library.has` | tuple of Cid | tuple of bool |

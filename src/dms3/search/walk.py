@@ -81,3 +81,11 @@ class Frontier:
                     estimate = FETCH_ESTIMATE_BYTES_MIN  # inner nodes of ours are about 8 KB
                 heapq.heappush(self._heap, Want((*want.path, number), link.cid, estimate))
         return sum(link.size for link in links) + len(block)
+
+
+def named_in(block: bytes) -> list[Cid]:
+    """What a folder's node names; the parts of a file have no names."""
+    try:
+        return [link.cid for link in decode_node(block).links if link.name]
+    except DecodeError:
+        return []  # `Frontier.follow` says so
