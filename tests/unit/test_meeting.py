@@ -148,6 +148,28 @@ def test_where_a_contact_was_found_is_tried_after_its_own_addresses():
     assert found(rig) == {peer(1): "contact"}
 
 
+def test_one_of_the_lan_that_came_by_itself_is_dialled_when_it_goes():
+    rig = Rig()
+    rig.up(1, inbound=True)
+    lan(rig, 1)
+    rig.wait(SECOND_US)
+    assert rig.dials() == []
+    assert found(rig) == {peer(1): "lan"}
+    rig.tell(PeerDown(peer(1), "it left"))
+    rig.wait(10 * SECOND_US)
+    assert len(rig.dials()) == 1
+
+
+def test_a_foreign_peer_that_came_by_itself_is_not_wanted():
+    rig = Rig()
+    connect(rig, 1, inbound=True, body=FOREIGN)
+    lan(rig, 1)
+    assert hung_up(rig) == []
+    rig.tell(PeerDown(peer(1), "it left"))
+    rig.wait(10 * SECOND_US)
+    assert rig.dials() == []
+
+
 @pytest.mark.parametrize("number", ["own", "refused", "up"])
 def test_who_is_not_to_be_dialled_is_not(number):
     rig = Rig()

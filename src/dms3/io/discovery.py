@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
@@ -100,6 +101,8 @@ class Lan:
         later = await asyncio.to_thread(importlib.import_module, "zeroconf.asyncio")
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL + 1)  # what strangers send
         hosts = self._hosts()
+        for host in hosts:
+            _check(host)
         service = later.AsyncZeroconf(interfaces=hosts)
         try:
             service.zeroconf.async_add_listener(_listener(zeroconf, self._on_records), None)
@@ -148,6 +151,13 @@ class Lan:
                 continue
             if heard.peer != self._peer:
                 self._heard(heard)
+
+
+def _check(host: str) -> None:
+    """Raises OSError when `host` is no address of this machine; the package would leak a socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asker:
+        asker.bind((host, 0))
 
 
 def _nobody(zeroconf: Any) -> Any:

@@ -121,8 +121,9 @@ class Meeting:
         self._finds.wake()
 
     def _offer(self, peer: PeerId, addresses: tuple[str, ...], how: str, now: Now) -> None:
-        known = peer == self._own or peer in self._known.up
-        if not known and not self._known.is_refused(peer, now.wall_us):
+        """One of the LAN that has come by itself is wanted all the same, for when it goes."""
+        enough = peer in self._known.up and (how != LAN or self._known.problem(peer) is not None)
+        if peer != self._own and not enough and not self._known.is_refused(peer, now.wall_us):
             self._finds.offer(peer, addresses, how, now.mono_us)
 
 
