@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEMO_NODES = 5
 UNUSED = "not used by this version yet"
+NO_OVERLAY = "hold nothing public for others"
 
 
 def _option(metavar: str, words: str) -> Any:
@@ -61,6 +62,7 @@ class Local:
         upload_max: Annotated[str | None, _option("SIZE", "largest upload, such as 2GB")] = None,
         log_level: Annotated[str | None, _option("LEVEL", "debug, info, warning, error")] = None,
         no_mdns: Annotated[bool, typer.Option("--no-mdns", help="stay unseen on the LAN")] = False,
+        no_overlay: Annotated[bool, typer.Option("--no-overlay", help=NO_OVERLAY)] = False,
         no_open: Annotated[bool, typer.Option("--no-open", help="open no browser")] = False,
     ) -> None:
         """Run a node in the foreground until Ctrl-C.
@@ -84,6 +86,7 @@ class Local:
             "upload_max": upload_max,
             "log_level": log_level,
             "mdns": False if no_mdns else None,
+            "overlay": False if no_overlay else None,
             "open": False if no_open else None,
         }
         from dms3.cli.up import run

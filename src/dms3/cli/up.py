@@ -61,6 +61,7 @@ async def up(config: Config, ready: Ready) -> None:
             read_secret(config.words_file, "words"),
             name_chosen=bool(config.name),
             mdns=config.mdns,
+            overlay=config.overlay,
         )
         try:
             async with asyncio.TaskGroup() as group:

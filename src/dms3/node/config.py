@@ -41,7 +41,8 @@ class Config:
     `listen`: multiaddr for peers. `api_listen`: loopback HOST:PORT of the private listener.
     `public`: HOST:PORT of the public listener, "" for none. `join`: multiaddrs of nodes to join.
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
-    `mdns`: whether to find and be found by nodes on the local network.
+    `mdns`: whether to find and be found by nodes on the local network. `overlay`: whether to take
+    part in the public overlay, that is to answer others and to hold public content for them.
     `origin`: setting -> "flag", "environment", "config.toml" or "default".
     """
 
@@ -58,6 +59,7 @@ class Config:
     words_file: str = ""
     open: bool = True
     mdns: bool = True
+    overlay: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
     log_level: str = "info"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -279,6 +281,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "words_file": _text,
     "open": _truth,
     "mdns": _truth,
+    "overlay": _truth,
     "upload_max": _size,
     "log_level": _choice(*LOG_LEVELS),
 }

@@ -16,6 +16,7 @@ from dms3.core.limits import (
     LAG_WARN_US,
     SECOND_US,
 )
+from dms3.core.overlay import PUBLIC, OverlayFigures
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.home import Home
 from dms3.node.node import Node
@@ -53,6 +54,7 @@ async def describe(node: Node) -> dict[str, Any]:
         "fetched": {"documents": documents, "bytes": size},
         "fetches": len(jobs),
         "upkeep": _upkeep(node),
+        "overlay": await _overlay(node),
         "backup": _backup(node),
         "last_event": await asyncio.to_thread(node.store.last_event),
         "lag_milliseconds": node.lag_us / 1_000,
@@ -60,6 +62,22 @@ async def describe(node: Node) -> dict[str, Any]:
 
 
 def _upkeep(node: Node) -> dict[str, Any]:
+async def _overlay(node: Node) -> dict[str, Any]:
+    """How this node stands in the public overlay, and what it holds for others there."""
+    figures = await _public(node)
+    return {
+        "member": figures.member,
+        "nodes": len(figures.nodes),
+        "held": sum(values for _, values, _ in figures.held),
+        "held_bytes": sum(size for _, _, size in figures.held),
+    }
+
+
+async def _public(node: Node) -> OverlayFigures:
+    every: tuple[OverlayFigures, ...] = await node.call("dht.figures")
+    return next(figures for figures in every if figures.overlay == PUBLIC)
+
+
     """Packs and what is dead in them, as the last pass of upkeep saw them."""
     figures = node.upkeep.figures
     return {
@@ -98,6 +116,7 @@ async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list
         await _peers(node),
         await _contacts(node),
         await _backed_up(node),
+        await _public_overlay(node),
         _lag(node),
     ]
 
@@ -165,6 +184,20 @@ async def _contacts(node: Node) -> Health:
 
 
 async def _backed_up(node: Node) -> Health:
+async def _public_overlay(node: Node) -> Health:
+    figures = await _public(node)
+    known = _counted(len(figures.nodes), "node")
+    if not figures.nodes:
+        detail = "No other node of the public overlay is known."
+        fix = "Join one: dms3 peer connect MULTIADDR."
+        return Health("overlay", "warn", detail, fix)
+    if not figures.member:
+        return Health("overlay", "pass", f"{known} known; this node only asks there.")
+    values = sum(count for _, count, _ in figures.held)
+    held = f"{_counted(values, 'value')} held for others"
+    return Health("overlay", "pass", f"{known} known, {held}.")
+
+
     """A hint, and only once there is something to lose."""
     last = node.backing.last
     fix = "Run: dms3 store backup FOLDER, on another disk."

@@ -26,6 +26,9 @@ from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
 from dms3.core.network import NetworkParameters, network_id
 from dms3.crypto.keys import KeyTree
+from dms3.dht import dht, messages
+from dms3.dht.blocks import block_type
+from dms3.dht.providers import provider_type
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Loop
 from dms3.io.packs import Packs
@@ -56,13 +59,14 @@ from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
 from dms3.search.sharing import Sharing
 
 AGENT = f"dms3/{__version__}"
-LISTENING = ("peers.listening",)  # who wants to know where this node can be reached
+LISTENING = ("peers.listening", "dht.listening")  # who wants to know where this node can be reached
 PROTOCOLS = {
     peers.PROTOCOL: peers.MINORS,
     exchange.PROTOCOL: exchange.MINORS,
     GRANT_PROTOCOL: (0,),
     SEARCH_PROTOCOL: (0,),
     BLOCK_PROTOCOL: (0,),
+    messages.PROTOCOL: messages.MINORS,
 }
 
 
@@ -97,7 +101,7 @@ class Settings:
     `name_chosen`: whether a person chose the name; otherwise only a new home takes it.
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
-    whether to meet nodes on the local network.
+    whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
     """
 
     name: str
@@ -108,6 +112,7 @@ class Settings:
     words: str = field(default="", repr=False)
     name_chosen: bool = False
     mdns: bool = True
+    overlay: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -229,6 +234,8 @@ async def open_node(
 def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
     root_key = identity.tree.root()
     public = PUBLIC_PROTOCOL in PROTOCOLS
+    types = (block_type(), provider_type())
+    overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy, public=public)
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
     protocols = dict.fromkeys(
@@ -239,6 +246,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
             "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
         ),
         Hosted("sharing", sharing, protocols),
+        Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
         Hosted("fetch", Fetching()),
         Hosted("noting", Noting()),
     ]
