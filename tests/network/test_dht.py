@@ -23,9 +23,11 @@ async def ask(node: DevNode, noun: str, verb: str = "", **arguments: Any) -> dic
 async def until(node: DevNode, noun: str, verb: str, holds: Callable[[Any], bool]) -> Any:
     """What a command says as soon as it says what is waited for; no event tells of it."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds(said := await ask(node, noun, verb)):
+        while True:
+            said = await ask(node, noun, verb)
+            if holds(said):
+                return said
             await asyncio.sleep(PAUSE_SECONDS)
-    return said
 
 
 def connected(said: dict[str, Any]) -> set[str]:
