@@ -1,0 +1,164 @@
+"""Public spaces for people: publish, unpublish, and hits of public search.
+
+Source: docs/interfaces.md, `store publish`, `search --scope public`; docs/publishing.md. Shapes
+what machines "publishing" and "public" answer; used by `node/documents.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from dms3.core.ids import SpaceId
+from dms3.core.overlay import HOLDERS_MIN
+from dms3.libp2p.peer_id import peer_id_text
+from dms3.node.services import SearchAsked
+from dms3.node.table import Progress, Result, Step
+from dms3.search.condition import parse_conditions
+from dms3.search.kind import check_kind
+from dms3.search.operations_public import (
+    Publication,
+    PublicFound,
+    PublicHit,
+    Publish,
+    SearchPublic,
+    Unpublished,
+)
+from dms3.search.query import Query, parse_query
+from dms3.search.snippet import make_snippet
+
+if TYPE_CHECKING:
+    from dms3.node.node import Node
+
+_LOOK_SECONDS = 0.25  # between two reports of progress
+LEFT = (
+    "Copies may remain on other nodes for up to 48 hours, and wherever somebody made one. "
+    "This node no longer serves it."
+)
+
+
+async def publish(node: Node, name: str) -> AsyncIterator[Step]:
+    """Make my space `name` public; progress, and last how it stands. Raises `not_found`."""
+    space = await node.library.space(name)
+    asked = asyncio.ensure_future(node.call("publishing.publish", Publish(space, name)))
+    try:
+        while not asked.done():
+            await asyncio.wait([asked], timeout=_LOOK_SECONDS)
+            one = await _publication(node, space)
+            if one is not None and not asked.done():
+                yield Progress(one.blocks, None, "blocks", _progress(one))
+        yield Result(publication(await asked))
+    finally:
+        asked.cancel()
+
+
+async def unpublish(node: Node, name: str) -> dict[str, Any]:
+    """Serve my space `name` to strangers no more; raises `not_found`."""
+    space = await node.library.space(name)
+    done: Unpublished = await node.call("publishing.unpublish", space)
+    return {"space": name, "was_public": done.was_public, "told": done.told, "left": LEFT}
+
+
+async def publications(node: Node) -> dict[SpaceId, Publication]:
+    """The public spaces of this node, and those that are being withdrawn."""
+    rows: tuple[Publication, ...] = await node.call("publishing.spaces")
+    return {row.space: row for row in rows}
+
+
+def publication(one: Publication) -> dict[str, Any]:
+    """How a public space stands."""
+    return {
+        "space": one.name,
+        "id": one.space.hex(),
+        "public": one.stage not in ("withdraw", "drop"),
+        "stage": one.stage,
+        "waiting": one.waiting,
+        "documents": one.documents,
+        "bytes": one.bytes,
+        "blocks": one.blocks,
+        "block_bytes": one.block_bytes,
+        "providers": one.providers,
+        "holders": {"least": one.least, "wanted": one.wanted, "goal": HOLDERS_MIN},
+        "nodes": one.nodes,
+        "index": None if one.index is None else str(one.index),
+        "since_us": one.since_us,
+        "summary": summary(one),
+    }
+
+
+def summary(one: Publication) -> str:
+    """How it stands, in a sentence or two."""
+    if one.stage in ("withdraw", "drop"):
+        return f"The space {one.name} is not public any more; other nodes are being told."
+    if one.stage != "done":
+        why = f": {one.waiting}" if one.waiting else ""
+        return (
+            f"The space {one.name} will be public as soon as that can be done{why}. "
+            "Nothing has to be done for it: this node goes on by itself."
+        )
+    held = f"each part is held by {one.least} of {HOLDERS_MIN} nodes"
+    if one.least >= HOLDERS_MIN:
+        return f"The space {one.name} is public; {held} or more."
+    if one.wanted < HOLDERS_MIN:
+        return (
+            f"The space {one.name} is public; {held}: the network has only {one.wanted}. "
+            "It is put on more as they come."
+        )
+    return f"The space {one.name} is public; {held} so far. It is put on more later."
+
+
+async def search_public(node: Node, asked: SearchAsked) -> dict[str, Any]:
+    """Hits in public spaces of others, as `node/documents.py` shapes the answer of a scope."""
+    query = parse_query(asked.query)
+    kind = None if asked.kind is None else check_kind(asked.kind)
+    question = SearchPublic(query, asked.limit, kind, parse_conditions(asked.where))
+    found: PublicFound = await node.call("public.search", question)
+    missed = [
+        {"space": plain_text(one.name), "code": one.code, "message": plain_text(one.message)}
+        for one in found.missed
+    ]
+    return {
+        "hits": [_hit(hit, query) for hit in found.hits],
+        "total": found.total,
+        "containers": {
+            "opened": found.opened,
+            "skipped": found.skipped,
+            "unreachable": len(missed),
+        },
+        "unreachable": missed,
+    }
+
+
+def plain_text(text: str) -> str:
+    """What a peer wrote, without what would steer a terminal or turn a line around; as long."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _hit(hit: PublicHit, query: Query) -> dict[str, Any]:
+    shown = make_snippet(plain_text(hit.beginning), query)
+    return {
+        "cid": str(hit.cid),
+        "title": plain_text(hit.title),
+        "snippet": shown.text,
+        "marks": [list(mark) for mark in shown.marks],
+        "score": hit.score,
+        "kind": plain_text(hit.kind),
+        "space": plain_text(hit.name),
+        "node": peer_id_text(hit.peer),
+        "public": True,
+    }
+
+
+async def _publication(node: Node, space: SpaceId) -> Publication | None:
+    return (await publications(node)).get(space)
+
+
+def _progress(one: Publication) -> str:
+    told = {
+        "index": "building the index",
+        "blocks": "putting blocks",
+        "providers": "saying who serves them",
+        "manifest": "announcing the space",
+    }
+    return one.waiting or told.get(one.stage, "")
