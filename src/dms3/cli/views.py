@@ -109,6 +109,8 @@ def _store_list(data: Mapping[str, Any]) -> list[Line]:
             held = f"{counted(space['documents'], 'document')}, {size(space['bytes'])}"
             lines += [[(space["name"], "bold"), (f"  yours: {held}", "")]]
             lines += [[(f"  {_reader(one)}", "dim")] for one in space["readers"]]
+            if space["publication"] is not None:
+                lines += [[(f"  {space['publication']['summary']}", "dim")]]
         else:
             owner = space["owner"] or space["root"][:12] + "..."
             here = "" if space["connected"] else ", not connected now"
@@ -153,6 +155,21 @@ def _store_share(data: Mapping[str, Any]) -> list[Line]:
     told = "can now" if data["new"] else "already can"
     ends = until(data["until_us"])
     return [[(f"{data['with']} {told} read and search {data['space']}{ends}.", "")]]
+
+
+def _store_publish(data: Mapping[str, Any]) -> list[Line]:
+    held = f"{counted(data['documents'], 'document')}, {size(data['bytes'])}"
+    return [
+        [(data["summary"], "bold")],
+        [(f"{held}; {counted(data['blocks'], 'block')} put", "dim")],
+        [("Anybody can find, read and copy it from now on.", "dim")],
+    ]
+
+
+def _store_unpublish(data: Mapping[str, Any]) -> list[Line]:
+    if not data["was_public"]:
+        return [[(f"The space {data['space']} is not public.", "")]]
+    return [[(f"The space {data['space']} is not public any more. {data['left']}", "")]]
 
 
 def _store_unshare(data: Mapping[str, Any]) -> list[Line]:
@@ -391,6 +408,8 @@ VIEWS: Mapping[str, View] = {
     "store remove": _store_remove,
     "store share": _store_share,
     "store unshare": _store_unshare,
+    "store publish": _store_publish,
+    "store unpublish": _store_unpublish,
     "store verify": _store_verify,
     "peer list": _peer_list,
     "peer connect": _peer_connect,

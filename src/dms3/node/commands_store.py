@@ -100,6 +100,22 @@ async def store_unshare(node: NodeServices, space: Space, with_: Contact) -> Res
     return Result(await node.documents.unshare(space, with_))
 
 
+@command("store", "publish", example="dms3 store publish letters")
+async def store_publish(node: NodeServices, space: Space) -> AsyncIterator[Step]:
+    """Let anybody find, search and read a space, also while this node is off.
+
+    Other nodes keep copies of it, which anybody can read; that cannot be taken back.
+    """
+    async for step in node.documents.publish(space):
+        yield step
+
+
+@command("store", "unpublish", example="dms3 store unpublish letters")
+async def store_unpublish(node: NodeServices, space: Space) -> Result:
+    """Stop publishing a space; copies may remain elsewhere for up to 48 hours and longer."""
+    return Result(await node.documents.unpublish(space))
+
+
 @command("store", "verify", example="dms3 store verify")
 async def store_verify(node: NodeServices) -> AsyncIterator[Step]:
     """Read and hash everything that is kept; says what is damaged."""
@@ -115,7 +131,8 @@ async def search(
     kind: Annotated[str | None, "only this kind of document"] = None,
     where: Annotated[tuple[str, ...], "FIELD:RANGE, such as bytes:1000..5000"] = (),
     scope: Annotated[
-        Literal["local", "peers", "cloud", "all"], "where to look: here, at peers, or both"
+        Literal["local", "peers", "public", "cloud", "all"],
+        "where to look: here, at peers, in public spaces, or everywhere",
     ] = "local",
     limit: Annotated[int, "hits at most"] = 20,
 ) -> Result:
@@ -133,6 +150,8 @@ COMMANDS = (
     store_remove,
     store_share,
     store_unshare,
+    store_publish,
+    store_unpublish,
     store_verify,
     search,
 )

@@ -16,17 +16,20 @@ from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.limits import DOCUMENTS_LISTED_MAX, SEARCH_HITS_MAX, SECOND_US
 from dms3.libp2p.peer_id import peer_id_text
-from dms3.node import importing
+from dms3.node import importing, publishing
 from dms3.node.checking import Verified
 from dms3.node.finding import Question
 from dms3.node.node import Node
 from dms3.node.overview import Overview, document_data
+from dms3.node.publishing import plain_text
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import ROOT_HEX_CHARS_MIN, Contact
 from dms3.search.operations import Grants, PeersFound, SearchPeers, Share, Unshare
 from dms3.search.query import parse_query
 from dms3.search.snippet import find_marks
+
+_LEAVING = ("withdraw", "drop")  # stages of a space that is public no longer
 
 
 class Documents:
@@ -44,6 +47,7 @@ class Documents:
             if isinstance(step, importing.Progress):
                 yield Progress(step.done, step.total, "files")
             else:
+                await self._node.call("publishing.changed")
                 yield Result(_imported(step))
         for path in paths:
             if path.blob is not None:
@@ -61,6 +65,7 @@ class Documents:
         """My spaces with their readers, spaces shared with me, documents of the one named."""
         grants: Grants = await self._node.call("sharing.grants")
         names = await self._names()
+        public = await publishing.publications(self._node)
         mine = [
             {
                 "name": row.name,
@@ -80,6 +85,10 @@ class Documents:
                     for given in grants.given
                     if given.space == row.space
                 ],
+                "public": row.space in public and public[row.space].stage not in _LEAVING,
+                "publication": (
+                    publishing.publication(public[row.space]) if row.space in public else None
+                ),
             }
             for row in await self._node.library.spaces()
         ]
@@ -92,6 +101,7 @@ class Documents:
                 "root": received.issuer.hex(),
                 "until_us": received.until_us,
                 "connected": bool(received.connected),
+                "public": False,
             }
             for received in grants.received
         ]
@@ -137,6 +147,7 @@ class Documents:
         if not removed:
             where = "here" if space is None else f"in the space {space!r}"
             raise Dms3Error("not_found", f"There is no document {where} with the content {cid}.")
+        await self._node.call("publishing.changed")
         return {"removed": removed}
 
     async def share(self, space: str, contact: str, until: str | None) -> dict[str, Any]:
@@ -166,6 +177,14 @@ class Documents:
         if not done.count:
             raise Dms3Error("not_found", f"{name} has no grant on the space {space!r}.")
         return {"space": space, "with": name, "withdrawn": done.count}
+
+    def publish(self, space: str) -> AsyncIterator[Step]:
+        """Make a space public; steps, the result last."""
+        return publishing.publish(self._node, space)
+
+    async def unpublish(self, space: str) -> dict[str, Any]:
+        """Make a space public no longer."""
+        return await publishing.unpublish(self._node, space)
 
     async def _reader(self, space: SpaceId, text: str) -> tuple[Root, str]:
         """Root and name of a contact, or of a reader of `space` who is none, by the root."""
@@ -212,12 +231,12 @@ class Documents:
                     answers.append(group.create_task(self._search_here(asked)))
                 if asked.scope in ("peers", "all"):
                     answers.append(group.create_task(self._search_peers(asked)))
+                if asked.scope in ("public", "all") and asked.space is None:
+                    answers.append(group.create_task(publishing.search_public(self._node, asked)))
         except* Dms3Error as failures:  # a query that is refused is refused here and there
             raise first_error(failures) from None
         parts = [answer.result() for answer in answers]
-        hits = sorted(
-            (hit for part in parts for hit in part["hits"]), key=lambda hit: -hit["score"]
-        )
+        hits = _merged(parts)
         containers = {
             key: sum(part["containers"][key] for part in parts)
             for key in ("opened", "skipped", "unreachable")
@@ -236,7 +255,13 @@ class Documents:
             raise Dms3Error(
                 "argument_invalid",
                 "There is no cloud to search in this version yet.",
-                hint="Use --scope local, peers or all.",
+                hint="Use --scope local, peers, public or all.",
+            )
+        if asked.scope == "public" and asked.space is not None:
+            raise Dms3Error(
+                "argument_invalid",
+                "Public spaces are searched all at once: their names are not unique.",
+                hint="Leave out --space.",
             )
         if asked.space is None:
             return
@@ -284,6 +309,8 @@ class Documents:
         for space in wanted:
             question = SearchPeers(asked.query, asked.limit, asked.kind, asked.where, space)
             found: PeersFound = await self._node.call("sharing.search", question)
+            granted = tuple(one.hit.cid for one in found.hits)
+            await self._node.call("fetch.private", granted)  # asking strangers would reveal it
             hits += [
                 {
                     "cid": str(one.hit.cid),
@@ -310,11 +337,6 @@ class Documents:
     async def _names(self) -> dict[Root, str]:
         contacts = await self._node.call("peers.contact_list")
         return {Root(contact.root): contact.name for contact in contacts}
-
-
-def plain_text(text: str) -> str:
-    """What a peer wrote, without what would steer a terminal or turn a line around; as long."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def parse_cid(text: str) -> Cid:
@@ -353,6 +375,18 @@ def _imported(done: importing.Imported) -> dict[str, Any]:
         "kept_count": done.kept_count,
         "root": None if done.root is None else str(done.root),
     }
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hits of all scopes, best first; what is public and was found elsewhere too, only there."""
+    known = {hit["cid"] for part in parts for hit in part["hits"] if not hit.get("public")}
+    hits = [
+        hit
+        for part in parts
+        for hit in part["hits"]
+        if not (hit.get("public") and hit["cid"] in known)
+    ]
+    return sorted(hits, key=lambda hit: -hit["score"])
 
 
 def _part(

@@ -217,6 +217,14 @@ class DocumentServices(Protocol):
         """How many grants were taken back."""
         ...
 
+    def publish(self, space: str) -> AsyncIterator[Step]:
+        """Make a space public; steps, the result last."""
+        ...
+
+    async def unpublish(self, space: str) -> dict[str, Any]:
+        """Make a space public no longer."""
+        ...
+
     def verify(self) -> AsyncIterator[Step]:
         """Check every block, document and index entry; steps, the result last."""
         ...
@@ -228,7 +236,7 @@ class DocumentServices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SearchAsked:
-    """A search as a person asks it; `scope` is local, peers, cloud or all."""
+    """A search as a person asks it; `scope` is local, peers, public, cloud or all."""
 
     query: str
     space: str | None
