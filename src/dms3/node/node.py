@@ -30,7 +30,7 @@ from dms3.dht import dht, messages
 from dms3.dht.blocks import block_type
 from dms3.dht.providers import provider_type
 from dms3.io.clock import SystemClock, SystemEntropy
-from dms3.io.loop import Loop
+from dms3.io.loop import Loop, Port
 from dms3.io.packs import Packs
 from dms3.io.pool import Pool
 from dms3.io.schema import MIGRATIONS
@@ -50,22 +50,26 @@ from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
 from dms3.node.network import Network
 from dms3.node.noting import Noting
+from dms3.node.opening import public_machines
+from dms3.node.published import Published
 from dms3.node.reachable import Reachable, local_network, watched
 from dms3.node.upkeep import Upkeep
 from dms3.p2p import exchange, peers
 from dms3.p2p.known import PUBLIC_PROTOCOL
-from dms3.search.fetch import Fetching
+from dms3.search import publicblock
+from dms3.search.manifest import manifest_type
 from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
 from dms3.search.sharing import Sharing
 
 AGENT = f"dms3/{__version__}"
-LISTENING = ("peers.listening", "dht.listening")  # who wants to know where this node can be reached
+LISTENING = ("peers.listening", "dht.listening", "publishing.listening")  # who wants to know where this node can be reached
 PROTOCOLS = {
     peers.PROTOCOL: peers.MINORS,
     exchange.PROTOCOL: exchange.MINORS,
     GRANT_PROTOCOL: (0,),
     SEARCH_PROTOCOL: (0,),
     BLOCK_PROTOCOL: (0,),
+    publicblock.PROTOCOL: publicblock.MINORS,
     messages.PROTOCOL: messages.MINORS,
 }
 
@@ -212,7 +216,7 @@ async def open_node(
         node = Node(
             identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
         )
-        ports = {"transport": network.port, "library": library.serve}
+        ports = _ports(network, library, store, packs)
         group.create_task(loop.run(network, ports))
         reports = group.create_task(network.report(loop.call))
         try:
@@ -231,10 +235,15 @@ async def open_node(
             loop.stop()
 
 
+def _ports(network: Network, library: Library, store: Store, packs: Packs) -> dict[str, Port]:
+    published = Published(store, packs)
+    return {"transport": network.port, "library": library.serve, "published": published.serve}
+
+
 def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
     root_key = identity.tree.root()
     public = PUBLIC_PROTOCOL in PROTOCOLS
-    types = (block_type(), provider_type())
+    types = (block_type(), provider_type(), manifest_type())
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy, public=public)
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
@@ -247,7 +256,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         ),
         Hosted("sharing", sharing, protocols),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
-        Hosted("fetch", Fetching()),
+        *public_machines(identity, entropy),
         Hosted("noting", Noting()),
     ]
 
