@@ -62,7 +62,9 @@ from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
 from dms3.search.sharing import Sharing
 
 AGENT = f"dms3/{__version__}"
-LISTENING = ("peers.listening", "dht.listening", "publishing.listening")  # who wants to know where this node can be reached
+LISTENING = ("peers.listening", "dht.listening", "publishing.listening")
+"""Who wants to know where this node can be reached."""
+
 PROTOCOLS = {
     peers.PROTOCOL: peers.MINORS,
     exchange.PROTOCOL: exchange.MINORS,
