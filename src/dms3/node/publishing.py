@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from dms3.core.errors import Dms3Error
 from dms3.core.ids import SpaceId
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.libp2p.peer_id import peer_id_text
@@ -41,16 +42,27 @@ LEFT = (
 async def publish(node: Node, name: str) -> AsyncIterator[Step]:
     """Make my space `name` public; progress, and last how it stands. Raises `not_found`."""
     space = await node.library.space(name)
-    asked = asyncio.ensure_future(node.call("publishing.publish", Publish(space, name)))
+    answers: list[Publication | Dms3Error] = []
+
+    async def ask() -> None:
+        try:
+            answers.append(await node.call("publishing.publish", Publish(space, name)))
+        except Dms3Error as error:
+            answers.append(error)
+
+    asked = node.group.create_task(ask())
     try:
         while not asked.done():
             await asyncio.wait([asked], timeout=_LOOK_SECONDS)
-            one = await _publication(node, space)
+            one = (await publications(node)).get(space)
             if one is not None and not asked.done():
                 yield Progress(one.blocks, None, "blocks", _progress(one))
-        yield Result(publication(await asked))
     finally:
-        asked.cancel()
+        asked.cancel()  # the space is published all the same
+    (answer,) = answers
+    if isinstance(answer, Dms3Error):
+        raise answer
+    yield Result(publication(answer))
 
 
 async def unpublish(node: Node, name: str) -> dict[str, Any]:
@@ -148,10 +160,6 @@ def _hit(hit: PublicHit, query: Query) -> dict[str, Any]:
         "node": peer_id_text(hit.peer),
         "public": True,
     }
-
-
-async def _publication(node: Node, space: SpaceId) -> Publication | None:
-    return (await publications(node)).get(space)
 
 
 def _progress(one: Publication) -> str:
