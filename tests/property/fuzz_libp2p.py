@@ -16,6 +16,7 @@ from dms3.libp2p.identify import (
     encode_identify,
     frame_identify,
 )
+from dms3.libp2p.mdns import decode_txt, encode_txt
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.multistream import HEADER, Dialer, Listener, encode_message, read_message
 from dms3.libp2p.noise import Payload
@@ -186,6 +187,7 @@ FUZZ = {
     "identify": decode_identify,
     "identify-stream": _identify_stream,
     "peer-record": open_record,
+    "mdns-txt": decode_txt,
     "ping": lambda data: PingEcho().receive(data),
     "yamux": _yamux,
     "handshake-first": _to_listener,
@@ -207,6 +209,7 @@ SEEDS = {
     "identify": [encode_identify(INFO)],
     "identify-stream": [frame_identify(INFO)],
     "peer-record": [INFO.signed_record],
+    "mdns-txt": [encode_txt(key(1).peer_id, [ADDRESS, Multiaddr.parse("/ip6/::1/tcp/9")])],
     "ping": [bytes(32), bytes(33)],
     "yamux": [b"".join(SESSION), *SESSION],
     "handshake-first": [FIRST, OPEN, GREETING + encode_message("/plaintext/2.0.0")],

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import PeerId
+from dms3.core.machine import Now
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.crypto.signing import SigningKey
-from dms3.libp2p.peer_id import peer_id_text
+from dms3.libp2p.multiaddr import Multiaddr
+from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_record import seal_record
+from dms3.p2p.announcing import Own
 from dms3.p2p.card import Card, card_text, decode_card, encode_card, issue_card, parse_card
 from dms3.p2p.conduct import CONDUCT
 from dms3.p2p.contacts import Contact
 from dms3.p2p.dialing import parse_place
+from dms3.p2p.exchange import Ask, Records, decode_ask, decode_records
 from dms3.p2p.frames import (
     Version,
     decode_failure,
@@ -23,8 +28,9 @@ from dms3.p2p.frames import (
     encode_frame,
     encode_version,
 )
-from dms3.p2p.known import Known
+from dms3.p2p.known import Known, KnownPeers
 from dms3.p2p.link import Link
+from dms3.p2p.port import Introduced
 from dms3.p2p.probing import Probe
 from dms3.p2p.stream import Asked, Given, Misconduct, Refused
 
@@ -110,6 +116,14 @@ def read_place(data: bytes) -> None:
         raise DecodeError(0, error.code) from error
 
 
+def introduce(data: bytes) -> None:
+    """A connected peer sends `data` as its signed record: believed only when it is its own."""
+    known = KnownPeers()
+    peer = NodeKey(bytes(32)).peer_id
+    known.on_up(peer, _ADDRESS, Now(1, 1), inbound=True, keep=lambda _: False)
+    known.introduced(Introduced(peer, (), record=data))
+
+
 FUZZ = {
     "frames": decode_frames,
     "version frame": decode_version,
@@ -122,10 +136,15 @@ FUZZ = {
     "probe": lambda data: decode(Probe, data),
     "contact row": lambda data: decode(Contact, data),
     "known row": lambda data: decode(Known, data),
+    "own row": lambda data: decode(Own, data),
+    "exchange question": decode_ask,
+    "exchange answer": decode_records,
+    "introduction": introduce,
 }
 
 _VERSION = encode_version(Version(_NETWORK, (0, 1)))
 _HELLO = encode_frame(0, 0, encode_version(Version(_NETWORK, (0,))))
+_RECORD = seal_record(NodeKey(bytes(32)), 7, [Multiaddr.parse(_ADDRESS)])
 _FAILURE = encode_failure(Failure("not_found", "There is no such block."))
 
 SEEDS = {
@@ -141,5 +160,14 @@ SEEDS = {
     "place": [_ADDRESS.encode(), peer_id_text(_PEER).encode()],
     "probe": [encode(Probe(b"12345678"))],
     "contact row": [encode(Contact(_KEY.public, "Alice", _PEER, (_ADDRESS,), b"", 1))],
-    "known row": [encode(Known(_PEER, (_ADDRESS,), 1))],
+    "known row": [encode(Known(_PEER, (_ADDRESS,), 1, found="lan"))],
+    "own row": [encode(Own(1, (_ADDRESS,)))],
+    "exchange question": [encode(Ask(8))],
+    "exchange answer": [encode(Records((_RECORD,))), encode(Records((_RECORD, _RECORD)))],
+    "introduction": [_RECORD],
+}
+# Their signatures are verified; the record itself has the full count in fuzz_libp2p.py.
+COUNTS = {
+    "exchange answer": (20_000, "every record in it is verified"),
+    "introduction": (20_000, "a peer book is made for each input, and a record verified"),
 }
