@@ -11,7 +11,13 @@ import hashlib
 from collections import OrderedDict
 from typing import Protocol
 
-from dms3.core.limits import LOGIN_CODE_US_MAX, LOGIN_CODES_MAX, SESSION_US_MAX, SESSIONS_MAX
+from dms3.core.limits import (
+    LOGIN_CODE_US_MAX,
+    LOGIN_CODES_MAX,
+    SESSION_FRESH_US_MAX,
+    SESSION_US_MAX,
+    SESSIONS_MAX,
+)
 from dms3.core.machine import Entropy, Now
 
 SECRET_BYTES = 32
@@ -33,6 +39,7 @@ class Sessions:
         self._clock = clock
         self._codes = _Expiring(LOGIN_CODES_MAX, LOGIN_CODE_US_MAX)
         self._sessions = _Expiring(SESSIONS_MAX, SESSION_US_MAX)
+        self._proofs = _Expiring(SESSIONS_MAX, SESSION_FRESH_US_MAX)
 
     def code(self) -> str:
         """A fresh code that one browser may exchange within a minute."""
@@ -44,16 +51,30 @@ class Sessions:
             return None
         return self._new(self._sessions)
 
+    def proof(self, session: str) -> str:
+        """What shows for some minutes that whoever presents `session` is who has just logged in.
+
+        Cookies reach every port of a host, so a session alone may have been seen by others.
+        """
+        proof = _secret(self._entropy)
+        self._proofs.put(_hash(session + proof), self._clock.now().mono_us)
+        return proof
+
     def valid(self, session: str) -> bool:
         """Whether `session` came from `exchange` and has not ended."""
         return self._sessions.has(_hash(session), self._clock.now().mono_us)
+
+    def proven(self, session: str, proof: str) -> bool:
+        """Whether `session` is valid and `proof` was made for it a few minutes ago."""
+        now_us = self._clock.now().mono_us
+        return self.valid(session) and self._proofs.has(_hash(session + proof), now_us)
 
     def end(self, session: str) -> None:
         """Log out."""
         self._sessions.take(_hash(session), self._clock.now().mono_us)
 
     def _new(self, kept: _Expiring) -> str:
-        secret = base64.urlsafe_b64encode(self._entropy.draw(SECRET_BYTES)).decode().rstrip("=")
+        secret = _secret(self._entropy)
         kept.put(_hash(secret), self._clock.now().mono_us)
         return secret
 
@@ -76,6 +97,10 @@ class _Expiring:
 
     def take(self, key: bytes, now_us: int) -> bool:
         return self._until.pop(key, now_us) > now_us
+
+
+def _secret(entropy: Entropy) -> str:
+    return base64.urlsafe_b64encode(entropy.draw(SECRET_BYTES)).decode().rstrip("=")
 
 
 def _hash(secret: str) -> bytes:

@@ -309,6 +309,11 @@ def _unlock(data: Mapping[str, Any]) -> list[Line]:
     ]
 
 
+def _id_confirm(data: Mapping[str, Any]) -> list[Line]:
+    written = "are" if data["words_written"] else "are not"
+    return [[(f"Noted: the twelve words {written} written down.", "green")]]
+
+
 def _id_protect(_: Mapping[str, Any]) -> list[Line]:
     return [[("Protected: from the next start on the node asks for the passphrase.", "")]]
 
@@ -420,6 +425,7 @@ VIEWS: Mapping[str, View] = {
     "contact card": _contact_card,
     "id show": _id_show,
     "id words": _words,
+    "id confirm": _id_confirm,
     "id protect": _id_protect,
     "unlock": _unlock,
 }

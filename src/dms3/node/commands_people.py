@@ -22,6 +22,12 @@ async def id_words(node: NodeServices) -> Result:
     return Result(await node.people.words())
 
 
+@command("id", "confirm", example="dms3 id confirm")
+async def id_confirm(node: NodeServices) -> Result:
+    """Say that the twelve words are written down; the page stops asking."""
+    return Result(await node.people.words_written())
+
+
 @command("id", "protect", example="dms3 id protect", needs_token=True)
 async def id_protect(
     node: NodeServices,
@@ -96,6 +102,7 @@ async def peer_ping(
 
 COMMANDS = (
     id_words,
+    id_confirm,
     id_protect,
     unlock,
     contact_card,

@@ -44,6 +44,7 @@ async def describe(node: Node) -> dict[str, Any]:
         "location": location_text(node.identity.peer),
         "addresses": list(node.addresses),
         "peers": {"connected": len(connected), "known": len(rows)},
+        "words_written": await node.call("noting.words"),
         "contacts": {
             "known": len(contacts),
             "connected": sum(row.name is not None for row in connected),

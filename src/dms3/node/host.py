@@ -8,6 +8,7 @@ command that needs the store says `node_locked`, and `unlock` opens the node in 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -137,6 +138,8 @@ class Host:
             "locked": why == "locked",
             "version": __version__,
             "home": str(self.home.path),
+            "protected": self.protected,
+            "free_bytes": shutil.disk_usage(self.home.path).free,
             "roles": list(self._roles),
             "seconds": (self._clock.now().mono_us - self._begun.mono_us) // SECOND_US,
         }

@@ -16,7 +16,10 @@ from dms3.core.errors import Failure
 from dms3.core.machine import Called, Effect, Event, Notify, Now, Persist, Reply, View
 
 TABLE = "noted"
-_LAST = b"last backup"
+LAST = b"last backup"
+NOTED = "noting/noted"
+"""Where the store keeps the table of this machine."""
+_WORDS = b"words are written down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,21 @@ class Compacted:
 
 
 class Noting:
-    """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None)."""
+    """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None).
+
+    `words`: whether the person has said that the twelve words are written down; `words_written`:
+    they say so.
+    """
 
     def __init__(self) -> None:
         self._last: LastBackup | None = None
+        self._words = False
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
-        """Read the last backup."""
-        data = view.get(TABLE, _LAST)
+        """Read the last backup, and whether the words are written down."""
+        data = view.get(TABLE, LAST)
         self._last = None if data is None else decode(LastBackup, data)
+        self._words = view.get(TABLE, _WORDS) is not None
         return []
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
@@ -69,6 +78,8 @@ class Noting:
                 return [Notify("store.compacted", data), Reply(event.request, None)]
             case "backed_up", LastBackup() as last:
                 return self._backed_up(last, event)
+            case (("words" | "words_written"), _):
+                return self._about_words(event)
         message = f"noting has no operation {event.operation!r} like this."
         return [Reply(event.request, Failure("method_unknown", message))]
 
@@ -80,10 +91,17 @@ class Noting:
             "written_bytes": last.written_bytes,
         }
         return [
-            Persist(TABLE, _LAST, encode(last)),
+            Persist(TABLE, LAST, encode(last)),
             Notify("store.backed_up", data),
             Reply(event.request, None),
         ]
+
+    def _about_words(self, event: Called) -> list[Effect]:
+        if event.operation == "words":
+            return [Reply(event.request, self._words)]
+        self._words = True
+        told = Notify("identity.words_written", {})
+        return [Persist(TABLE, _WORDS, b""), told, Reply(event.request, None)]
 
     def on_timer(self, now: Now) -> list[Effect]:
         """It sets none."""

@@ -44,6 +44,11 @@ class People:
         """The twelve words, in order."""
         return {"words": self._node.identity.words}
 
+    async def words_written(self) -> dict[str, Any]:
+        """That the words are written down is kept; nobody is reminded any more."""
+        await self._node.call("noting.words_written")
+        return {"words_written": True}
+
     async def card(self) -> dict[str, Any]:
         """This node's card, valid for `CARD_LIFE_US`, with where it listens now."""
         identity = self._node.identity

@@ -149,6 +149,10 @@ class PeopleServices(Protocol):
         """The twelve words."""
         ...
 
+    async def words_written(self) -> dict[str, Any]:
+        """Keep that the person has written the words down."""
+        ...
+
     async def card(self) -> dict[str, Any]:
         """This node's contact card."""
         ...

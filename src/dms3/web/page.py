@@ -14,12 +14,19 @@ from dms3.api.guard import CALLER, Caller, session_cookie, session_of
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_US_MAX
-from dms3.web import documents, home, network, people, searching
+from dms3.web import documents, home, network, people, searching, settings
 from dms3.web.site import Site, View
 from dms3.web.templating import Pages
 from dms3.web.unlocking import add_unlocking
 
-VIEWS: tuple[View, ...] = (home.VIEW, documents.VIEW, people.VIEW, network.VIEW, searching.VIEW)
+VIEWS: tuple[View, ...] = (
+    home.VIEW,
+    documents.VIEW,
+    people.VIEW,
+    network.VIEW,
+    settings.VIEW,
+    searching.VIEW,
+)
 """In the order of the navigation."""
 
 
@@ -32,6 +39,7 @@ def add_page(app: FastAPI, site: Site, sessions: Sessions) -> None:
         _add_static(app, pages, name)
     add_unlocking(app, site.node, pages)
     _add_login(app, sessions, pages)
+    settings.add_settings(app, site, sessions)
 
 
 def _add_view(app: FastAPI, site: Site, view: View) -> None:
@@ -53,7 +61,8 @@ def _add_login(app: FastAPI, sessions: Sessions, pages: Pages) -> None:
         session = sessions.exchange(request.query_params.get("code", ""))
         if session is None:
             return pages.html(request, "login.html", 403, expired=True)
-        response = RedirectResponse("/", 303)
+        # After the #: no server is told it, and unlike a cookie no other port.
+        response = RedirectResponse(f"/#proof={sessions.proof(session)}", 303)
         response.set_cookie(
             session_cookie(request.scope),
             session,

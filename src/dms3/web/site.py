@@ -7,7 +7,7 @@ API do, so the page shows and does nothing that they cannot. It knows no view by
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -42,7 +42,8 @@ class Shown:
 class View:
     """One view: where it is, what it is called, the template that shows what `gather` found.
 
-    `key`: the letter that leads there after `g`. `listed`: whether the navigation names it.
+    `key`: the letter that leads there after `g`. `listed`: whether the navigation names it;
+    `under`: the path of the view that it marks instead.
     """
 
     path: str
@@ -51,6 +52,7 @@ class View:
     gather: Callable[[Site, Request], Awaitable[Shown]]
     key: str = ""
     listed: bool = True
+    under: str = ""
 
 
 class Site:
@@ -108,7 +110,8 @@ class Site:
         except Dms3Error as error:
             if wants_json(request):
                 raise
-            return self.html(request, view, status, _failed(error), error.http_status)
+            failed = replace(view, template="failed.html")
+            return self.html(request, failed, status, _failed(error), error.http_status)
         if wants_json(request):
             return answer(shown.data)
         return self.html(request, view, status, shown)
@@ -126,7 +129,7 @@ class Site:
         scope = query.get("scope", "")
         return self.pages.html(
             request,
-            view.template if code == 200 else "failed.html",
+            view.template,
             code,
             **{**shown.data, **shown.values},
             view=view,
@@ -138,6 +141,7 @@ class Site:
             scopes=[(one, SCOPE_LABELS[one]) for one in self.scopes],
             scope=scope if scope in self.scopes else self.scopes[0],
             has=self.has,
+            words_written=status.get("words_written", True),
         )
 
 

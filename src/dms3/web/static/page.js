@@ -5,6 +5,8 @@ const API = "/api/v1/";
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+const UNDO = 6000; // milliseconds in which a removal can be undone
+
 // ---- commands ----------------------------------------------------------------------------------
 
 /** What a failed answer says, for people: what happened, then what to do. */
@@ -36,12 +38,44 @@ export async function ask(command, parameters = {}) {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(parameters),
+      keepalive: true, // what was begun is done, also when the page is left
     });
   } catch {
     throw unreachable();
   }
   if (!response.ok) throw await refusal(response);
   return (await response.json()).data;
+}
+
+/** As `ask`, for long work: `onProgress` gets {done, total, unit, text} on the way. */
+export async function steps(command, given, onProgress, signal = null) {
+  try {
+    const response = await fetch(API + command.replaceAll(" ", "/"), {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/x-ndjson" },
+      body: JSON.stringify(given),
+      signal,
+    });
+    if (!response.ok) throw await refusal(response);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        const { progress, error, data } = JSON.parse(line);
+        if (progress) onProgress(progress);
+        if (error) throw new Refusal(error.code, error.message, error.hint);
+        if (data) return data;
+      }
+    }
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    if (signal?.aborted) throw new Refusal("cancelled", "Cancelled.");
+    if (error instanceof TypeError) throw unreachable();
+  }
+  throw new Refusal("cut", "The node ended the answer before the work was done.", "What was done by then stays; begin again for the rest.");
 }
 
 /** Says `text` in the corner for a while; `action` ({label, run}) puts a button beside it. */
@@ -144,72 +178,164 @@ function localise(root) {
 
 // ---- live regions ------------------------------------------------------------------------------
 
-let refreshing = 0;
+/** The document at `address`, or null when the node does not answer. */
+async function fetched(address, signal) {
+  const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+const regions = () => $$("[data-live][id]");
+const topicsOf = (region) => region.dataset.live.split(" ").filter(Boolean);
 
 /** Asks for this view again and exchanges its [data-live] regions; `wanted` chooses among them. */
-export async function refresh(wanted = () => true, address = location.href) {
-  const turn = ++refreshing;
-  let text;
+export async function refresh(wanted = () => true) {
+  const address = location.href;
+  let fresh;
   try {
-    const response = await fetch(address, { headers: { Accept: "text/html" } });
-    if (!response.ok && response.status !== 404) return;
-    text = await response.text();
+    fresh = await fetched(address);
   } catch {
     return;
   }
-  if (turn !== refreshing) return;
-  const fresh = new DOMParser().parseFromString(text, "text/html");
-  for (const old of $$("[data-live][id]")) {
+  if (address !== location.href) return;
+  for (const old of regions()) {
     const now = fresh.getElementById(old.id);
-    if (!now || !wanted(old) || old.isEqualNode(now)) continue;
+    if (!now || !wanted(old)) continue;
+    localise(now);
+    for (const one of $$("details[open][id]", old)) now.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("open", "");
+    if (old.isEqualNode(now)) continue;
     const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-    const opened = $$("details[open][id]", old).map((one) => one.id);
     old.replaceChildren(...now.childNodes);
-    localise(old);
-    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
     if (focused) document.getElementById(focused)?.focus();
   }
 }
 
-/** Follows the node's events while the page is looked at; each region names its topics. */
-function follow() {
-  const regions = $$("[data-live][id]").filter((region) => region.dataset.live);
-  const topics = [...new Set(regions.flatMap((region) => region.dataset.live.split(" ")))];
-  if (!topics.length) return;
-  let source = null;
-  let timer = 0;
-  const changed = new Set();
-  const about = (topic, wanted) => topic === "gap" || topic === wanted || topic.startsWith(`${wanted}.`);
-  const heard = ({ data }) => {
-    const { topic } = JSON.parse(data);
-    for (const region of regions) if (region.dataset.live.split(" ").some((one) => about(topic, one))) changed.add(region.id);
-    timer ||= setTimeout(() => {
-      timer = 0;
-      refresh((region) => changed.delete(region.id));
-    }, 400);
-  };
-  const listen = () => {
-    if (document.hidden) return source?.close(), (source = null); // browsers open six connections at most
-    if (source && source.readyState !== EventSource.CLOSED) return;
-    source = new EventSource(`${API}events?topics=${topics}`);
-    source.onmessage = heard;
-    source.onopen = () => {
-      if ($("#offline").hidden) return;
-      $("#offline").hidden = true;
-      refresh();
-    };
-    source.onerror = () => {
-      $("#offline").textContent = "The node does not answer. What you see is from before; this page goes on when the node is back (dms3 up).";
-      $("#offline").hidden = false;
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
-    };
-  };
-  document.addEventListener("visibilitychange", () => {
-    listen();
-    if (!document.hidden) refresh();
-  });
-  listen();
+let source = null;
+let followed = "";
+let waiting = 0;
+const changed = new Set();
+const SECOND = 1000;
+
+function heard(topics) {
+  const about = (wanted) => topics.some((topic) => topic === "gap" || topic === wanted || topic.startsWith(`${wanted}.`));
+  for (const region of regions()) if (topicsOf(region).some(about)) changed.add(region.id);
+  if (!changed.size) return;
+  waiting ||= setTimeout(() => {
+    waiting = 0;
+    refresh((region) => changed.delete(region.id));
+  }, 0.4 * SECOND);
 }
+
+/** Progress of what runs; a list that has become another one is asked for again. */
+function running({ running: works }) {
+  const shown = $$("[data-work]").map((one) => one.dataset.work);
+  if (String(shown) !== String(works.map((work) => work.number))) heard(["running"]);
+  for (const work of works) {
+    const line = $(`[data-work="${work.number}"]`);
+    if (!line) continue;
+    const bar = $("progress", line);
+    if (work.total) (bar.max = work.total), (bar.value = work.done);
+    $("[data-slot=progress]", line).textContent = work.text || `${work.done.toLocaleString()}${work.total ? ` of ${work.total.toLocaleString()}` : ""} ${work.unit}`;
+  }
+}
+
+/** Follows the node's events while the page is looked at: a browser opens six connections at most. */
+function follow() {
+  const topics = String([...new Set(regions().flatMap(topicsOf))]);
+  if (document.hidden || topics !== followed) source?.close(), (source = null);
+  followed = topics;
+  if (document.hidden || !topics || source) return;
+  source = new EventSource(`${API}events?topics=${topics}`);
+  const offline = $("#offline");
+  source.onmessage = ({ data }) => heard([JSON.parse(data).topic]);
+  source.addEventListener("running", ({ data }) => running(JSON.parse(data)));
+  source.onopen = () => {
+    if (!offline.hidden) refresh();
+    offline.hidden = true;
+  };
+  source.onerror = () => {
+    offline.textContent = "The node does not answer. What you see is from before; the page goes on by itself when the node is back (dms3 up).";
+    offline.hidden = false;
+    if (source?.readyState !== EventSource.CLOSED) return;
+    source = null;
+    setTimeout(follow, 3 * SECOND);
+  };
+}
+
+document.addEventListener("visibilitychange", () => {
+  follow();
+  if (!document.hidden) refresh();
+});
+addEventListener("pagehide", () => source?.close());
+
+// ---- search as you type ------------------------------------------------------------------------
+
+let asked = null;
+let pause = 0;
+
+/** Shows the view at `address` in place of this one; an answer that comes too late is dropped. */
+async function visit(address, how) {
+  asked?.abort();
+  const turn = (asked = new AbortController());
+  let fresh;
+  try {
+    fresh = await fetched(address, turn.signal);
+  } catch {
+    return;
+  }
+  if (turn !== asked) return;
+  const main = fresh.getElementById("main");
+  if (!main) return location.assign(address);
+  if (how) history[how](null, "", address);
+  localise(fresh.body);
+  document.title = fresh.title;
+  const same = $("#results") && fresh.getElementById("results");
+  if (same) {
+    $("#results").replaceChildren(...same.childNodes);
+    $("#filters").replaceWith(fresh.getElementById("filters"));
+  } else {
+    $("#main").replaceChildren(...main.childNodes);
+    for (const link of $$(".side a")) link.removeAttribute("aria-current");
+  }
+  $("#same").replaceChildren(...fresh.getElementById("same").childNodes);
+  follow();
+}
+
+function search() {
+  clearTimeout(pause);
+  const query = new URLSearchParams(new FormData($("[data-search]")));
+  for (const field of $$("[data-filters] select")) if (field.value) query.set(field.name, field.value);
+  const here = location.pathname === "/search";
+  if (!query.get("q").trim() && !here) return;
+  visit(`/search?${query}`, here ? "replaceState" : "pushState");
+}
+
+document.addEventListener("input", (event) => {
+  if (event.target.id !== "q") return;
+  clearTimeout(pause);
+  pause = setTimeout(search, 120);
+});
+document.addEventListener("change", (event) => {
+  if (event.target.closest("[data-search] .chips") && $("#q").value.trim()) search();
+  if (event.target.closest("[data-filters]")) search();
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.closest("[data-search], [data-filters]")) return;
+  event.preventDefault();
+  search();
+});
+addEventListener("popstate", () => visit(location.href, ""));
+
+/** Arrow keys lead from the search box into what was found, and back. */
+function step(event) {
+  const hits = $$(".hits li > a");
+  const place = hits.indexOf(document.activeElement);
+  if ((event.target.id !== "q" && place < 0) || !hits.length) return;
+  const next = event.key === "ArrowDown" ? place + 1 : event.key === "ArrowUp" ? place - 1 : NaN;
+  if (Number.isNaN(next)) return;
+  event.preventDefault();
+  (next < 0 ? $("#q") : hits[Math.min(next, hits.length - 1)]).focus();
+}
+document.addEventListener("keydown", step);
 
 // ---- keys --------------------------------------------------------------------------------------
 
@@ -233,9 +359,270 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// ---- documents: share and remove ---------------------------------------------------------------
+
+function sentence(form) {
+  const until = form.elements.until?.value;
+  const who = $("[data-slot=person]", form);
+  if (!who || !form.elements.with) return;
+  who.textContent = form.elements.with.value;
+  $("[data-slot=end]", form).textContent = until ? `until ${day.format(new Date(`${until}T12:00`))}` : "until you take it back";
+}
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-command='store share']");
+  if (form) sentence(form);
+});
+$("#share")?.addEventListener("filled", ({ target }) => {
+  const field = $("[name=until]", target);
+  if (field) field.min = new Date().toISOString().slice(0, 10);
+  sentence($("form", target));
+});
+
+/** Removes a document after a moment in which it can be undone; at once when the page is left. */
+function remove(button) {
+  const { cid, space, name, next } = JSON.parse(button.dataset.remove);
+  const row = button.closest("li");
+  const go = async () => {
+    removeEventListener("pagehide", go);
+    clearTimeout(timer);
+    try {
+      await ask("store remove", { cid, space });
+      if (next) return location.assign(next);
+      await refresh();
+    } catch (error) {
+      back();
+      tell(error.message);
+    }
+  };
+  const back = () => {
+    removeEventListener("pagehide", go);
+    clearTimeout(timer);
+    if (row) row.hidden = false;
+    button.disabled = false;
+  };
+  const timer = setTimeout(go, UNDO);
+  addEventListener("pagehide", go);
+  if (row) row.hidden = true;
+  button.disabled = true;
+  tell(`${name} is being removed. Copies of others may still exist.`, { label: "Undo", run: back });
+}
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-remove]");
+  if (button) remove(button);
+});
+
+// ---- documents: imports ------------------------------------------------------------------------
+
+const UPLOADS_AT_ONCE = 3;
+const BATCH_FILES = 32; // imported together: early ones are found while later ones are on their way
+const BATCH_BYTES = 32e6;
+const units = ["bytes", "KB", "MB", "GB", "TB"];
+
+function size(count) {
+  let unit = 0;
+  while (count >= 999.5 && unit < units.length - 1) (count /= 1000), (unit += 1);
+  return `${unit && count < 9.95 ? count.toFixed(1) : Math.round(count)} ${unit ? units[unit] : count === 1 ? "byte" : "bytes"}`;
+}
+
+/** Every file below a dropped entry as {file, path}; folders are read to their end. */
+async function entries(entry, found) {
+  const path = entry.fullPath.replace(/^\//, "");
+  if (entry.isFile) {
+    const file = await new Promise((resolve) => entry.file(resolve, (error) => resolve({ name: path, unread: error.message })));
+    found.push({ file, path });
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
+    if (!some.length) return;
+    for (const one of some) await entries(one, found);
+  }
+}
+
+/** One upload: its id; `progress` is told the bytes that have gone. Throws a Refusal. */
+function upload({ file, path }, progress, signal) {
+  const place = path.includes("/") ? `path=${encodeURIComponent(path)}` : `name=${encodeURIComponent(path)}`;
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    let gone = 0;
+    request.open("PUT", `${API}blob?${place}`);
+    request.upload.onprogress = ({ loaded }) => progress((gone = loaded));
+    request.onload = () => {
+      let told = {};
+      try {
+        told = JSON.parse(request.responseText);
+      } catch {
+        told = { detail: `The node answered with status ${request.status}.` };
+      }
+      if (request.status === 201) resolve(told.data.id);
+      else reject(new Refusal(told.code, told.detail, told.hint));
+    };
+    request.onerror = () => reject(new Refusal("cut", `The upload was cut off after ${size(gone)} of ${size(file.size)}.`, "Nothing of this file is kept; add it again."));
+    request.onabort = () => reject(new Refusal("cancelled", "Cancelled."));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
+}
+
+/** One drop: files go up a few at a time and are imported in batches, each file's failure by name. */
+class Import {
+  constructor(zone, found, space) {
+    this.space = space;
+    this.stop = new AbortController();
+    this.queue = found.slice();
+    this.files = found.length;
+    this.bytes = found.reduce((sum, { file }) => sum + (file.size || 0), 0);
+    Object.assign(this, { sent: new Map(), ready: [], imported: 0, importing: 0, unchanged: 0, failed: [] });
+    this.box = document.createElement("div");
+    this.box.className = "import";
+    this.box.innerHTML = '<p class="row"><span></span><button type="button" class="quiet small">Cancel</button></p><progress aria-label="Import"></progress><ul class="list problems" hidden></ul>';
+    $("button", this.box).onclick = () => this.stop.abort();
+    $("[data-imports]", zone).prepend(this.box);
+  }
+
+  async run() {
+    const leaving = (event) => event.preventDefault();
+    addEventListener("beforeunload", leaving);
+    this.show();
+    let adding = Promise.resolve();
+    const flush = (all) => {
+      if (!this.ready.length) return;
+      const enough = this.ready.length >= BATCH_FILES || this.ready.reduce((sum, one) => sum + one.file.size, 0) >= BATCH_BYTES;
+      if (!all && !enough) return;
+      const batch = this.ready.splice(0);
+      adding = adding.then(() => this.addAll(batch));
+    };
+    const work = async () => {
+      for (let one = this.queue.shift(); one && !this.stop.signal.aborted; one = this.queue.shift()) {
+        await this.send(one);
+        flush(false);
+        if (this.files - this.imported > 4 * BATCH_FILES) await adding;
+      }
+    };
+    await Promise.all(Array.from({ length: UPLOADS_AT_ONCE }, work));
+    flush(true);
+    await adding;
+    removeEventListener("beforeunload", leaving);
+    this.finish();
+  }
+
+  async send(one) {
+    if (one.file.unread) return this.fail(one, `This browser could not read it: ${one.file.unread}`);
+    try {
+      one.id = await upload(one, (bytes) => (this.sent.set(one, bytes), this.show()), this.stop.signal);
+      this.sent.set(one, one.file.size);
+      this.ready.push(one);
+    } catch (error) {
+      this.fail(one, error.message, error.code);
+    }
+    this.show();
+  }
+
+  async addAll(batch) {
+    const before = this.imported;
+    try {
+      if (this.stop.signal.aborted) throw new Refusal("cancelled", "Cancelled.");
+      const done = await steps("store add", { paths: batch.map(({ id }) => id), space: this.space }, ({ done: count }) => ((this.imported = before + count), this.show()), this.stop.signal);
+      this.imported = before + batch.length;
+      this.unchanged += done.unchanged;
+      for (const { path, reason, kept } of done.skipped) if (!kept) this.fail({ path }, reason);
+    } catch (error) {
+      this.imported = before;
+      for (const one of batch) {
+        this.fail(one, error.message, error.code);
+        fetch(`${API}blob/${one.id.split("/")[0]}`, { method: "DELETE" }).catch(() => {});
+      }
+    }
+    this.show();
+    refresh();
+  }
+
+  fail({ path }, reason, code) {
+    if (code === "cancelled") return;
+    this.failed.push(path);
+    const line = document.createElement("li");
+    const name = document.createElement("strong");
+    name.textContent = path;
+    line.append(name, `: ${reason}`);
+    const list = $("ul", this.box);
+    list.hidden = false;
+    if (this.failed.length <= 50) list.append(line);
+  }
+
+  show() {
+    const sent = [...this.sent.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const bar = $("progress", this.box);
+    bar.max = 2;
+    bar.value = (this.bytes ? Math.min(1, sent / this.bytes) : 1) + this.imported / this.files;
+    $("span", this.box).textContent = `Into ${this.space}: ${size(Math.min(sent, this.bytes))} of ${size(this.bytes)} sent, ${this.imported.toLocaleString()} of ${this.files.toLocaleString()} ${this.files === 1 ? "file" : "files"} imported`;
+  }
+
+  finish() {
+    const good = this.imported - this.unchanged;
+    const count = (number) => `${number.toLocaleString()} ${number === 1 ? "file" : "files"}`;
+    const parts = [`${count(good)} imported into ${this.space}`];
+    if (this.unchanged) parts.push(`${count(this.unchanged)} were there already`);
+    if (this.failed.length) parts.push(`${count(this.failed.length)} failed`);
+    if (this.stop.signal.aborted) parts.push("the rest was cancelled");
+    $("span", this.box).textContent = `${parts.join(", ")}.`;
+    $("progress", this.box).remove();
+    const button = $("button", this.box);
+    button.textContent = "Close";
+    button.onclick = () => this.box.remove();
+    refresh();
+  }
+}
+
+function begin(zone, found) {
+  const space = $("[data-space]", zone);
+  space.value = space.value.trim() || "documents";
+  if (!found.length) return tell("There was no file in what you dropped.");
+  new Import(zone, found, space.value).run();
+}
+
+document.addEventListener("change", (event) => {
+  const field = event.target.closest("[data-files]");
+  if (!field) return;
+  const found = [...field.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+  field.value = "";
+  begin(field.closest("[data-drop]"), found);
+});
+
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = $("[data-drop]") ? "copy" : "none";
+  $("[data-drop]")?.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("[data-drop]")?.classList.remove("over");
+});
+document.addEventListener("drop", async (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  const zone = $("[data-drop]");
+  zone?.classList.remove("over");
+  if (!zone) return tell("Files are imported on Home and on Documents.");
+  const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const plain = [...event.dataTransfer.files].map((file) => ({ file, path: file.name }));
+  const found = [];
+  for (const entry of dropped) await entries(entry, found);
+  begin(zone, dropped.length ? found : plain);
+});
+
+// ---- the proof of a login: this origin keeps it, for the forms that carry secrets -------------------
+
+if (location.hash.startsWith("#proof=")) {
+  localStorage.setItem("proof", location.hash.slice(7));
+  history.replaceState(null, "", location.pathname + location.search);
+}
+for (const field of $$('input[name="proof"]')) field.value = localStorage.getItem("proof") ?? "";
+
 // ---- what only some views need -------------------------------------------------------------------
 
-for (const place of $$("[data-module]")) import(place.dataset.module).then(({ start }) => start({ ask, tell, refresh }));
+for (const place of $$("[data-module]")) import(place.dataset.module).then(({ start }) => start({ ask, steps, tell, refresh }));
 
 localise(document);
 follow();
