@@ -54,6 +54,11 @@ class Target:
     found: bool = False  # nobody asked for it: those who were asked for come first
     hints: tuple[str, ...] = ()  # where it was found of late, tried after its own addresses
 
+    @property
+    def how(self) -> str:
+        """How it came to be a target: "contact", "bootstrap", "lan" or "exchange"."""
+        return self.key.partition("/")[0]
+
 
 @dataclass(slots=True)
 class Dialing:
@@ -83,6 +88,10 @@ class Dialing:
     def of_peer(self, peer: PeerId) -> list[Target]:
         """The targets that are this peer."""
         return [target for target in self.targets.values() if target.peer == peer]
+
+    def ways(self) -> dict[PeerId, str]:
+        """Why each peer is a target."""
+        return {target.peer: target.how for target in self.targets.values() if target.peer}
 
     def due(self, now_us: int, connected: dict[PeerId, int]) -> list[Target]:
         """The targets to dial now, marked as being dialled; `connected`: peers not to dial."""

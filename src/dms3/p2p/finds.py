@@ -48,7 +48,7 @@ class Finds:
 
     def up(self, target: Target) -> None:
         """The dial of `target` has connected. One of the LAN stays wanted, others are let be."""
-        if target.found and how_of(target) == EXCHANGE:
+        if target.found and target.how == EXCHANGE:
             self._drop(target)
 
     def failed(self, target: Target, now_us: int) -> None:
@@ -73,9 +73,4 @@ class Finds:
     def _drop(self, target: Target) -> None:
         if self._dialing.targets.get(target.key) is target:
             self._dialing.unwant(target.key)
-            self._counts[how_of(target)] -= 1
-
-
-def how_of(target: Target) -> str:
-    """How a target came to be one: "contact", "bootstrap", "lan" or "exchange"."""
-    return target.key.partition("/")[0]
+            self._counts[target.how] -= 1

@@ -19,11 +19,12 @@ from dms3.p2p import exchange
 from dms3.p2p.conduct import Misbehaved
 from dms3.p2p.dialing import Dialing, Target
 from dms3.p2p.exchange import Exchange
-from dms3.p2p.finds import EXCHANGE, LAN, Finds, how_of
+from dms3.p2p.finds import EXCHANGE, LAN, Finds
 from dms3.p2p.known import KnownPeers
 from dms3.p2p.port import Found
 from dms3.p2p.reach import others_word
 
+PROTOCOL, MINORS = exchange.PROTOCOL, exchange.MINORS
 TOKEN = "exchange"  # noqa: S105  # the first part of a Token, no secret
 
 
@@ -101,7 +102,7 @@ class Meeting:
         if not target.found:
             return []
         self._finds.up(target)
-        return self._known.found(peer, how_of(target))
+        return self._known.found(peer, target.how)
 
     def failed(self, target: Target, now: Now) -> None:
         """A dial of `target`, or its connection, has ended."""

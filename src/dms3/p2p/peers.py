@@ -47,13 +47,10 @@ from dms3.core.machine import (
 )
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import ForgedRecordError
-from dms3.p2p import exchange, meeting
+from dms3.p2p import meeting
 from dms3.p2p.announcing import Announcing
-from dms3.p2p.card import read_card
 from dms3.p2p.conduct import Misbehaved
-from dms3.p2p.contacts import Contact, Contacts
 from dms3.p2p.dialing import Dialing, Target, parse_place
-from dms3.p2p.finds import how_of
 from dms3.p2p.known import KnownPeers
 from dms3.p2p.meeting import Meeting
 from dms3.p2p.port import (
@@ -68,6 +65,7 @@ from dms3.p2p.port import (
 )
 from dms3.p2p.probing import MINORS, PROTOCOL, Probes, Probing, decode_probe
 from dms3.p2p.waiting import Asked, Waiting
+from dms3.p2p.wanted import Wanted
 
 __all__ = ["MINORS", "PROTOCOL", "PeerBook"]
 
@@ -92,19 +90,14 @@ class PeerBook:
     ) -> None:
         assert len(bootstrap) <= BOOTSTRAP_ADDRESSES_MAX, "the configuration bounds these"
         self._own = own
-        self._root = root
-        self._bootstrap = tuple(bootstrap)
-        self._contacts = Contacts()
         self._known = KnownPeers()
         self._dialing = Dialing(entropy)
+        self._wanted = Wanted(own, root, bootstrap, self._dialing)
         self._meeting = Meeting(own, self._known, self._dialing, entropy, public=public)
         self._announcing = Announcing()
         self._waiting = Waiting()
         self._probes = Probes(entropy)
-        self._asked_for: set[PeerId] = set()  # connected because a person said so
         self._leaving: set[PeerId] = set()  # told to go, to make room
-        self._kept: tuple[PeerId, ...] = ()  # as the transport knows it
-        self._stale = True  # whether that may have changed
         self._woken_us: int | None = None
         self._wake_us: int | None = None  # a wake that waits
         self._count = 0
@@ -128,19 +121,13 @@ class PeerBook:
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
         """Load contacts and peers, refuse whom we refused, dial whom we keep."""
-        self._contacts.load(view)
+        self._wanted.load(view, now)
         self._announcing.load(view)
         effects = self._known.load(view)
         for known in self._known.refused(now.wall_us):
             left = known.refused_until_us - now.wall_us
             effects.append(self._call("refuse", Refuse(PeerId(known.peer), left)))
-        for text in self._bootstrap:
-            addresses, peer = parse_place(text)
-            if addresses and peer != self._own:
-                self._dialing.want(f"bootstrap/{text}", peer, addresses, now.mono_us)
-        for contact in self._contacts.all():
-            self._keep(contact, now)
-        return [*effects, *self._tell_kept(), *self._dial(now)]
+        return [*effects, *self._tell_wanted(), *self._dial(now)]
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """See the operations in the module docstring."""
@@ -150,7 +137,7 @@ class PeerBook:
                 effects = self._on_called(operation, arguments, request, now)
             case Answered(token, body):
                 effects = self._on_answered(token, body, now)
-            case Requested(peer, exchange.PROTOCOL, body, request):
+            case Requested(peer, meeting.PROTOCOL, body, request):
                 effects = self._on_exchange(peer, body, request, now)
             case Requested(peer, _, body, request):
                 effects = self._on_probe(peer, body, request, now)
@@ -162,7 +149,7 @@ class PeerBook:
                 effects = self._waiting.withdrawn(request)
             case ClockJumped():
                 effects = self._wake(now)
-        return [*effects, *self._tell_kept()]
+        return [*effects, *self._tell_wanted()]
 
     def on_timer(self, now: Now) -> list[Effect]:
         """Dial what is due, ask for peers, look after a sleep."""
@@ -190,8 +177,10 @@ class PeerBook:
         return effects
 
     def _on_up(self, peer: PeerId, address: str, inbound: bool, now: Now) -> list[Effect]:
-        contact = self._contacts.of_peer(peer)
-        effects = self._known.on_up(peer, address, now, inbound=inbound, keep=self._important)
+        contact = self._wanted.contacts.of_peer(peer)
+        effects = self._known.on_up(
+            peer, address, now, inbound=inbound, keep=self._wanted.is_important
+        )
         for target in self._dialing.of_peer(peer):
             self._dialing.settled(target, peer)
             effects += self._settled(target, peer)
@@ -201,7 +190,7 @@ class PeerBook:
 
     def _settled(self, target: Target, peer: PeerId) -> list[Effect]:
         """A target is connected: `peer` is who it is."""
-        self._stale = True
+        self._wanted.changed()
         return self._meeting.settled(target, peer)
 
     def _on_down(self, peer: PeerId, reason: str, now: Now) -> list[Effect]:
@@ -212,8 +201,7 @@ class PeerBook:
             self._meeting.failed(target, now)
         self._meeting.gone(peer)
         self._leaving.discard(peer)
-        self._stale = self._stale or peer in self._asked_for
-        self._asked_for.discard(peer)
+        self._wanted.gone(peer)
         gone = Failure("peer_unreachable", f"The connection has closed: {reason}.", Retry.LATER)
         effects = [*self._waiting.finish(peer, "", gone), *self._probes.gone(peer)]
         data = {"peer": peer_id_text(peer), "reason": reason}
@@ -291,7 +279,7 @@ class PeerBook:
 
     def _leave_alone(self, peer: PeerId, now: Now) -> list[Effect]:
         """A found peer turns out to be none of ours: unless somebody asked for it, let it be."""
-        if not self._meeting.avoid(peer, now) or self._is_needed(peer):
+        if not self._meeting.avoid(peer, now) or peer in self._wanted:
             return []
         return [self._hang_up(peer, "it speaks no dms3")]
 
@@ -325,8 +313,8 @@ class PeerBook:
         """Beyond the bound, the least useful connection that nobody asked for is closed."""
         if len(self._known.up) <= CONNECTIONS_UNNEEDED_MAX:
             return []
-        needed = set(self._needed())
-        spare = [peer for peer in self._known.up if peer not in needed | self._leaving]
+        needed = self._wanted.peers() | self._leaving
+        spare = [peer for peer in self._known.up if peer not in needed]
         if len(spare) <= CONNECTIONS_UNNEEDED_MAX:
             return []
         victim = min(spare, key=lambda peer: (self._known.usefulness(peer), peer))
@@ -335,30 +323,16 @@ class PeerBook:
 
     def _release(self, peer: PeerId, request: RequestId, _now: Now) -> list[Effect]:
         """Another part of the node dialled `peer` and needs it no more."""
-        keep = peer not in self._known.up or self._known.is_inbound(peer) or self._is_needed(peer)
+        keep = peer not in self._known.up or self._known.is_inbound(peer) or peer in self._wanted
         done = Reply(request, None)
         if keep:
             return [done]
         return [done, self._call("release", HangUp(peer, "it is not needed any more"))]
 
-    def _needed(self) -> list[PeerId]:
-        """Contacts, bootstrap, the LAN, and whom a person asked for; not only connected ones."""
-        peers = {target.peer for target in self._dialing.targets.values() if target.peer}
-        return sorted(peers | self._asked_for)
-
-    def _is_needed(self, peer: PeerId) -> bool:
-        return peer in self._asked_for or bool(self._dialing.of_peer(peer))
-
-    def _tell_kept(self) -> list[Effect]:
+    def _tell_wanted(self) -> list[Effect]:
         """The transport lets those in whatever the crowd; it hears of every change."""
-        if not self._stale:
-            return []
-        self._stale = False
-        needed = tuple(self._needed())
-        if needed == self._kept:
-            return []
-        self._kept = needed
-        return [self._call("keep", Keep(needed))]
+        news = self._wanted.news()
+        return [] if news is None else [self._call("keep", Keep(news))]
 
     # Answers and commands
 
@@ -399,15 +373,10 @@ class PeerBook:
             for target in self._dialing.of_peer(peer):
                 target.paused = False
             if peer in self._known.up:
-                self._ask_for(peer)
+                self._wanted.ask_for(peer)
                 return [Reply(request, Dialed(peer, self._known.address(peer)))]
         token = self._waiting.add(request, None, ping=False)
         return [Call("transport.dial", dial, token)]
-
-    def _ask_for(self, peer: PeerId) -> None:
-        """A person wants this connection: it stays until it closes by itself."""
-        self._asked_for.add(peer)
-        self._stale = True
 
     def _on_connected(self, token: Token, asked: Asked, body: Any) -> list[Effect]:
         """The dial of a command has ended; a connection is reported when it is probed."""
@@ -415,7 +384,7 @@ class PeerBook:
             return [self._waiting.end(token, body)]
         peer = asked.peer = body.peer
         if peer in self._known.up:
-            self._ask_for(peer)
+            self._wanted.ask_for(peer)
             effects = self._known.found(peer, "person")
             if not self._known.is_probed(peer):
                 return effects  # its probe is under way
@@ -448,12 +417,8 @@ class PeerBook:
         return [self._probes.ask(peer, now)]
 
     def _list(self, _arguments: Any, request: RequestId, now: Now) -> list[Effect]:
-        wanted = {
-            target.peer: how_of(target)
-            for target in self._dialing.targets.values()
-            if target.peer is not None
-        }
-        return [Reply(request, self._known.rows(now, self._contacts.of_peer, wanted))]
+        rows = self._known.rows(now, self._wanted.contacts.of_peer, self._dialing.ways())
+        return [Reply(request, rows)]
 
     # Conduct
 
@@ -484,37 +449,18 @@ class PeerBook:
     # Contacts
 
     def _contact_add(self, text: str, request: RequestId, now: Now) -> list[Effect]:
-        card = read_card(text, now.wall_us)
-        if card.root == self._root:
-            raise Dms3Error("card_invalid", "This is your own card.")
-        contact, before, effects = self._contacts.add(card, now.wall_us)
-        if before is not None and before.peer != contact.peer:
-            self._dialing.unwant(_key(before))
-        self._keep(contact, now)
+        contact, effects = self._wanted.add(text, now)
         return [*effects, Reply(request, contact), *self._dial(now)]
 
     def _contact_list(self, _arguments: Any, request: RequestId, _now: Now) -> list[Effect]:
-        return [Reply(request, tuple(self._contacts.all()))]
+        return [Reply(request, tuple(self._wanted.contacts.all()))]
 
     def _contact_find(self, text: str, request: RequestId, _now: Now) -> list[Effect]:
-        return [Reply(request, self._contacts.find(text))]
+        return [Reply(request, self._wanted.contacts.find(text))]
 
     def _contact_remove(self, text: str, request: RequestId, _now: Now) -> list[Effect]:
-        contact = self._contacts.find(text)
-        effects = self._contacts.remove(contact)
-        self._dialing.unwant(_key(contact))
-        self._stale = True
+        contact, effects = self._wanted.remove(text)
         return [*effects, Reply(request, contact)]
-
-    def _keep(self, contact: Contact, now: Now) -> None:
-        peer = PeerId(contact.peer)
-        if peer != self._own:
-            self._dialing.want(_key(contact), peer, contact.addresses, now.mono_us)
-            self._stale = True
-
-    def _important(self, peer: PeerId) -> bool:
-        """Whether the row of `peer` may not be evicted."""
-        return self._contacts.of_peer(peer) is not None or bool(self._dialing.of_peer(peer))
 
     def _call(self, operation: str, arguments: Any) -> Call:
         self._count += 1
@@ -522,10 +468,6 @@ class PeerBook:
 
     def _hang_up(self, peer: PeerId, reason: str) -> Call:
         return self._call("hang_up", HangUp(peer, reason))
-
-
-def _key(contact: Contact) -> str:
-    return f"contact/{contact.root.hex()}"
 
 
 def _refused(peer: PeerId) -> Dms3Error:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 
 from dms3.core.errors import DecodeError
-from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX
+from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, REACHES_CACHED_MAX
 from dms3.libp2p.multiaddr import Multiaddr
 
 
@@ -40,6 +41,7 @@ def reach_of(address: Multiaddr) -> Reach | None:
     return Reach.PRIVATE if ip.is_private or not ip.is_global else Reach.EVERYWHERE
 
 
+@lru_cache(maxsize=REACHES_CACHED_MAX)
 def reach_of_text(text: str) -> Reach:
     """The reach of a connection's remote address; EVERYWHERE, the careful answer, when unsure."""
     try:
