@@ -45,6 +45,11 @@ class Disk:
             assert event.id == self.last_event + 1, "event ids have a gap"
             self.events.append(event)
 
+    def fill(self, table: str, rows: dict[bytes, bytes]) -> None:
+        """Make `rows` all of stored table `table`: what a node finds at its first start."""
+        self._tables[table] = rows
+        self._sorted.pop(table, None)
+
     def get(self, table: str, key: bytes) -> bytes | None:
         """The committed value under `key`, or None."""
         rows = self._tables.get(table)

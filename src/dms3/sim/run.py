@@ -12,14 +12,18 @@ from typing import Any
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SIM_MESH_NODES_MAX, SIM_NODES_MAX
 from dms3.sim.bytes_network import over_bytes
-from dms3.sim.faults import draw_plan
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
+from dms3.sim.scenarios.churn import ChurnScenario
+from dms3.sim.scenarios.lookup import LookupScenario
 from dms3.sim.wiring import Mesh
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {"bank": BankScenario}
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "bank": BankScenario,
+    "lookup": LookupScenario,
+    "churn": ChurnScenario,
+}
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
-MINUTES_DEFAULT = 0.5
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -35,17 +39,20 @@ def run_scenario(
 ) -> bool:
     """Run scenario `name` once and `emit` its lines; the result is whether everything held.
 
-    `minutes`: virtual time during which work arrives and faults strike. `fidelity`: "messages", or
+    `minutes`: virtual time during which work arrives and faults strike; None: as long as the
+    scenario usually takes. `fidelity`: "messages", or
     "bytes" for up to fifty nodes through frames, streams and encryption. Raises Dms3Error
     `argument_invalid` for an unknown scenario or a number out of range.
     """
-    minutes = MINUTES_DEFAULT if minutes is None else minutes
-    _check(name, nodes, minutes, fidelity)
-    plan = draw_plan(seed)
+    _check_names(name, fidelity)
+    scenario = SCENARIOS[name]()
+    minutes = scenario.minutes_default if minutes is None else minutes
+    _check_sizes(scenario, nodes, minutes, fidelity)
+    plan = scenario.plan(seed)
     emit({"scenario": name, "nodes": nodes, "seed": seed, "faults": plan.named()})
     setting = Setting(nodes, seed, int(minutes * 60 * SECOND_US), plan, FIDELITIES[fidelity])
     begun = time.process_time()
-    outcome = run(SCENARIOS[name](), setting)
+    outcome = run(scenario, setting)
     seconds = time.process_time() - begun
     if not outcome.ok:
         for line in outcome.last_events:
@@ -70,7 +77,7 @@ def run_scenario(
     return outcome.ok
 
 
-def _check(name: str, nodes: int, minutes: float, fidelity: str) -> None:
+def _check_names(name: str, fidelity: str) -> None:
     for what, given, known in (("scenario", name, SCENARIOS), ("fidelity", fidelity, FIDELITIES)):
         if given not in known:
             raise Dms3Error(
@@ -78,8 +85,11 @@ def _check(name: str, nodes: int, minutes: float, fidelity: str) -> None:
                 f"There is no {what} {given[:64]!r}.",
                 hint=f"Try: {', '.join(known)}",
             )
+
+
+def _check_sizes(scenario: Scenario, nodes: int, minutes: float, fidelity: str) -> None:
     most = SIM_NODES_MAX[fidelity]
-    if SCENARIOS[name]().wiring is Mesh:
+    if scenario.wiring is Mesh:
         most = min(most, SIM_MESH_NODES_MAX)
     if not 2 <= nodes <= most:
         raise Dms3Error("argument_invalid", f"--nodes is {nodes}; 2 to {most} can be run.")

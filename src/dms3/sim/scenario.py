@@ -14,7 +14,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SIM_QUIET_US_MAX
 from dms3.node.driver import Driver
 from dms3.sim.checkers import Checker, EventsGapFree, QueuesBounded, ViolationError
-from dms3.sim.faults import FaultPlan, Faults
+from dms3.sim.faults import FaultPlan, Faults, draw_plan
 from dms3.sim.message_network import MessageNetwork
 from dms3.sim.wiring import Mesh, WiringOf
 from dms3.sim.world import Build, Network, Port, SimNode, World
@@ -23,11 +23,13 @@ from dms3.sim.world import Build, Network, Port, SimNode, World
 class Scenario(ABC):
     """Machines, work for them, and what must hold; an instance is for one run.
 
-    `wiring`: `Mesh`, everybody stays connected to all, or `Wiring`, a machine dials.
+    `wiring`: `Mesh`, everybody stays connected to all, or `Wiring`, a machine dials;
+    `minutes_default`: virtual time in which work arrives.
     """
 
     name: str
     wiring: WiringOf = Mesh
+    minutes_default: float = 0.5
 
     @abstractmethod
     def build(self) -> Build:
@@ -48,6 +50,10 @@ class Scenario(ABC):
     @abstractmethod
     def figures(self, world: World) -> dict[str, Any]:
         """What the run has shown, as JSON values."""
+
+    def plan(self, seed: int) -> FaultPlan:
+        """The faults of run `seed`."""
+        return draw_plan(seed)
 
     def ports(self) -> Mapping[str, Port]:
         """The io ports that its machines call, beside "transport"."""
