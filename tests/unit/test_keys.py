@@ -66,6 +66,7 @@ def test_the_tree_is_the_one_the_record_fixes(row):
         "device_key": tree.device(device).public.hex(),
         "agent": tree.agent(device, dna).public.hex(),
         "store": tree.store().hex(),
+        "backup": tree.backup().hex(),
         "dm3": tree.dm3().hex(),
         "account": tree.account().address,
     } == row["keys"]
@@ -90,6 +91,7 @@ def test_purpose_device_dna_and_generation_each_give_another_key():
         tree.agent(DEVICE, DNA, 1).public,
         tree.store(),
         tree.store(1),
+        tree.backup(),
         tree.dm3(),
     ]
     assert len(set(keys)) == len(keys)

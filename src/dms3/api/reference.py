@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from dms3.api.answers import JSON, NDJSON, PROBLEM, dumps
-from dms3.node.table import BlobOrPath, Command, InputPath, Parameter
+from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter
 from dms3.web.templating import Pages
 
 PROBLEM_SCHEMA = {
@@ -191,6 +191,7 @@ def _schema(parameter: Parameter) -> dict[str, Any]:
     note = {
         BlobOrPath: " (an id from PUT /api/v1/blob, or an absolute path with the node's token)",
         InputPath: " (an absolute path, with the node's token)",
+        FolderUrl: " (an absolute path or file:///PATH, with the node's token)",
     }.get(parameter.type, "")
     schema["description"] = parameter.about.help + note
     return schema

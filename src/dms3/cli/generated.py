@@ -21,7 +21,7 @@ from dms3.cli.shared import Shared
 from dms3.cli.views import VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
-from dms3.node.table import BlobOrPath, Command, InputPath, Parameter, Secret
+from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter, Secret
 
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
@@ -106,9 +106,16 @@ def _arguments(
             arguments[parameter.name] = sent if parameter.many else sent[0]
         elif parameter.type is InputPath:
             arguments[parameter.name] = str(Path(value).expanduser().absolute())
+        elif parameter.type is FolderUrl:
+            arguments[parameter.name] = folder_url(value)
         else:
             arguments[parameter.name] = list(value) if parameter.many else value
     return arguments
+
+
+def folder_url(given: str) -> str:
+    """A folder as the node is told of it: its absolute path, a URL as it is."""
+    return given if "://" in given else str(Path(given).expanduser().absolute())
 
 
 def _blob_or_path(client: SyncClient, given: str, out: Output) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from dms3 import __version__
+from dms3.cli import restoring
 from dms3.cli.generated import callback_of
 from dms3.cli.local import Local
 from dms3.cli.output import Output
@@ -120,10 +121,16 @@ def _application(shared: Shared, first: str) -> typer.Typer:
             groups[noun] = typer.Typer(help=NOUNS.get(noun, noun), epilog=HELP, **options)
             app.add_typer(groups[noun], name=noun)
         if not verb or noun == first:
-            function = callback_of(row, shared) if isinstance(row, Command) else row
+            function = _callback_of(row, shared) if isinstance(row, Command) else row
             place = groups[noun] if verb else app
             place.command(verb or noun, help=inspect.getdoc(function))(function)
     return app
+
+
+def _callback_of(command: Command, shared: Shared) -> Callable[..., None]:
+    return (restoring.callback_for if command.name == restoring.NAME else callback_of)(
+        command, shared
+    )
 
 
 def _hint(words: Sequence[str], message: str) -> str:

@@ -179,6 +179,26 @@ def _store_unshare(data: Mapping[str, Any]) -> list[Line]:
     return [[(line, "")]]
 
 
+def _store_backup(data: Mapping[str, Any]) -> list[Line]:
+    held = f"{counted(data['documents'], 'document')} ({size(data['bytes'])})"
+    new = f"{size(data['written_bytes'])} were new"
+    return [
+        [(f"Backed up into {data['folder']}: ", ""), (held, "bold"), (f", of which {new}.", "")],
+        [(f"generation {data['generation']}; your twelve words open it", "dim")],
+    ]
+
+
+def _store_restore(data: Mapping[str, Any]) -> list[Line]:
+    made = datetime.fromtimestamp(data["made_us"] // 1_000_000, UTC)
+    held = f"{counted(data['documents'], 'document')} ({size(data['bytes'])})"
+    lines: list[Line] = [
+        [(f"{held} of {data['name']}", "bold"), (f" restored into {data['home']},", "")],
+        [(f"as they were on {made:%Y-%m-%d at %H:%M} UTC. Everything was read back.", "")],
+    ]
+    lines += [[(f"  {one['what']}: {one['reason']}", "yellow")] for one in data["damaged"]]
+    return lines
+
+
 def _store_remove(data: Mapping[str, Any]) -> list[Line]:
     return [[(f"{counted(data['removed'], 'document')} removed.", "")]]
 
@@ -416,6 +436,8 @@ VIEWS: Mapping[str, View] = {
     "store publish": _store_publish,
     "store unpublish": _store_unpublish,
     "store verify": _store_verify,
+    "store backup": _store_backup,
+    "store restore": _store_restore,
     "peer list": _peer_list,
     "peer connect": _peer_connect,
     "peer ping": _peer_ping,

@@ -137,6 +137,7 @@ DEADLINE_US_MAX = 600 * SECOND_US  # a Request's deadline is cut to this
 PEERS_KNOWN_MAX = 4_096  # remembered peers: the longest unseen that nobody needs goes first
 CONTACTS_MAX = 1_024  # people one knows; each is kept connected
 BOOTSTRAP_ADDRESSES_MAX = 64  # each is kept connected
+REACHES_CACHED_MAX = 16_384  # addresses whose reach is remembered: parsing one is 30 us
 ADDRESSES_PER_PEER_MAX = 8  # LAN, public and a few that were true once
 ADDRESS_CHARS_MAX = 256  # a DNS name of the greatest length would need 280; ours have below 100
 NAME_CHARS_MAX = 64  # one line of a list

@@ -1,8 +1,8 @@
 """Rows of database tables as bytes: what a backup keeps of them.
 
-Source: docs/adr/0007-backups.md. A row is its values, one after the other: a tag byte, then for an
-integer its zigzag varint, for text and bytes a varint length and the bytes. How many values a row has
-is said elsewhere. `pieces` cuts a stream of rows where their own bytes say so, so that a row that
+Source: docs/adr/0006-backups.md. A row is its values, one after the other: a tag byte, then for an
+integer its varint, for text and bytes a varint length and the bytes. How many values a row has is
+said elsewhere. `pieces` cuts a stream of rows where their own bytes say so, so that a row that
 comes or goes changes the piece it lies in and not those behind it. There are no floats.
 """
 

@@ -1,9 +1,9 @@
 """What a backup looks like to whoever has no key: names that say nothing, and sealed bytes.
 
-Source: docs/adr/0007-backups.md; RFC 5869 (HKDF). All keys come from the label `backup` of the key
-tree, so the twelve words alone open a backup. An object is named by a keyed hash of its content: the
-same content has the same name for the same person, and its name tells nobody else what it is. Each
-object is sealed under a key of its own, made from its name, so a fixed nonce meets one content only.
+Source: docs/adr/0006-backups.md; RFC 5869 (HKDF). All keys come from the label `backup` of the key
+tree, so the twelve words alone open a backup. An object is named by a keyed hash of its content:
+the same content has the same name for the same person, and its name tells nobody else what it is.
+Each object is sealed under a key of its own, made from its name: a fixed nonce meets one content.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Manifest:
     """One generation of a backup: everything that a home needs, by the names of its objects.
 
     `made_us`: wall clock of the snapshot. `device`: which home it is of. `schema`: version of the
-    database. `documents`, `bytes`: what people are told is in it.
+    database. `documents`, `size` (bytes): what people are told is in it.
     """
 
     v: int
@@ -73,14 +73,14 @@ class Manifest:
     device: bytes
     schema: int
     documents: int
-    bytes: int
+    size: int
     tables: tuple[SavedTable, ...]
     packs: tuple[SavedPack, ...]
 
     def __post_init__(self) -> None:
         names = [name for table in self.tables for name in table.pieces]
         names += [name for pack in self.packs for name in pack.parts]
-        numbers = (self.generation, self.made_us, self.schema, self.documents, self.bytes)
+        numbers = (self.generation, self.made_us, self.schema, self.documents, self.size)
         sound = (
             self.v == VERSION
             and min(numbers) >= 0
@@ -137,8 +137,8 @@ class BackupKeys:
     def open_manifest(self, generation: int, data: bytes) -> Manifest:
         """The manifest in the file of number `generation`.
 
-        Raises DecodeError, and nothing else: NewerError for a later version, ForeignError for another
-        person's.
+        Raises DecodeError, and nothing else: NewerError for a later version, ForeignError for that
+        of another person.
         """
         start = check_head(data)
         head, rest = data[: start + PERSON_BYTES], data[start + PERSON_BYTES :]

@@ -87,8 +87,12 @@ class KeyTree:
         return SigningKey.of_seed(self._derive("agent", (_device(device), dna), generation))
 
     def store(self, generation: int = 0) -> bytes:
-        """32 bytes that wrap store keys in backups, so that the words alone open them again."""
+        """32 bytes that would wrap store keys; backups hold none (docs/adr/0006-backups.md)."""
         return self._derive("store", (), generation)
+
+    def backup(self, generation: int = 0) -> bytes:
+        """32 bytes from which the keys of backups are made, so that the words alone open them."""
+        return self._derive("backup", (), generation)
 
     def dm3(self, generation: int = 0) -> bytes:
         """32 bytes from which the messaging keys of a dm3 profile are made."""

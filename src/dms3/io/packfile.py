@@ -51,6 +51,11 @@ def unseal_key(key: bytes, name: bytes, sealed_key: bytes) -> bytes:
     return open_sealed(key, nonce, sealed, _KEY_PURPOSE + name)
 
 
+def seal_key(key: bytes, nonce: bytes, name: bytes, pack_key: bytes) -> bytes:
+    """The key of pack `name` as it is kept in its row; `nonce`: 12 fresh random bytes."""
+    return nonce + seal(key, nonce, pack_key, _KEY_PURPOSE + name)
+
+
 def pack_path(folder: Path, name: bytes) -> Path:
     """Where pack `name` lies."""
     return folder / f"{name.hex()}.pack"
@@ -192,7 +197,7 @@ class PackAppender:
         name = self._entropy.draw(NAME_BYTES)
         key = self._entropy.draw(KEY_BYTES)
         nonce = self._entropy.draw(NONCE_BYTES)
-        sealed = nonce + seal(self._key, nonce, key, _KEY_PURPOSE + name)
+        sealed = seal_key(self._key, nonce, name, key)
         pack = PackFile(pack_path(self._folder, name), name, key, sealed, len(MARK))
         pack.flushed = 0
         try:

@@ -55,6 +55,7 @@ _PUT_LARGE = (
     "ON CONFLICT (cid) DO NOTHING"
 )
 _SWEEPABLE = "SELECT id, cid, size FROM block WHERE id > ? AND id <= ? AND cid NOT IN"
+_UNNEEDED = "SELECT size FROM block WHERE cid = ? AND cid NOT IN"
 _MOVE = (
     "UPDATE block SET pack = ?, place = ?, length = ? "
     "WHERE cid = ? AND pack = (SELECT id FROM pack WHERE name = ?)"
@@ -96,6 +97,17 @@ class PackUse:
     name: bytes
     bytes: int
     dead_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPack:
+    """A pack for a backup: row number, name, its own key, the bytes that count, where it lies."""
+
+    number: int
+    name: bytes
+    key: bytes = field(repr=False)
+    end: int
+    path: Path
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -325,6 +337,28 @@ class Packs:
                 uses.append(PackUse(name, size, max(0, size - live - len(MARK))))
         return uses
 
+    def kept(self, connection: Connection) -> list[KeptPack]:
+        """Every pack that blocks lie in, as `connection` sees them; read them while `pinned`.
+
+        Raises `store_corrupt` when the key of one cannot be read.
+        """
+        rows = connection.execute(
+            "SELECT pack.id, pack.name, pack.key, max(block.place + block.length) FROM pack "
+            "JOIN block ON block.pack = pack.id GROUP BY pack.id ORDER BY pack.id"
+        ).fetchall()
+        found = []
+        for number, name, sealed_key, end in rows:
+            try:
+                key = unseal_key(self._key, name, sealed_key)
+            except DecodeError as cause:
+                raise Dms3Error(
+                    "store_corrupt",
+                    f"The key of pack {name.hex()} cannot be read.",
+                    hint="Run `dms3 store verify` to see what is lost.",
+                ) from cause
+            found.append(KeptPack(number, name, key, end, pack_path(self._folder, name)))
+        return found
+
     def close(self) -> None:
         """Flush and close every file; a second time changes nothing."""
         held, self._held = self._held, None
@@ -401,7 +435,7 @@ class Packs:
         return len(free), size, end
 
     def _release(self, connection: Connection, cids: Sequence[Cid], referenced: str) -> Swept:
-        query = f"SELECT size FROM block WHERE cid = ? AND cid NOT IN ({referenced})"
+        query = f"{_UNNEEDED} ({referenced})"
         with self._lock:
             staged = list(self._staged)
             free = [cid for cid in cids if not any(cid in one for one in staged)]

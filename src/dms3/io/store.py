@@ -170,6 +170,27 @@ class Store:
         finally:
             self._seats.release()
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As `read`, over a connection of its own, for minutes: writes go on, the log file grows.
+
+        For one thread; nobody else waits for it.
+        """
+        connection = self._open_reader()
+        session = sqlcipher.Session(connection)
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # it begins here
+            yield session
+        except sqlcipher.Error as cause:
+            raise sqlcipher.explain(cause, self._path) from cause
+        finally:
+            session.end()
+            with self._changed:
+                if connection in self._opened:
+                    self._opened.remove(connection)
+            connection.close()
+
     def view(self) -> StateView:
         """Committed state of machines over a connection of its own; for one thread at a time."""
         return StateView(self._open_reader())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dms3.core.cid import DAG_CBOR, RAW, Cid
 from dms3.core.database import Database
@@ -15,7 +16,10 @@ from dms3.core.limits import VERIFY_DAMAGES_LISTED_MAX
 from dms3.core.unixfs_read import links_of
 from dms3.io import catalogue, index
 from dms3.io.catalogue import DocumentRow
+from dms3.io.clock import SystemEntropy
 from dms3.io.packs import Packs
+from dms3.io.schema import MIGRATIONS
+from dms3.io.store import Store
 
 _PAGE_DOCUMENTS = 500
 
@@ -36,6 +40,22 @@ class Verified:
     bytes: int
     documents: int
     damaged: tuple[Damaged, ...]
+
+
+def check_stored(path: Path, folder: Path, keys: tuple[bytes, bytes]) -> Verified:
+    """Look at everything in the database at `path` and the packs in `folder`, opened for this.
+
+    `keys`: of the store, and that of pack keys. Raises as `Store.open`.
+    """
+    store = Store.open(path, keys[0], MIGRATIONS)
+    try:
+        packs = Packs(folder, keys[1], store, SystemEntropy())
+        try:
+            return Check(store, packs).run()
+        finally:
+            packs.close()
+    finally:
+        store.close()
 
 
 class Check:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 from dms3.node.services import NodeServices, SearchAsked
-from dms3.node.table import About, BlobOrPath, Result, Step, command
+from dms3.node.table import About, BlobOrPath, FolderUrl, Result, Secret, Step, command
 
 Contact = Annotated[str, About("a contact: name, or beginning of the root", "--with", "CONTACT")]
 Space = Annotated[str, "the name of a space"]
@@ -123,6 +123,29 @@ async def store_verify(node: NodeServices) -> AsyncIterator[Step]:
         yield step
 
 
+@command("store", "backup", example="dms3 store backup /media/disk/dms3")
+async def store_backup(
+    node: NodeServices,
+    url: Annotated[FolderUrl, About("a folder, as a path or file:///PATH", metavar="URL")],
+) -> AsyncIterator[Step]:
+    """Write a backup that the twelve words open; of what is there already only what is new."""
+    async for step in node.backups.backup(url.url):
+        yield step
+
+
+@command("store", "restore", example="dms3 store restore /media/disk/dms3 --words-file words.txt")
+async def store_restore(
+    node: NodeServices,
+    url: Annotated[FolderUrl, About("the folder of a backup", metavar="URL")],
+    words: Annotated[Secret | None, "the twelve words; makes a home where no node runs"] = None,
+    generation: Annotated[int | None, "which one, when not the newest"] = None,
+) -> AsyncIterator[Step]:
+    """Bring a backup back into an empty home; nothing that is there is overwritten."""
+    text = None if words is None else words.text
+    async for step in node.backups.restore(url.url, text, generation):
+        yield step
+
+
 @command("search", example='dms3 search "event loop" --kind text --scope all')
 async def search(
     node: NodeServices,
@@ -153,5 +176,7 @@ COMMANDS = (
     store_publish,
     store_unpublish,
     store_verify,
+    store_backup,
+    store_restore,
     search,
 )

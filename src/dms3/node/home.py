@@ -3,6 +3,7 @@
     HOME/key         how the store key is kept (0600; wrapped after `dms3 id protect`)
     HOME/store.db    everything mutable, encrypted
     HOME/packs/      blocks of 64 KiB and more, encrypted one by one
+    HOME/restored/   what a restoration has brought so far; taken over when it is whole
     HOME/spool/      uploads that nobody has imported yet, encrypted
     HOME/api.token   what a program presents to the API (0600)
     HOME/node.json   where the running node listens; gone when none runs
@@ -20,6 +21,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dms3.core.errors import Dms3Error, first_error
+from dms3.io.disk import flush_folder
 
 TOKEN_BYTES = 32  # of entropy in api.token
 
@@ -51,6 +54,21 @@ class Home:
     def packs(self) -> Path:
         """The folder of pack files."""
         return self.path / "packs"
+
+    @property
+    def staged(self) -> Path:
+        """Where a restoration puts what will become database and packs."""
+        return self.path / "restored"
+
+    @property
+    def staged_packs(self) -> Path:
+        """The packs of a restoration."""
+        return self.staged / self.packs.name
+
+    @property
+    def staged_ready(self) -> Path:
+        """Says that a restoration is whole and checked."""
+        return self.staged / "ready"
 
     @property
     def spool(self) -> Path:
@@ -123,6 +141,26 @@ class Home:
         write_private(self.token_file, token.encode() + b"\n")
         return token
 
+    def adopt(self) -> bool:
+        """Put a restoration that is whole in the place of database and packs; whether one was.
+
+        For the holder of the lock, while no store is open. Killed at any moment, it is finished by
+        the next call.
+        """
+        if not self.staged_ready.exists():
+            return False
+        if self.staged_packs.exists():
+            shutil.rmtree(self.packs, ignore_errors=True)
+            self.staged_packs.rename(self.packs)
+        database = self.staged / self.database.name
+        if database.exists():
+            for ending in ("", "-wal", "-shm"):
+                self.database.with_name(self.database.name + ending).unlink(missing_ok=True)
+            database.rename(self.database)
+        flush_folder(self.path)
+        shutil.rmtree(self.staged)
+        return True
+
     def check_store(self) -> None:
         """Raise `home_unusable` when the database of a home that was used before is gone.
 
@@ -130,6 +168,12 @@ class Home:
         beside it would be another person, and would sweep the packs.
         """
         lost = not self.database.exists() or self.database.stat().st_size == 0
+        if lost and self.staged.exists():
+            raise Dms3Error(
+                "home_unusable",
+                f"A restoration into {self.path} was interrupted.",
+                hint="Run the same dms3 store restore again; it goes on where it was.",
+            )
         if lost and self.packs.exists():
             raise Dms3Error(
                 "home_unusable",

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from dms3 import __version__
@@ -21,14 +22,14 @@ from dms3.core.limits import SECOND_US
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.keyfile import KeyFile
 from dms3.io.loop import Gap
-from dms3.io.spool import Upload
+from dms3.node.backups import Backups
 from dms3.node.documents import Documents
 from dms3.node.health import describe, examine
 from dms3.node.home import Home
 from dms3.node.metrics import Metrics
 from dms3.node.node import Log, Node, Settings, open_node
 from dms3.node.people import People
-from dms3.node.services import Content, Health
+from dms3.node.services import Content, Health, Upload
 
 
 class Host:
@@ -45,7 +46,8 @@ class Host:
         self._key: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._opened: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
         self._unlocking = asyncio.Lock()  # one attempt at a time: each costs what it should
-        self._stopping = asyncio.Event()
+        self._leaving = asyncio.Event()  # set to end the open node, for good or to open it again
+        self._stopped = False
         self._node: Node | None = None
         self._metrics = Metrics()
 
@@ -54,11 +56,19 @@ class Host:
         key = await self._key
         if key is None:
             return
+        await self._run_once(key)
+        while not self._stopped:  # it was left to be opened again
+            self._leaving.clear()
+            await self._run_once(key)
+
+    async def _run_once(self, key: bytes) -> None:
+        """The node from its opening until it is left."""
         try:
+            await asyncio.to_thread(self.home.adopt)
             async with open_node(self.home, key, self._settings, self._log, self._metrics) as node:
                 self._node = node
                 self._opened.set_result(node)
-                await self._stopping.wait()
+                await self._leaving.wait()
         except* Dms3Error as group:
             error = first_error(group)
             if not self._opened.done():
@@ -70,9 +80,26 @@ class Host:
 
     def stop(self) -> None:
         """End `run`."""
-        self._stopping.set()
+        self._stopped = True
+        self._leaving.set()
         if not self._key.done():
             self._key.set_result(None)
+
+    async def reopen(self) -> None:
+        """Close the node and open it again, with what was restored; it listens where it did."""
+        listening = tuple(str(address) for address in self._running().network.listening)
+        self._settings = replace(self._settings, listen=listening)
+        self._opened = asyncio.get_running_loop().create_future()
+        self._leaving.set()
+        await asyncio.shield(self._opened)
+
+    @property
+    def store_key(self) -> bytes:
+        """The key of the open store."""
+        self._running()
+        key = self._key.result()
+        assert key is not None, "the node is open"
+        return key
 
     # the key
 
@@ -102,7 +129,8 @@ class Host:
             await asyncio.to_thread(self._keys.protect, passphrase, current)
 
     async def _use(self, key: bytes) -> None:
-        self.home.check_store()
+        if not self.home.staged_ready.exists():
+            self.home.check_store()
         if not self._key.done():
             self._key.set_result(key)
         await asyncio.shield(self._opened)
@@ -123,6 +151,11 @@ class Host:
     def documents(self) -> Documents:
         """Spaces and documents."""
         return Documents(self._running())
+
+    @property
+    def backups(self) -> Backups:
+        """Backups of this node, and a restoration into it while it is empty."""
+        return Backups(self._running(), self)
 
     def ready(self) -> str:
         """Why the node is not ready, or "" when it is."""

@@ -40,7 +40,7 @@ from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
-from dms3.node.backing import Backing
+from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
 from dms3.node.driver import Driver
 from dms3.node.home import Home
@@ -176,7 +176,7 @@ async def open_node(
         store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
         stack.push_async_callback(asyncio.to_thread, store.close)
         identity = await _identity(store, entropy, settings)
-        packs = await asyncio.to_thread(Packs, home.packs, _packs_key(key), store, entropy)
+        packs = await asyncio.to_thread(Packs, home.packs, packs_key(key), store, entropy)
         stack.callback(packs.close)
         spool = Spool(home.spool, entropy, limit=settings.upload_max)
         stack.callback(spool.close)
@@ -214,19 +214,17 @@ async def open_node(
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         upkeep = Upkeep(library, packs, loop.call)
-        backing = Backing()
+        backing = Backing(Source(identity, store, packs, entropy), clock, loop.call)
         node = Node(
             identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
         )
-        ports = _ports(network, library, store, packs)
-        group.create_task(loop.run(network, ports))
+        group.create_task(loop.run(network, _ports(network, library, store, packs)))
         reports = group.create_task(network.report(loop.call))
         try:
             await library.start()
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
-            sweeping = group.create_task(upkeep.run())
-            stack.callback(sweeping.cancel)
+            stack.callback(group.create_task(upkeep.run()).cancel)
             reachable = Reachable(network, loop.call, LISTENING)
             lan = local_network(identity.peer, reachable, log.info) if settings.mdns else None
             async with watched(reachable, lan):
@@ -245,10 +243,10 @@ def _ports(network: Network, library: Library, store: Store, packs: Packs) -> di
 def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
     root_key = identity.tree.root()
     public = PUBLIC_PROTOCOL in PROTOCOLS
-    types = (block_type(), provider_type(), manifest_type())
-    overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy, public=public)
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
+    types = (block_type(), provider_type(), manifest_type())
+    overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
     )
@@ -257,9 +255,9 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
             "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
         ),
         Hosted("sharing", sharing, protocols),
-        Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
         *public_machines(identity, entropy),
         Hosted("noting", Noting()),
+        Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
     ]
 
 
@@ -298,6 +296,6 @@ async def _identity(store: Store, entropy: Entropy, settings: Settings) -> Ident
     return identity
 
 
-def _packs_key(store_key: bytes) -> bytes:
+def packs_key(store_key: bytes) -> bytes:
     """The key that seals pack keys: another one than the database's, so that neither is reused."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"dms3 packs").derive(store_key)

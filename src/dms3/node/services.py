@@ -102,6 +102,11 @@ class NodeServices(Protocol):
         """Raises `node_locked` while the node is."""
         ...
 
+    @property
+    def backups(self) -> BackupServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
     async def protect(self, passphrase: str, current: str | None) -> None:
         """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
         ...
@@ -235,6 +240,18 @@ class DocumentServices(Protocol):
 
     async def search(self, asked: SearchAsked) -> dict[str, Any]:
         """Hits here and, where asked, at peers."""
+        ...
+
+
+class BackupServices(Protocol):
+    """Backups of the node, and a restoration into an empty one."""
+
+    def backup(self, url: str) -> AsyncIterator[Step]:
+        """Write a generation into the folder `url`; steps, the result last."""
+        ...
+
+    def restore(self, url: str, words: str | None, generation: int | None) -> AsyncIterator[Step]:
+        """Bring back the newest or the named generation; steps, the result last."""
         ...
 
 

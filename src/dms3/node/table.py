@@ -75,6 +75,16 @@ class InputPath:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderUrl:
+    """A folder on the node's machine, as an absolute path or a URL (`file:///PATH`).
+
+    Accepted only with the node's own token, as an InputPath.
+    """
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class BlobOrPath:
     """A finished upload (`ID`, `ID/NAME`, `ID/FOLDER/NAME`) or an absolute path on the node's disk.
 
@@ -115,9 +125,17 @@ class About:
     metavar: str = ""
 
 
-Scalar = type[str] | type[int] | type[bool] | type[Secret] | type[InputPath] | type[BlobOrPath]
-_SCALARS: tuple[Scalar, ...] = (str, int, bool, Secret, InputPath, BlobOrPath)
-_PATHS = (InputPath, BlobOrPath)
+Scalar = (
+    type[str]
+    | type[int]
+    | type[bool]
+    | type[Secret]
+    | type[InputPath]
+    | type[FolderUrl]
+    | type[BlobOrPath]
+)
+_SCALARS: tuple[Scalar, ...] = (str, int, bool, Secret, InputPath, FolderUrl, BlobOrPath)
+_PATHS = (InputPath, FolderUrl, BlobOrPath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +222,7 @@ class Parameter:
                 f"{self.name} takes a path only from the command line of the node's own machine.",
                 hint="Upload the file with PUT /api/v1/blob and give the id it answers.",
             )
-        if not value.startswith("/"):
+        if not value.startswith("/") and not (self.type is FolderUrl and "://" in value):
             raise self._wrong("an absolute path or the id of an upload", value)
 
     def _wrong(self, wanted: str, value: Any) -> Dms3Error:
