@@ -1,6 +1,6 @@
 """A node that keeps nothing, with its commands and its front: for tests of the fronts."""
 
-# ruff: noqa: ARG001 - commands take a node, whether they need it or not
+# ruff: noqa: ARG001, ARG002 - commands take a node, whether they need it or not
 import asyncio
 import contextlib
 import functools
@@ -258,20 +258,67 @@ async def store_list(
     node: FakeNode, space: Annotated[str | None, "of this space"] = None
 ) -> Result:
     """List."""
-    mine = {"name": "<letters>", "mine": True, "owner": "me", "documents": 7}
-    return Result({"spaces": [mine, {"name": "hers", "mine": False, "owner": None}]})
+    reader = {"name": "<b>carol</b>", "root": "cd" * 32, "until_us": 1_803_945_599_999_999}
+    mine = {"name": "<letters>", "mine": True, "owner": "me", "documents": 7, "bytes": 12_345}
+    mine |= {"readers": [reader | {"delivered": True, "refused": ""}]}
+    hers = {"name": "hers", "mine": False, "owner": None, "root": "ab" * 32, "space": "ef" * 32}
+    hers |= {"until_us": 0, "connected": False}
+    return Result({"spaces": [mine, hers]})
 
 
 @command("store", "get", example="dms3 store get CID", download=True)
 async def store_get(node: FakeNode, cid: Annotated[str, "cid"]) -> Result:
     """Get."""
-    return Result({"cid": cid, "size": len(FILE)})
+    return Result({"cid": cid, "size": len(FILE), "name": "<u>name</u>", "documents": []})
+
+
+@command("store", "recent", example="dms3 store recent")
+async def store_recent(
+    node: FakeNode,
+    space: Annotated[str | None, "of this space"] = None,
+    before: Annotated[int | None, "before this one"] = None,
+    limit: Annotated[int, "at most"] = 20,
+) -> Result:
+    """List the last ones."""
+    one = {"number": 7, "cid": str(FILE_CID), "name": "<i>name</i>", "title": "<b>title</b>"}
+    one |= {"kind": "text", "bytes": 1234, "source": "upload:x/a/b", "modified_us": 0, "note": ""}
+    one |= {"added_us": 1_700_000_000_000_000, "space": "<letters>"}
+    return Result({"documents": [one][:limit] if before is None else [], "next": 7})
+
+
+@command("store", "containers", example="dms3 store containers")
+async def store_containers(node: FakeNode) -> Result:
+    """List what lies where."""
+    one = {"number": 1, "space": "<letters>", "kind": "text", "documents": 7, "room": 0}
+    one |= {"bytes": 12_345, "added_us": [1_700_000_000_000_000] * 2, "where": "here"}
+    return Result({"containers": [one], "documents_max": 50_000})
+
+
+@command("contact", "list", example="dms3 contact list")
+async def contact_list(node: FakeNode) -> Result:
+    """List people."""
+    carol = {"name": "<b>carol</b>", "root": "cd" * 32, "peer_id": "12D3KooWcarol"}
+    return Result({"contacts": [carol | {"addresses": ["/ip4/192.0.2.1"], "added_us": 0}]})
+
+
+@command("contact", "card", example="dms3 contact card")
+async def contact_card(node: FakeNode) -> Result:
+    """Give the card."""
+    return Result({"card": "dms3:abcdefgh234567", "until_us": 1_900_000_000_000_000})
+
+
+@command("peer", "list", example="dms3 peer list")
+async def peer_list(node: FakeNode) -> Result:
+    """List nodes."""
+    one = {"peer_id": "here", "name": "<b>carol</b>", "root": "cd" * 32, "connected": True}
+    return Result({"peers": [one | {"milliseconds": 1.5, "problem": None}], "connected": 1})
 
 
 TABLE = Table(
     (
         *(status, doctor, id_show, echo, files, path_only, secret),
-        *(count_up, wait_long, fail, search, store_list, store_get),
+        *(count_up, wait_long, fail, search, store_list, store_get, store_recent),
+        *(store_containers, contact_list, contact_card, peer_list),
     )
 )
 

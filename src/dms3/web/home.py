@@ -1,26 +1,51 @@
-"""Home: how the node is in one sentence, what needs attention, what is running.
+"""Home: how the node is in one sentence, what needs attention, what is running, what is new.
 
-Source: docs/page.md, "Home". Shows `dms3 status` and `dms3 doctor`.
+Source: docs/page.md, "Home". Shows `dms3 status` and `dms3 doctor --quick`; what is new comes from
+the event stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 
+from dms3.core.database import StoredEvent
+from dms3.core.limits import PAGE_EVENTS_MAX
 from dms3.web.site import Shown, Site, View
 from dms3.web.templating import counted
 
+NEW_SHOWN_MAX = 5
+WORK_NAMES = {
+    "store add": "Importing",
+    "store verify": "Checking everything that is kept",
+    "store publish": "Publishing",
+    "store unpublish": "Taking back from the public",
+    "store backup": "Backing up",
+    "store restore": "Restoring",
+    "store recover": "Recovering",
+}
+"""What the long commands do, as a person says it."""
+
 
 async def gather(site: Site, _request: Request) -> Shown:
-    """Health, the checks that did not pass, the spaces."""
+    """Health, the checks that did not pass, what runs, and what others shared lately."""
     status = await site.ask("status")
-    checks = (await site.ask("doctor"))["checks"]
-    attention = [check for check in checks if check["verdict"] != "pass"]
-    data = {"health": health_sentence(status), "attention": attention, "status": status}
-    return Shown(data, "dms3 status")
+    checks = (await site.ask("doctor", quick=True))["checks"] if site.has("doctor") else []
+    spaces = (await site.ask("store", "list"))["spaces"]
+    last = status.get("last_event", 0)
+    events = await site.node.events(max(0, last - PAGE_EVENTS_MAX), PAGE_EVENTS_MAX)
+    data = {
+        "health": health_sentence(status),
+        "attention": [check for check in checks if check["verdict"] != "pass"],
+        "checks": len(checks),
+        "running": [work | {"what": what(work)} for work in site.running()["running"]],
+        "fetching": fetching(events),
+        "new": shared_lately(events, spaces),
+        "first": not any(space.get("documents") or not space["mine"] for space in spaces),
+    }
+    return Shown(data, "dms3 status", {"spaces": spaces, "status": status})
 
 
 def health_sentence(status: Mapping[str, Any]) -> str:
@@ -34,6 +59,43 @@ def health_sentence(status: Mapping[str, Any]) -> str:
     documents = status["documents"]
     verb = "is" if documents == 1 else "are"
     return f"{nodes}. {counted(documents, 'document')} {verb} kept here."
+
+
+def what(work: Mapping[str, Any]) -> str:
+    """What a running command does: "Importing into letters"."""
+    name = WORK_NAMES.get(work["command"], work["command"])
+    if not work["space"]:
+        return name
+    return f"{name} {'into ' if work['command'] == 'store add' else ''}{work['space']}"
+
+
+def fetching(events: Iterable[StoredEvent]) -> list[dict[str, Any]]:
+    """The fetches that have begun and not ended, by their latest progress."""
+    open_ones: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.topic == "fetch.progress":
+            open_ones[str(event.data["root"])] = dict(event.data)
+        elif event.topic in ("fetch.done", "fetch.failed"):
+            open_ones.pop(str(event.data["root"]), None)
+    return list(open_ones.values())
+
+
+def shared_lately(
+    events: Iterable[StoredEvent], spaces: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The latest spaces that others shared and have not taken back, the newest first."""
+    held = {space["space"]: space for space in spaces if not space["mine"] and "space" in space}
+    found: dict[str, dict[str, Any]] = {}
+    for event in events:
+        space = held.get(str(event.data.get("space"))) if event.topic == "grant.received" else None
+        if space is not None:
+            found[space["space"]] = {
+                "name": space["name"],
+                "owner": space["owner"],
+                "root": space["root"],
+                "at_us": event.wall_us,
+            }
+    return list(reversed(found.values()))[:NEW_SHOWN_MAX]
 
 
 VIEW = View("/", "Home", "home.html", gather, key="h")

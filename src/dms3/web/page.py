@@ -25,6 +25,7 @@ VIEWS: tuple[View, ...] = (
     people.VIEW,
     network.VIEW,
     settings.VIEW,
+    documents.DOCUMENT,
     searching.VIEW,
 )
 """In the order of the navigation."""

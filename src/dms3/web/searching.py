@@ -5,23 +5,73 @@ Source: docs/page.md, "Search". Shows `dms3 search`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 
-from dms3.core.limits import PAGE_HITS_MAX
+from dms3.core.limits import PAGE_HITS_MAX, SEARCH_HITS_MAX
+from dms3.search.kind import KINDS
 from dms3.web.site import Shown, Site, View
-from dms3.web.templating import shell
+from dms3.web.templating import counted, shell
 
 
 async def gather(site: Site, request: Request) -> Shown:
-    """The answer to the question in the search box; nothing when it is empty."""
-    words = request.query_params.get("q", "").strip()
-    scope = request.query_params.get("scope", "")
-    scope = scope if scope in site.scopes else site.scopes[0]
-    asked: dict[str, Any] = {"query": words, "scope": scope, "limit": PAGE_HITS_MAX}
-    found = await site.ask("search", **asked) if words else {"hits": []}
-    return Shown(found, shell("search", words or "WORDS", scope=scope), {"query": words})
+    """The answer to the question in the search box; no answer when it is empty."""
+    given = request.query_params
+    words = given.get("q", "").strip()
+    scope = given.get("scope", "")
+    asked = {
+        "scope": scope if scope in site.scopes else site.scopes[0],
+        "space": given.get("space") or None,
+        "kind": given.get("kind") or None,
+        "limit": _limit(given.get("limit", "")),
+    }
+    known = {one.name for one in site.table.find("search").parameters}
+    spaces = (await site.ask("store", "list"))["spaces"]
+    values: dict[str, Any] = {
+        "spaces": sorted({space["name"] for space in spaces}),
+        "kinds": list(KINDS),
+        "asked": asked,
+        "more": min(3 * asked["limit"], SEARCH_HITS_MAX),
+    }
+    if not words:
+        return Shown({"query": "", "hits": [], "total": 0}, 'dms3 search "WORDS"', values)
+    options = {name: value for name, value in asked.items() if name in known and value is not None}
+    found = dict(await site.ask("search", query=words, **options))
+    names = await _names(site)
+    found["hits"] = [hit | {"who": names.get(hit.get("node", ""), "")} for hit in found["hits"]]
+    found["query"] = words
+    found["searched"] = searched(found["containers"], found["unreachable"])
+    command = shell("search", words, **{**asked, "limit": None})
+    return Shown(found, command, values)
+
+
+def searched(containers: Mapping[str, int], unreachable: Sequence[Mapping[str, Any]]) -> str:
+    """Where a search has looked, in a sentence: containers, and who did not answer."""
+    opened, skipped = containers["opened"], containers["skipped"]
+    parts = [f"{counted(opened, 'container')} opened"]
+    if skipped:
+        parts.append(f"{skipped:,} skipped, because nothing in them can match")
+    if unreachable:
+        parts.append(f"{counted(len(unreachable), 'space')} not reached")
+    return ", ".join(parts) + "."
+
+
+async def _names(site: Site) -> dict[str, str]:
+    """Peer id to the name of its person; mine is "me"."""
+    names = {}
+    if site.has("peer", "list"):
+        peers = (await site.ask("peer", "list"))["peers"]
+        names = {peer["peer_id"]: peer["name"] for peer in peers if peer["name"]}
+    mine = await site.ask("id", "show")
+    return names | {str(mine.get("peer_id")): "me"}
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4):
+        return PAGE_HITS_MAX
+    return min(max(1, int(text)), SEARCH_HITS_MAX)
 
 
 VIEW = View("/search", "Search", "search.html", gather, key="s", listed=False)

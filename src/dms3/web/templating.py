@@ -51,6 +51,7 @@ class Pages:
             "day": day,
             "short": short,
             "marked": marked,
+            "origin": origin,
         }
         self._environment.globals |= {"version": __version__, "static": self.address}
 
@@ -126,6 +127,13 @@ def short(identifier: str, what: str = "the identifier") -> Markup:
         '<span class="hash"><code>{}</code> <button type="button" class="copy needs-script" '
         'data-copy="{}" aria-label="Copy {}">copy</button></span>'
     ).format(identifier[:HASH_CHARS_SHOWN], identifier, what)
+
+
+def origin(source: str) -> str:
+    """Where a document came from: a path, or the path inside what was uploaded."""
+    if not source.startswith("upload:"):
+        return source
+    return f"uploaded as {source.partition('/')[2]}"
 
 
 def marked(text: str, marks: Sequence[Sequence[int]] = ()) -> Markup:

@@ -297,6 +297,7 @@ async function visit(address, how) {
     for (const link of $$(".side a")) link.removeAttribute("aria-current");
   }
   $("#same").replaceChildren(...fresh.getElementById("same").childNodes);
+  if (!same) startModules();
   follow();
 }
 
@@ -622,7 +623,10 @@ for (const field of $$('input[name="proof"]')) field.value = localStorage.getIte
 
 // ---- what only some views need -------------------------------------------------------------------
 
-for (const place of $$("[data-module]")) import(place.dataset.module).then(({ start }) => start({ ask, steps, tell, refresh }));
+async function startModules() {
+  for (const place of $$("[data-module]")) (await import(place.dataset.module)).start({ ask, steps, size, place });
+}
 
+startModules();
 localise(document);
 follow();
