@@ -1,15 +1,6 @@
 // What the network view shows as it changes: bytes of each node, and how many now, every two seconds.
 
 const PAUSE_MS = 2000;
-const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
-
-/** Bytes with a unit, as the server writes them. */
-export function size(count) {
-  let unit = 0;
-  while (count >= 999.5 && unit < UNITS.length - 1) (count /= 1000), unit++;
-  if (unit === 0) return `${Math.round(count)} ${Math.round(count) === 1 ? "byte" : "bytes"}`;
-  return `${count.toFixed(count < 9.95 ? 1 : 0)} ${UNITS[unit]}`;
-}
 
 /** Bytes a second that flow now, from two looks at the peers, `seconds` apart. */
 export function rates(before, now, seconds) {
@@ -22,7 +13,8 @@ export function rates(before, now, seconds) {
   return { in: found.in / seconds, out: found.out / seconds };
 }
 
-export function start({ ask }) {
+export function start({ ask, size }) {
+  const ring = document.getElementById("ring");
   let before = null;
   let at = 0;
   const look = async () => {
@@ -45,9 +37,14 @@ export function start({ ask }) {
     }
     [before, at] = [connected, now];
   };
-  const again = () =>
-    look()
-      .catch(() => (before = null)) // the page says already that the node does not answer
-      .finally(() => setTimeout(again, PAUSE_MS));
+  const again = async () => {
+    if (!ring.isConnected) return; // another view has taken its place
+    try {
+      await look();
+    } catch {
+      before = null; // the page says already that the node does not answer
+    }
+    setTimeout(again, PAUSE_MS);
+  };
   again();
 }

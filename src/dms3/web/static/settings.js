@@ -19,23 +19,23 @@ function say(place, lines, bad) {
   );
 }
 
-export function start({ steps }) {
-  for (const form of document.querySelectorAll("form[data-steps]")) {
-    const place = form.parentElement.querySelector("[data-result]");
+export function start({ steps, place }) {
+  for (const form of place.querySelectorAll("form[data-steps]")) {
+    const result = place.querySelector("[data-result]");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const button = form.querySelector("button");
       const bar = document.createElement("progress");
       bar.setAttribute("aria-label", "Checked");
-      place.replaceChildren(bar);
+      result.replaceChildren(bar);
       button.disabled = true;
       try {
         const data = await steps(form.dataset.steps, {}, ({ done, total }) => {
           if (total) [bar.max, bar.value] = [total, done];
         });
-        say(place, verdict(data), data.damaged.length > 0);
+        say(result, verdict(data), data.damaged.length > 0);
       } catch (error) {
-        say(place, [error.message], true);
+        say(result, [error.message], true);
       } finally {
         button.disabled = false;
       }
