@@ -297,8 +297,9 @@ class Fetching:
         return [effect for job in list(self._jobs.values()) for effect in self._go_on(job, now)]
 
     def _go_on(self, job: Job, now: Now) -> list[Effect]:
+        effects = job.go_on(now)
         failure = job.stuck()
-        return job.go_on(now) if failure is None else self._end(job, failure)
+        return effects if failure is None else effects + self._end(job, failure)
 
     def _end(self, job: Job, failure: Failure | None) -> list[Effect]:
         """Forget the job and tell everybody; the record goes in the same transaction."""
