@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -20,11 +21,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import store
 import uvloop
 import wire
+from measure import Row, note
 
 from dms3.cli.dev import dev_network
 from dms3.io.clock import SystemEntropy
@@ -125,24 +126,22 @@ def show(number: int, size: int, one: Round) -> None:
     fetch, wire_only, write, both = (
         size / seconds / 1e6 for seconds in (one.whole, one.bulk, one.write, one.bulk + one.write)
     )
-    print(
+    note(
         f"round {number + 1}, load {os.getloadavg()[0]:.1f}: fetch {fetch:.0f} MB/s, first byte "
         f"after {one.first * 1e3:.0f} ms; wire {wire_only:.0f} MB/s, durable write {write:.0f} "
-        f"MB/s, both {both:.0f} MB/s; ratio {fetch / both:.2f}",
-        file=sys.stderr,
-        flush=True,
+        f"MB/s, both {both:.0f} MB/s; ratio {fetch / both:.2f}"
     )
 
 
-def rows(size: int = MB * 1_000_000, rounds: int = ROUNDS) -> list[dict[str, Any]]:
+def rows(size: int = MB * 1_000_000, rounds: int = ROUNDS) -> list[Row]:
     with subprocess.Popen(
-        [sys.executable, wire.__file__, "--serve"],
+        [sys.executable, wire.__file__, "serve"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
         assert server.stdout is not None
-        peer = Multiaddr.parse(server.stdout.readline().strip())
+        peer = Multiaddr.parse(json.loads(server.stdout.readline())["address"])
         try:
             found = uvloop.run(measure(size, rounds, peer))
         finally:
@@ -150,22 +149,23 @@ def rows(size: int = MB * 1_000_000, rounds: int = ROUNDS) -> list[dict[str, Any
     floor = min(one.bulk for one in found) + min(one.write for one in found)
     best = min(found, key=lambda one: one.whole)
     return [
-        {
-            "name": f"fetch {size // 1_000_000} MB",
-            "ours": size / best.whole / 1e6,
-            "peer": size / floor / 1e6,
-            "peer_name": "wire, then durable write",
-            "unit": "MB/s",
-            "goal": GOAL,
-        },
-        {
-            "name": "first byte of a fetch",
-            "ours": best.first * 1e3,
-            "peer": best.whole * 1e3,
-            "peer_name": "its last byte",
-            "unit": "ms",
-            "goal": FIRST_GOAL,
-        },
+        Row(
+            f"fetch of {size // 1_000_000} MB from another node",
+            size / best.whole / 1e6,
+            size / floor / 1e6,
+            "wire, then durable write",
+            "MB/s",
+            GOAL,
+            "each block hashed, durable, read back, and sent on over HTTP",
+        ),
+        Row(
+            "first byte of that fetch",
+            best.first * 1e3,
+            best.whole * 1e3,
+            "its last byte",
+            "ms",
+            FIRST_GOAL,
+        ),
     ]
 
 
@@ -175,11 +175,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     for row in rows(options.mb * 1_000_000, options.rounds):
-        ratio = row["ours"] / row["peer"]
-        print(
-            f"{row['name']}: {row['ours']:.0f} {row['unit']}; {row['peer_name']} "
-            f"{row['peer']:.0f}; ratio {ratio:.2f} (goal {row['goal']})"
-        )
+        print(row)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     IMPORT_BATCH_BYTES,
     IMPORT_BATCH_FILES_MAX,
+    IMPORT_JOB_BYTES,
+    IMPORT_JOB_FILES_MAX,
     IMPORT_PART_BYTES,
 )
 from dms3.core.unixfs import Block, Built, FileBuilder, build_directory
@@ -217,12 +219,11 @@ class Import:
         self._ready = reading.result()
 
     async def _make_ready(self, files: Sequence[File]) -> _Ready | None:
-        """The files read by two jobs, their blocks on the disk already."""
+        """The files read by as many jobs as they need, their blocks on the disk already."""
         if not files:
             return None
         async with asyncio.TaskGroup() as group:
-            halves = [half for half in (files[::2], files[1::2]) if half]
-            reads = [group.create_task(self._take(half)) for half in halves]
+            reads = [group.create_task(self._take(some)) for some in _jobs_of(files)]
         taken = [one for read in reads for one in read.result()]
         return await asyncio.to_thread(_prepare, self._shelf, taken)
 
@@ -364,6 +365,20 @@ class _Ready:
     items: list[Item]
     blocks: list[Block]
     staged: Staged
+
+
+def _jobs_of(files: Sequence[File]) -> Iterator[list[File]]:
+    """`files` in order, in parts of about IMPORT_JOB_BYTES."""
+    some: list[File] = []
+    size = 0
+    for file in files:
+        some.append(file)
+        size += file.size
+        if size >= IMPORT_JOB_BYTES or len(some) == IMPORT_JOB_FILES_MAX:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _prepare(shelf: Shelf, taken: Sequence[_Taken]) -> _Ready:
