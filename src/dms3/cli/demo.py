@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-import sysconfig
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dms3.cli.dev import DevNetwork
+from dms3.cli.dev import DevNetwork, node_names
+from dms3.cli.samples import long_words, split_documents, text_files
 from dms3.cli.views import counted
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import DEMO_FIRST_FILES_MIN, DEMO_NODES_MIN, DEMO_WALK_FILES_MAX
+from dms3.core.limits import DEMO_NODES_MIN
 from dms3.sdk import Client
 
-FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 SPACE = "documents"
+PUBLISHED = "open letters"
+PUBLISHED_FILES_MAX = 12  # enough to search in, soon held by others
 FEW_FILES = 64  # an import of so few reports its beginning and its end, and little between
 
 
@@ -57,6 +56,7 @@ class Tour:
         self._clients: dict[str, Client] = {}
         self._documents = 0
         self._opened = ""
+        self._public = ("", "")  # words, and the CID of the one document that has them
 
     async def run(self) -> list[Check]:
         """Every check in order; a tour that cannot go on ends with the check that stopped it."""
@@ -75,6 +75,9 @@ class Tour:
             ("the import finishes without a duplicate", self._finish_import),
             ("bob finds what the second import added", self._search_again),
             ("alice takes the grant back", self._unshare),
+            ("alice publishes another space", self._publish),
+            ("a stranger finds it by its words and opens it", self._stranger_finds),
+            ("alice is killed; another stranger still finds it", self._found_without_alice),
         ]
         checks: list[Check] = []
         for name, step in steps:
@@ -230,15 +233,52 @@ class Tour:
         expect(found["total"] == 0, f"bob still finds {found['total']} documents")
         return "bob finds nothing any more"
 
+    async def _publish(self) -> str:
+        chosen = [str(path) for path in text_files(self._second)[-PUBLISHED_FILES_MAX:]]
+        await self._call("alice", "store", "add", paths=chosen, space=PUBLISHED)
+        done = await self._call("alice", "store", "publish", space=PUBLISHED)
+        self._public = await self._distinctive_words(space=PUBLISHED)
+        holders = done["holders"]
+        expect(holders["least"] > 1, f"only {holders['least']} node holds it")
+        return (
+            f"{counted(done['documents'], 'document')}, {counted(done['blocks'], 'block')}, "
+            f"each held by {holders['least']} of {holders['wanted']} nodes"
+        )
+
+    async def _stranger_finds(self) -> str:
+        return await self._find_public(node_names(len(self._network.nodes))[-1])
+
+    async def _found_without_alice(self) -> str:
+        self._network.kill("alice")
+        await self._network.wait("alice")
+        await self._clients.pop("alice").aclose()
+        try:
+            return await self._find_public(node_names(len(self._network.nodes))[-2])
+        finally:
+            await self._network.start_node("alice")
+
+    async def _find_public(self, stranger: str) -> str:
+        words, cid = self._public
+        found = await self._call(stranger, "search", "", query=words, scope="public")
+        expect(cid in {hit["cid"] for hit in found["hits"]}, f"{stranger} did not find {words!r}")
+        data = await self._client(stranger).download(cid)
+        expect(words.split()[0].encode() in data, f"{stranger} received another document")
+        return (
+            f"{stranger}, {words!r}: {counted(found['total'], 'hit')} in "
+            f"{found['milliseconds']:.0f} ms, {len(data)} bytes opened"
+        )
+
     async def _add(self, paths: Sequence[Path]) -> dict[str, Any]:
         return await self._call("alice", "store", "add", paths=[str(path) for path in paths])
 
-    async def _distinctive_words(self, source: Sequence[Path] = ()) -> tuple[str, str]:
-        """Two words that one imported document has, and its CID."""
+    async def _distinctive_words(
+        self, source: Sequence[Path] = (), space: str = SPACE
+    ) -> tuple[str, str]:
+        """Three words that one imported document has, and its CID."""
         wanted = {str(path) for path in text_files(source)} if source else None
         after: int | None = 0
         while after is not None:
-            page = await self._call("alice", "store", "list", space=SPACE, after=after, limit=1000)
+            page = await self._call("alice", "store", "list", space=space, after=after, limit=1000)
             for document in page["documents"]:
                 if document["note"] or (wanted is not None and document["source"] not in wanted):
                     continue
@@ -285,54 +325,3 @@ def expect(held: bool, otherwise: str) -> None:
     """Raise TourError(otherwise) unless `held`."""
     if not held:
         raise TourError(otherwise)
-
-
-def default_documents() -> Path:
-    """Python's own standard library: real text on every machine."""
-    return Path(sysconfig.get_paths()["stdlib"])
-
-
-def split_documents(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The entries of `folder` for the first import (500 files, or half of fewer), and the rest.
-
-    Installed packages of others and compiled files are left out. Raises `argument_invalid` when
-    there are not two of them.
-    """
-    entries = _entries(folder)
-    while len(entries) == 1 and entries[0].is_dir():
-        entries = _entries(entries[0])
-    if len(entries) < 2:
-        raise Dms3Error(
-            "argument_invalid",
-            f"{folder} holds fewer than two files or folders; the tour imports twice.",
-            hint="Choose a folder with more documents, or leave --docs out.",
-        )
-    counts = [len(text_files([entry])) for entry in entries]
-    enough = min(DEMO_FIRST_FILES_MIN, sum(counts) // 2)
-    split = next(at for at in range(1, len(counts) + 1) if sum(counts[:at]) >= enough)
-    split = min(split, len(entries) - 1)
-    return entries[:split], entries[split:]
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [
-        entry
-        for entry in sorted(folder.iterdir())
-        if entry.name not in FOREIGN_FOLDERS and not entry.name.startswith(".")
-    ]
-
-
-def long_words(path: Path) -> list[str]:
-    """The longest different words near the start of a text file, longest first."""
-    text = path.read_text(errors="replace")[:20_000]
-    return sorted(set(re.findall(r"\b[a-z]{9,18}\b", text)), key=lambda word: (-len(word), word))
-
-
-def text_files(paths: Sequence[Path]) -> list[Path]:
-    """At most `DEMO_WALK_FILES_MAX` plain files under `paths`."""
-    found: list[Path] = []
-    for path in paths:
-        inside = path.rglob("*") if path.is_dir() else iter([path])
-        own = (file for file in inside if not FOREIGN_FOLDERS & set(file.parts) and file.is_file())
-        found += islice(own, DEMO_WALK_FILES_MAX)
-    return found
