@@ -118,7 +118,7 @@ document.addEventListener("submit", async (event) => {
   for (const button of buttons) button.disabled = true;
   try {
     const given = parameters(form);
-    const data = await ask(form.dataset.command, given);
+    const data = await steps(form.dataset.command, given, (step) => show(form, step));
     form.closest("dialog")?.close();
     if (form.dataset.done) tell(filled(form.dataset.done, { ...given, ...data }));
     if (form.dataset.next) location.assign(form.dataset.next);
@@ -131,8 +131,24 @@ document.addEventListener("submit", async (event) => {
     problem.hidden = false;
   } finally {
     for (const button of buttons) button.disabled = false;
+    $("[data-step]", form)?.remove();
   }
 });
+
+/** A bar above the buttons of a form whose command takes long. */
+function show(form, { done, total, unit, text }) {
+  let place = $("[data-step]", form);
+  if (!place) {
+    place = document.createElement("div");
+    place.dataset.step = "";
+    place.append(document.createElement("p"), document.createElement("progress"));
+    form.querySelector(".actions").before(place);
+  }
+  const [line, bar] = place.children;
+  line.textContent = text || `${done.toLocaleString()}${total ? ` of ${total.toLocaleString()}` : ""} ${unit}`;
+  bar.setAttribute("aria-label", line.textContent);
+  if (total) (bar.max = total), (bar.value = done);
+}
 
 // ---- buttons -----------------------------------------------------------------------------------
 
