@@ -10,11 +10,13 @@ from dms3.core.ids import PeerId
 from dms3.io.clock import SystemEntropy
 from dms3.io.transport import Secured
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_record import open_record
 from interop import ours
 from interop.ours import BULK, ECHO, OurNode, our_node, pattern_digest
 from interop.peer import ForeignPeer, PeerError, foreign
 
 BULK_BYTES = 50_000_000
+LOOKS_MAX = 1_000  # at what the peer says, each a round trip
 
 
 # They dial us. Each takes our node and the peer, which is connected.
@@ -25,6 +27,24 @@ async def they_identify(node: OurNode, peer: ForeignPeer) -> None:
     assert found["agent"] == ours.AGENT
     assert {ECHO, BULK} <= set(found["protocols"])
     assert str(node.addresses[0]) in found["addresses"]
+
+
+async def they_believe_our_record(node: OurNode, peer: ForeignPeer) -> None:
+    """The signed record is verified by them; after a push they hold the newer one."""
+    await they_hold(node, peer, "1")
+    node.sequence = 2
+    for link in node.transport.connections():
+        link.push_identify()
+    await they_hold(node, peer, "2")
+
+
+async def they_hold(node: OurNode, peer: ForeignPeer, sequence: str) -> None:
+    """Some ask us anew, others look at what they have."""
+    for _ in range(LOOKS_MAX):
+        found = await peer.command("identify", peer=node.peer_id)
+        if found["sequence"] == sequence:
+            return
+    raise AssertionError(f"they hold record {found['sequence']!r}, not {sequence!r}")
 
 
 async def they_ping(node: OurNode, peer: ForeignPeer) -> None:
@@ -53,7 +73,15 @@ async def they_pull(node: OurNode, peer: ForeignPeer) -> None:
     assert found.items() >= pattern_digest(BULK_BYTES).items()
 
 
-THEY = (they_identify, they_ping, they_echo, they_echo_many, they_push, they_pull)
+THEY = (
+    they_identify,
+    they_believe_our_record,
+    they_ping,
+    they_echo,
+    they_echo_many,
+    they_push,
+    they_pull,
+)
 
 
 async def with_inbound(kind: str, exchange) -> None:
@@ -75,6 +103,15 @@ async def we_identify(node: OurNode, link: Secured) -> None:
     assert {ECHO, BULK} <= set(found.protocols)
     assert "libp2p" in found.agent
     assert found.observed is not None
+
+
+async def we_believe_their_record(node: OurNode, link: Secured) -> None:
+    found = await node.identity_of(link)
+    record = open_record(found.signed_record)
+    assert record.peer == link.peer
+    assert record.sequence > 0
+    places = {address.without_peer() for address in record.addresses}
+    assert places & {address.without_peer() for address in found.addresses}
 
 
 async def we_ping(node: OurNode, link: Secured) -> None:
@@ -105,7 +142,7 @@ async def we_pull(node: OurNode, link: Secured) -> None:
     assert await ours.pull(node, link, BULK_BYTES) == pattern_digest(BULK_BYTES)
 
 
-WE = (we_identify, we_ping, we_echo, we_echo_many, we_push, we_pull)
+WE = (we_identify, we_believe_their_record, we_ping, we_echo, we_echo_many, we_push, we_pull)
 
 
 async def with_outbound(kind: str, exchange) -> None:

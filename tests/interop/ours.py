@@ -16,6 +16,7 @@ from dms3.libp2p import events
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_record import seal_record
 
 ECHO = "/dms3-test/echo/1.0.0"
 BULK = "/dms3-test/bulk/1.0.0"
@@ -87,6 +88,7 @@ class OurNode:
         self.key = NodeKey.generate(SystemEntropy())
         self.peer_id = peer_id_text(self.key.peer_id)
         self.addresses: tuple[Multiaddr, ...] = ()
+        self.sequence = 1  # of the record that Identify carries
         self.identified: dict[PeerId, asyncio.Future[IdentifyInfo]] = {}
         self.secured: list[Secured] = []
         self.closed: list[tuple[str, str]] = []
@@ -100,6 +102,7 @@ class OurNode:
                 agent=AGENT,
                 addresses=self.addresses,
                 protocols=(ECHO, BULK, "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"),
+                signed_record=seal_record(self.key, self.sequence, self.addresses),
             ),
             entropy=SystemEntropy(),
             clock=SystemClock(),

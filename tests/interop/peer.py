@@ -6,7 +6,7 @@ answer {"id", "ok", ...} or {"id", "ok": false, "error"}; anything without an id
 | command | fields | answer |
 |---|---|---|
 | dial | address | peer |
-| identify | peer | agent, protocol, protocols, addresses, observed |
+| identify | peer | agent, protocol, protocols, addresses, observed, sequence (of its record) |
 | ping | peer | milliseconds |
 | echo | peer, bytes | same, bytes: random bytes sent, half closed, read back and compared |
 | echoes | peer, bytes, count | seconds: that many echoes, each on a stream of its own |

@@ -21,14 +21,15 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/security/insecure"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	"github.com/libp2p/go-libp2p/p2p/security/insecure"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
@@ -125,7 +126,25 @@ type arguments struct {
 
 type node struct {
 	host.Host
-	identify identify.IDService
+	identify  identify.IDService
+	sequences *sync.Map // peer -> that of its last verified record, as text
+}
+
+// Notes the sequence number of every record that identify has verified.
+func (n node) watch() {
+	identified, err := n.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		panic(err)
+	}
+	for found := range identified.Out() {
+		completed := found.(event.EvtPeerIdentificationCompleted)
+		if completed.SignedPeerRecord == nil {
+			continue
+		}
+		if record, err := completed.SignedPeerRecord.Record(); err == nil {
+			n.sequences.Store(completed.Peer, fmt.Sprint(record.(*peer.PeerRecord).Seq))
+		}
+	}
 }
 
 func (n node) open(ctx context.Context, to string, id protocol.ID) (network.Stream, error) {
@@ -201,7 +220,14 @@ func (n node) identified(a arguments) (fields, error) {
 	for _, address := range n.Peerstore().Addrs(target) {
 		addresses = append(addresses, address.String())
 	}
-	return fields{"agent": agent, "protocol": version, "protocols": protocols, "addresses": addresses}, nil
+	sequence, _ := n.sequences.Load(target)
+	if sequence == nil {
+		sequence = ""
+	}
+	return fields{
+		"agent": agent, "protocol": version, "protocols": protocols, "addresses": addresses,
+		"sequence": sequence,
+	}, nil
 }
 
 func (n node) echo(ctx context.Context, a arguments) (fields, error) {
@@ -300,7 +326,8 @@ func main() {
 	if !ok {
 		panic("this version of go-libp2p does not show its identify service")
 	}
-	n := node{started, service.IDService()}
+	n := node{started, service.IDService(), &sync.Map{}}
+	go n.watch()
 	n.SetStreamHandler(echoProtocol, answerEcho)
 	n.SetStreamHandler(bulkProtocol, answerBulk)
 	addresses := []string{}

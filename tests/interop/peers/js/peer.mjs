@@ -125,7 +125,8 @@ function describe (identified) {
     protocol: identified.protocolVersion,
     protocols: identified.protocols,
     addresses: identified.listenAddrs.map(String),
-    observed: String(identified.observedAddr ?? '')
+    observed: String(identified.observedAddr ?? ''),
+    sequence: String(identified.signedPeerRecord?.seq ?? '')
   }
 }
 

@@ -23,6 +23,7 @@ from libp2p.identity.identify.identify import ID as IDENTIFY
 from libp2p.identity.identify.identify import parse_identify_response
 from libp2p.network import swarm
 from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.envelope import consume_envelope
 from libp2p.peer.id import ID as PeerID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
@@ -104,7 +105,9 @@ class Commands:
     async def identify(self, peer):
         stream = await self.host.new_stream(PeerID.from_string(peer), [IDENTIFY])
         found = parse_identify_response(await read_all(stream))
+        _, record = consume_envelope(found.signedPeerRecord, "libp2p-peer-record")
         return {
+            "sequence": str(record.seq),
             "agent": found.agent_version,
             "protocol": found.protocol_version,
             "protocols": list(found.protocols),
