@@ -15,7 +15,6 @@ from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import OverlayId, PeerId, RequestId, Token
 from dms3.core.limits import (
-    DHT_ITEMS_MAX,
     QUESTION_BURST_US,
     QUESTION_COST_US,
     QUESTIONS_LOADING_MAX,
@@ -27,7 +26,7 @@ from dms3.core.verdict import Invalid
 from dms3.dht.asking import LIED, MALFORMED, Asking
 from dms3.dht.holding import Holding
 from dms3.dht.messages import Code, Codes, Get, Nodes, Question, Values, decode_question
-from dms3.dht.pace import Pace
+from dms3.dht.pace import Pace, weight_of
 from dms3.dht.presence import Proven, Standing, Verified
 from dms3.dht.routing import Table
 from dms3.dht.taking import Taking
@@ -35,7 +34,6 @@ from dms3.dht.upkeep import Upkeep
 
 LOAD = "load:"
 FLOOD = "requests_excess"
-_ITEMS_PER_WEIGHT = DHT_ITEMS_MAX // 4  # contents that cost about as much as one small question
 _TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 _ELSEWHERE = Failure("not_found", "This node is not in that overlay.", Retry.OTHER_PEER)
 _FORGED = Failure("peer_misbehaved", "The presence that you showed does not hold.")
@@ -92,7 +90,7 @@ class Answering:
     def requested(self, event: Requested, now: Now) -> list[Effect]:
         """Answer a question, or begin to."""
         peer, request = event.peer, event.request
-        if not self._pace.admit(peer, 1, now):
+        if self._pace.wait_us(peer, 1, now):
             return [Reply(request, _TOO_OFTEN), self._asking.blame(peer, FLOOD)]
         try:
             question = decode_question(event.body)
@@ -103,7 +101,7 @@ class Answering:
         items = len(question.offers) + len(question.puts)
         if overlay not in self._tables:
             return [Reply(request, _ELSEWHERE)]
-        if not self._pace.admit(peer, items // _ITEMS_PER_WEIGHT, now):
+        if self._pace.wait_us(peer, weight_of(items) - 1, now):
             return [Reply(request, _TOO_OFTEN)]
         if question.presence and not self._introduce(peer, overlay, question.presence, now):
             return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]

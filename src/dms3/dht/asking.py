@@ -20,6 +20,8 @@ from dms3.core.limits import (
     DHT_ASKS_MAX,
     DHT_ASKS_PER_PEER_MAX,
     ID_WORK_BITS,
+    QUESTION_BURST_US,
+    QUESTION_COST_US,
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Request
 from dms3.core.overlay import NodeAt
@@ -36,6 +38,7 @@ from dms3.dht.messages import (
     decode_nodes,
     decode_values,
 )
+from dms3.dht.pace import Pace, weight_of
 from dms3.dht.presence import Proven, Standing, Verified, node_location
 from dms3.dht.routing import Table
 from dms3.p2p.port import Conducted
@@ -110,6 +113,9 @@ class Asking:
         self._asks: dict[int, _Ask] = {}
         self._of_peer: dict[PeerId, dict[int, None]] = {}  # oldest first
         self._deadlines: list[tuple[int, int]] = []
+        self._pace = Pace(QUESTION_COST_US, QUESTION_BURST_US // 2)  # clocks differ a little
+        self._paced: list[tuple[int, PeerId]] = []  # who may be asked again from when on
+        self._resting: set[PeerId] = set()  # those of `_paced`
         self._ended: list[tuple[_Ask, Failure]] = []  # refused, their callers not told yet
         self._count = 0
 
@@ -171,6 +177,7 @@ class Asking:
     def on_down(self, peer: PeerId) -> None:
         """The last connection to a peer has closed; what was asked on it fails by itself."""
         self.connections.on_down(peer)
+        self._pace.forget(peer)
 
     def on_answered(self, token: Token, body: Any, now: Now) -> list[Effect]:
         """The answer to a question or a dial of ours; others are ignored."""
@@ -190,6 +197,10 @@ class Asking:
     def on_timer(self, now: Now) -> list[Effect]:
         """End what has waited too long; let connections go."""
         effects = self._tell_ended(now)
+        while self._paced and self._paced[0][0] <= now.mono_us:
+            _, peer = heapq.heappop(self._paced)
+            self._resting.discard(peer)
+            effects += self._proceed(peer, now)
         while self._deadlines and self._deadlines[0][0] <= now.mono_us:
             _, number = heapq.heappop(self._deadlines)
             ask = self._asks.get(number)
@@ -203,9 +214,9 @@ class Asking:
             return 0
         while self._deadlines and self._deadlines[0][1] not in self._asks:
             heapq.heappop(self._deadlines)
-        waiting = [self._deadlines[0][0]] if self._deadlines else []
+        due = [heap[0][0] for heap in (self._deadlines, self._paced) if heap]
         resting = self.connections.next_timer()
-        return min([*waiting, *([] if resting is None else [resting])], default=None)
+        return min([*due, *([] if resting is None else [resting])], default=None)
 
     # From the line to the answer
 
@@ -223,7 +234,24 @@ class Asking:
             return self.connections.want(self._asks[next(iter(line))].node)
         waiting = [number for number in line if not self._asks[number].asked]
         room = DHT_ASKS_PER_PEER_MAX - (len(line) - len(waiting))
-        return [self._send(number, now) for number in waiting[: max(0, room)]]
+        effects: list[Effect] = []
+        for number in waiting[: max(0, room)]:
+            if self._must_rest(number, peer, now):
+                break
+            effects.append(self._send(number, now))
+        return effects
+
+    def _must_rest(self, number: int, peer: PeerId, now: Now) -> bool:
+        """Whether `peer` has been asked so much that this question has to wait."""
+        if peer in self._resting:
+            return True
+        question = self._asks[number].question
+        weight = weight_of(len(question.offers) + len(question.puts))
+        wait_us = self._pace.wait_us(peer, weight, now)
+        if wait_us:
+            self._resting.add(peer)
+            heapq.heappush(self._paced, (now.mono_us + wait_us, peer))
+        return wait_us > 0
 
     def _send(self, number: int, now: Now) -> Effect:
         ask = self._asks[number]
@@ -341,8 +369,8 @@ class Asking:
 
     def _finish(self, number: int, outcome: Answer | Failure, now: Now) -> list[Effect]:
         ask = self._forget(number)
-        effects = ask.done(outcome, now)
-        return effects + self._proceed(ask.node.peer, now)
+        effects = ask.done(outcome, now) + self._proceed(ask.node.peer, now)
+        return effects + self.connections.dial_next()  # this one may be free to go
 
     def _tell_ended(self, now: Now) -> list[Effect]:
         ended, self._ended = self._ended, []

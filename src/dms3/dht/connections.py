@@ -83,7 +83,7 @@ class Connections:
         if not inbound and peer in self._dialing:
             self._ours[peer] = now.mono_us
         self._queue.pop(peer, None)
-        return self._dial_next()
+        return self.dial_next()
 
     def on_down(self, peer: PeerId) -> None:
         """The last connection has closed."""
@@ -97,7 +97,7 @@ class Connections:
         failure = None
         if peer not in self._up:
             failure = body if isinstance(body, Failure) else _GONE
-        return peer, failure, self._dial_next()
+        return peer, failure, self.dial_next()
 
     def on_unfit(self, peer: PeerId, failure: Failure) -> list[Effect]:
         """Nothing can be asked of `peer` on this connection: it is another program or network."""
@@ -113,7 +113,7 @@ class Connections:
         if node.peer in self._up or node.peer in self._dialing or node.peer in self._queue:
             return []
         self._queue[node.peer] = node
-        return self._dial_next()
+        return self.dial_next()
 
     def unwant(self, peer: PeerId) -> None:
         """Do not dial `peer` when its turn comes."""
@@ -139,16 +139,10 @@ class Connections:
                 self.used(peer, now)
             else:
                 effects += self._let_go(peer)
-        return effects + self._dial_next()
+        return effects + self.dial_next()
 
-    def next_timer(self) -> int | None:
-        """When the connection that rests longest is let go."""
-        oldest = next(iter(self._ours.values()), None)
-        return None if oldest is None else oldest + DHT_IDLE_US
-
-    # Small parts
-
-    def _dial_next(self) -> list[Effect]:
+    def dial_next(self) -> list[Effect]:
+        """Dial whoever waits, as far as there is room for another connection of ours."""
         effects: list[Effect] = []
         while self._queue and len(self._dials) < DHT_DIALS_MAX:
             if len(self._ours) + len(self._dials) >= DHT_CONNECTIONS_MAX:
@@ -165,6 +159,13 @@ class Connections:
             request = DialRequest(node.addresses, peer, DHT_DIAL_US)
             effects.append(Call("transport.dial", request, token))
         return effects
+
+    def next_timer(self) -> int | None:
+        """When the connection that rests longest is let go."""
+        oldest = next(iter(self._ours.values()), None)
+        return None if oldest is None else oldest + DHT_IDLE_US
+
+    # Small parts
 
     def _let_go(self, peer: PeerId) -> list[Effect]:
         del self._ours[peer]

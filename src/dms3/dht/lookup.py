@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from dms3.core.ids import PeerId
 from dms3.core.limits import LOOKUP_CANDIDATES_MAX, LOOKUP_NODES_MAX, LOOKUP_PATHS
@@ -186,21 +187,29 @@ class Lookup:
         ]
 
     def _next_of(self, path: _Path) -> _Candidate | None:
-        """The nearest of the `count` nearest candidates of `path` that nobody was asked yet."""
-        for candidate in self._near(path, self._count):
-            if candidate.node.peer not in self._states:
+        """The candidate of `path` to ask next, unless its nearest have been asked.
+
+        The slow do not count among those, as they may be dead: else each would have to be waited
+        for before somebody takes its place.
+        """
+        near = 0
+        for candidate in path.candidates:
+            state = self._states.get(candidate.node.peer)
+            if state is None:
                 return candidate
+            near += state in (_State.ASKED, _State.ANSWERED)
+            if near == self._count:
+                break
         return None
 
     def _near(self, path: _Path, count: int) -> list[_Candidate]:
         """The `count` nearest candidates of `path` that have not failed."""
-        found: list[_Candidate] = []
-        for candidate in path.candidates:
-            if self._states.get(candidate.node.peer) is not _State.FAILED:
-                found.append(candidate)
-                if len(found) == count:
-                    break
-        return found
+        alive = (
+            candidate
+            for candidate in path.candidates
+            if self._states.get(candidate.node.peer) is not _State.FAILED
+        )
+        return list(islice(alive, count))
 
     def _in_flight(self, path: _Path | None = None) -> int:
         return sum(

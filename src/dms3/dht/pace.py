@@ -1,6 +1,7 @@
 """How much each peer may ask: a line of time per peer that questions use up by their weight.
 
-Source: docs/attacks.md, "The public overlay". Bounded by the connections: who goes is forgotten.
+Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "The public overlay". The same at both ends:
+an honest asker waits by itself and is never refused. Bounded by the connections.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dms3.core.ids import PeerId
+from dms3.core.limits import DHT_ITEMS_MAX
 from dms3.core.machine import Now
 
 
@@ -23,15 +25,21 @@ class Pace:
     burst_us: int
     _lines: dict[PeerId, int] = field(default_factory=dict)
 
-    def admit(self, peer: PeerId, weight: int, now: Now) -> bool:
-        """Whether `peer` may ask something of `weight` now; counts it when it may."""
+    def wait_us(self, peer: PeerId, weight: int, now: Now) -> int:
+        """How long something of `weight` has to wait; 0: it may be asked now, and is counted."""
         begins = max(self._lines.get(peer, 0), now.mono_us)
         ends = begins + weight * self.cost_us
-        if ends - now.mono_us > self.burst_us:
-            return False
+        late_us = ends - now.mono_us - self.burst_us
+        if late_us > 0:
+            return late_us
         self._lines[peer] = ends
-        return True
+        return 0
 
     def forget(self, peer: PeerId) -> None:
         """The peer has gone."""
         self._lines.pop(peer, None)
+
+
+def weight_of(contents: int) -> int:
+    """The weight of a question with so many offers or puts; of a find or get it is 1."""
+    return 1 + contents // (DHT_ITEMS_MAX // 4)

@@ -113,13 +113,6 @@ def check_dates(presence: Presence, wall_us: int) -> Verdict:
     return Valid()
 
 
-def check_presence(presence: Presence, wall_us: int) -> Verdict:
-    """Valid, Invalid when it is forged, Abandoned when it is not in date (see `check_dates`)."""
-    if not check_signature(presence):
-        return Invalid("signature", "the presence is not signed by its node")
-    return check_dates(presence, wall_us)
-
-
 def node_location(peer: PeerId) -> bytes:
     """Where a node lies: SHA-256 of its raw public key (32 bytes)."""
     return hashlib.sha256(_public_key(peer)).digest()
@@ -167,15 +160,10 @@ class Verified:
 
     def open(self, data: bytes, overlay: OverlayId, wall_us: int) -> Proven | Invalid | Abandoned:
         """The presence in `data` when it is one of `overlay` and in date, or why not."""
-        proven = self._known.get(data)
-        if proven is None:
-            try:
-                proven = _prove(data)
-            except DecodeError as error:
-                return Invalid("form", error.reason)
-            if len(self._known) >= self.kept_max:
-                del self._known[next(iter(self._known))]
-            self._known[data] = proven
+        try:
+            proven = self.remembered(data)
+        except DecodeError as error:
+            return Invalid("form", error.reason)
         if proven.presence.overlay != overlay:
             return Invalid("overlay", "the presence is of another overlay")
         verdict = check_dates(proven.presence, wall_us)
@@ -191,8 +179,14 @@ class Verified:
         return proven
 
     def remembered(self, data: bytes) -> Proven:
-        """The presence that this node kept itself, over or not; raises DecodeError."""
-        return self._known.get(data) or _prove(data)
+        """The presence in `data`, of any overlay and date; DecodeError when it does not hold."""
+        proven = self._known.get(data)
+        if proven is None:
+            proven = _prove(data)
+            if len(self._known) >= self.kept_max:
+                del self._known[next(iter(self._known))]
+            self._known[data] = proven
+        return proven
 
 
 class Standing:

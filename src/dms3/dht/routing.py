@@ -345,6 +345,6 @@ def _remembered(proven: Proven, now_us: int) -> _Entry | None:
     node = proven.node(Reach.MACHINE)
     if node is None:
         return None
-    prefixes = [prefix_of(address) for address in node.addresses]
-    prefix = next((each for each in prefixes if each is not None), None)
-    return _Entry(proven, node, prefix, now_us)
+    pairs = zip(proven.presence.addresses, proven.reaches, strict=True)
+    far = next((address for address, reach in pairs if reach is Reach.EVERYWHERE), None)
+    return _Entry(proven, node, None if far is None else prefix_of(far), now_us)

@@ -9,8 +9,9 @@ from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
+from dms3.core.codec import encode
 from dms3.core.errors import Failure, Retry
-from dms3.core.ids import PeerId, RequestId
+from dms3.core.ids import PeerId, RequestId, Token
 from dms3.core.limits import ID_WORK_BITS, SECOND_US
 from dms3.core.machine import (
     Answered,
@@ -29,7 +30,7 @@ from dms3.core.machine import (
 )
 from dms3.core.overlay import PUBLIC, ContentType, FindNodes, NodeAt
 from dms3.dht.dht import Dht
-from dms3.dht.messages import Question, decode_question
+from dms3.dht.messages import PROTOCOL, Question, decode_question
 from dms3.dht.presence import Verified, issue_presence, node_location
 from dms3.dht.routing import warm_rows
 from dms3.libp2p.peer_id import NodeKey, id_work
@@ -112,6 +113,7 @@ class Node:
         self.results: dict[int, Any] = {}
         self.commands: dict[int, None] = {}
         self.calls: list[str] = []
+        self.heard: dict[str, Any] = {}  # answers to what a test asked by hand
         self.questions = 0
         self.alive = True
         self.delay_us = 0
@@ -197,9 +199,21 @@ class Node:
                 assert isinstance(effect, Reply), effect
                 self._replied(effect)
 
+    def question(self, other: "Node", body: bytes | Question, seconds: float = 1) -> Any:
+        """What `other` answers to a question that is put by hand."""
+        self._count += 1
+        token = Token(f"hand:{self._count}")
+        data = body if isinstance(body, bytes) else encode(body)
+        deadline_us = self.world.now.mono_us + int(seconds * SECOND_US)
+        self.perform([Request(other.peer, PROTOCOL, data, token, deadline_us)])
+        self.world.run(deadline_us, lambda: token in self.heard)
+        return self.heard.pop(token, None)
+
     def answer(self, token: str, body: Any) -> None:
         if token in self.open:
             del self.open[token]
+            if token.startswith("hand:"):
+                self.heard[token] = body
             self.tell(Answered(token, body))
 
     def _called(self, call: Call) -> None:
