@@ -353,7 +353,7 @@ def test_unpublishing_survives_a_kill_and_publishing_again_undoes_it() -> None:
         hand.run()
         assert hand.manifests()[-1].withdrawn
         assert hand.tables["spaces"] == {}
-        hand.later(2)
+        hand.later(10)
         hand.publish()
         assert not hand.manifests()[-1].withdrawn
         assert hand.manifests()[-1].created_us > hand.manifests()[-2].created_us

@@ -15,6 +15,7 @@ from dms3.core.limits import (
     DIRECTORY_PAGES_MAX,
     DIRECTORY_WAIT_US_MAX,
     PUBLIC_GETS_MAX,
+    PUBLIC_ROWS_US_MIN,
     PUBLIC_SEARCH_US_MAX,
     PUBLIC_SEARCHES_MAX,
 )
@@ -151,6 +152,7 @@ class Public:
                 del self._searches[search.number]
                 return [Reply(search.request, body)]
             search.take_ranking(body)
+            search.deadline_us = max(search.deadline_us, now.mono_us + PUBLIC_ROWS_US_MIN)
         return effects + self._go_on(now)
 
     def _brought(self, token: Token, body: Got | Failure, now: Now) -> list[Effect]:
@@ -234,7 +236,7 @@ class Public:
                 search.take(cid, block)
 
     def _wait_us(self, search: PublicSearch) -> int:
-        """Until when a search waits for manifests."""
+        """Until when a search waits for manifests; it has no later deadline before it is ranked."""
         begun_us = search.deadline_us - search.question.timeout_us
         return min(search.opening_until_us, begun_us + DIRECTORY_WAIT_US_MAX)
 
