@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import struct
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.discovery import Lan
 from dms3.io.transport import Transport
 from dms3.libp2p.identify import IdentifyInfo
-from dms3.libp2p.mdns import Heard
+from dms3.libp2p.mdns import Heard, encode_txt
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
 from dms3.libp2p.peer_record import seal_record
@@ -29,7 +29,9 @@ from dms3.node.home import Home
 from dms3.node.interfaces import own_addresses
 from dms3.node.metrics import Metrics
 from dms3.node.node import Node, Settings, open_node
+from dms3.p2p import exchange
 from dms3.p2p.conduct import CONDUCT
+from dms3.p2p.known import PUBLIC_PROTOCOL
 from network.running import running, wait_until
 from network.test_network import Node as Small
 from network.test_network import pair, run
@@ -100,6 +102,48 @@ def test_two_adapters_hear_each_other_over_multicast_on_loopback():
             for task in tasks:
                 task.cancel()
         assert one.failed.empty()
+
+    run(test)
+
+
+PTR, TXT = 12, 16  # RFC 1035 section 3.2.2
+SERVICE = b"\x04_p2p\x04_udp\x05local\x00"
+QUESTION = struct.pack(">6H", 0, 0, 1, 0, 0, 0) + SERVICE + struct.pack(">2H", PTR, 1)
+
+
+def answer_of(ear: Ear) -> bytes:
+    """What js-libp2p answers: a pointer and TXT, neither SRV nor addresses."""
+    name = b"\x20" + b"a" * 32 + SERVICE
+    text = encode_txt(ear.key.peer_id, [ear.address])
+    head = struct.pack(">6H", 0, 0x8400, 0, 2, 0, 0)
+    pointer = SERVICE + struct.pack(">2HIH", PTR, 1, 120, len(name)) + name
+    return head + pointer + name + struct.pack(">2HIH", TXT, 1, 120, len(text)) + text
+
+
+def test_a_program_that_knows_only_the_specification_hears_and_is_heard():
+    if not multicast_passes("127.0.0.1"):
+        pytest.skip("no multicast on loopback here")
+
+    async def test():
+        ours, theirs = Ear(4001), Ear(4002)
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            here = socket.inet_aton("127.0.0.1")
+            other.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(ours.lan.run())
+                ours.lan.announce([ours.address])
+                found = b""
+                while encode_txt(ours.key.peer_id, [ours.address]) not in found:
+                    await loop.sock_sendto(other, QUESTION, (GROUP, 5353))
+                    with suppress(TimeoutError):  # it may not have opened its sockets yet
+                        async with asyncio.timeout(0.2):
+                            found = await loop.sock_recv(other, 9000)
+                assert SERVICE in found
+                await loop.sock_sendto(other, answer_of(theirs), (GROUP, 5353))
+                assert await ours.hears(theirs) == Heard(theirs.key.peer_id, (theirs.address,))
+                task.cancel()
 
     run(test)
 
@@ -203,6 +247,58 @@ def test_somebody_elses_record_costs_its_sender():
             row = await listed(alice, lambda row: row.points)
             assert row.points == CONDUCT["record_forged"][0]
             await stranger.transport.close()
+
+    run(test)
+
+
+# Peers of peers
+
+
+def test_who_joins_one_node_meets_the_public_others_and_no_private_one():
+    async def test():
+        async with AsyncExitStack() as stack:
+            names = {"hub": True, "one": True, "two": True, "private": False}
+            nodes = {}
+            for name, public in names.items():
+                node = await stack.enter_async_context(Small(name, public=public).running())
+                await node.call("peers.listening", (str(node.network.listening[0]),))
+                nodes[name] = node
+            hub, private = nodes["hub"], nodes["private"]
+            await private.connect(hub)
+            await nodes["one"].connect(hub)
+            late = await stack.enter_async_context(Small("late", public=True).running())
+            await nodes["two"].connect(hub)
+            while not all(row.addresses for row in await rows(hub)):
+                pass  # each look is a turn of the node; then all have described themselves
+            await late.connect(hub)
+            while not {nodes["one"].peer, nodes["two"].peer} <= connected(await rows(late)):
+                await late.notice("peer.up")
+            found = {row.peer: row.found for row in await rows(late)}
+            assert found[nodes["one"].peer] in ("exchange", "inbound")
+            assert private.peer not in found
+            assert connected(await rows(private)) == {hub.peer}
+
+    run(test)
+
+
+async def rows(node):
+    return await node.call("peers.list")
+
+
+def connected(listed_rows):
+    return {row.peer for row in listed_rows if row.connected}
+
+
+def test_who_only_asks_in_a_protocol_neither_names_nor_answers_it():
+    async def test():
+        async with Small("alice", public=True).running() as alice:
+            assert alice.network.speaks(PUBLIC_PROTOCOL)
+            assert PUBLIC_PROTOCOL in alice.network.describe().protocols
+        shy = Small("shy", public=True, only_asked=(PUBLIC_PROTOCOL,))
+        async with shy.running():
+            assert not shy.network.speaks(PUBLIC_PROTOCOL)
+            assert PUBLIC_PROTOCOL not in shy.network.describe().protocols
+            assert exchange.PROTOCOL in shy.network.describe().protocols
 
     run(test)
 

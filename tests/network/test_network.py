@@ -23,10 +23,12 @@ from dms3.libp2p.peer_record import seal_record
 from dms3.node.driver import Driver
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.network import Network
+from dms3.p2p import exchange
 from dms3.p2p import peers as book
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.conduct import CONDUCT
 from dms3.p2p.frames import VERSION, Version, encode_frame, encode_version
+from dms3.p2p.known import PUBLIC_PROTOCOL
 from dms3.p2p.peers import PeerBook
 from dms3.p2p.port import Conducted
 from dms3.sim.disk import Disk
@@ -94,7 +96,9 @@ class Journal:
 class Node:
     """One node: its network on a free port, its loop, an echo machine and a peer book."""
 
-    def __init__(self, name, network=NETWORK, join=(), minors=(0,)) -> None:
+    def __init__(
+        self, name, network=NETWORK, join=(), minors=(0,), *, public=False, only_asked=()
+    ) -> None:
         self.name = name
         self.key = NodeKey.generate(SystemEntropy())
         self.person = SigningKey.of_seed(SystemEntropy().draw(32))
@@ -105,8 +109,8 @@ class Node:
             Hosted("echo", self.echo, {ECHO: Overflow.HOLD}),
             Hosted(
                 "peers",
-                PeerBook(self.peer, Root(self.person.public), join, SystemEntropy()),
-                {book.PROTOCOL: Overflow.HOLD},
+                PeerBook(self.peer, Root(self.person.public), join, SystemEntropy(), public=public),
+                {book.PROTOCOL: Overflow.HOLD, exchange.PROTOCOL: Overflow.HOLD},
             ),
         ]
         self.bugs = []
@@ -124,12 +128,18 @@ class Node:
             on_fault=lambda _, error: pytest.fail(repr(error)),
         )
         self.network = Network(
-            protocols={ECHO: minors, book.PROTOCOL: book.MINORS},
+            protocols={
+                ECHO: minors,
+                book.PROTOCOL: book.MINORS,
+                exchange.PROTOCOL: exchange.MINORS,
+                **({PUBLIC_PROTOCOL: (0,)} if public else {}),
+            },
             network=network,
             events=self.loop,
             clock=clock,
             agent="dms3/test",
             seal=partial(seal_record, self.key),
+            only_asked=only_asked,
             transport=lambda owner: Transport(
                 key=self.key,
                 handler=owner,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
@@ -21,11 +21,13 @@ from dms3.core.limits import (
     REPORTS_WAITING_MAX,
     SECOND_US,
 )
+from dms3.core.machine import Entropy
 from dms3.core.ports import PeerEvents
+from dms3.io.transport import Transport as TcpTransport
 from dms3.libp2p.events import ConnectionEvent, Identified, StreamData
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.libp2p.peer_id import peer_id_text
+from dms3.libp2p.peer_id import NodeKey, peer_id_text
 from dms3.node.session import Clock, PeerFigures, Secured, Session, Transport
 from dms3.p2p.link import Link
 from dms3.p2p.port import (
@@ -55,9 +57,10 @@ class Network:
     `events`: the loop; `transport`: makes the transport that has this object as its handler, `gate`
     and `speaks`, and `describe` for Identify; `agent`: name and version of the program; `seal`: the
     signed record of a sequence number and addresses of this node (libp2p/peer_record.py).
+    `only_asked`: protocols in which this node asks others and answers nobody.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # eight unlike things, each by name
         self,
         *,
         protocols: Mapping[str, Sequence[int]],
@@ -67,8 +70,10 @@ class Network:
         transport: Callable[[Network], Transport],
         agent: str,
         seal: Callable[[int, Sequence[Multiaddr]], bytes],
+        only_asked: Collection[str] = (),
     ) -> None:
         self._seal = seal
+        self._said = tuple(sorted(set(protocols) - set(only_asked)))
         self._protocols = protocols
         self._network = network
         self._events = events
@@ -135,7 +140,7 @@ class Network:
 
     def speaks(self, protocol: str) -> bool:
         """Whether peers may open streams of `protocol`."""
-        return protocol in self._protocols
+        return protocol in self._said
 
     def gate(self, peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
         """Whether to have a connection with `peer`: not while it is refused, or one too many.
@@ -163,7 +168,7 @@ class Network:
             protocol_version="dms3/1",
             agent=self._agent,
             addresses=self._announced or tuple(self._listening),
-            protocols=tuple(sorted(self._protocols)),
+            protocols=self._said,
             signed_record=self._record,
         )
 
@@ -394,3 +399,16 @@ class Network:
         near = reach_of_text(str(session.secured.remote))
         usable = own_word(info.addresses, near)
         self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))
+
+
+def over_tcp(key: NodeKey, clock: Clock, entropy: Entropy) -> Callable[[Network], Transport]:
+    """What makes the transport of a network: TCP, as the node whose key is `key`."""
+    return lambda network: TcpTransport(
+        key=key,
+        handler=network,
+        protocols=network.speaks,
+        identify=network.describe,
+        entropy=entropy,
+        gate=network.gate,
+        clock=clock,
+    )

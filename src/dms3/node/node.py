@@ -36,7 +36,6 @@ from dms3.io.pool import Pool
 from dms3.io.schema import MIGRATIONS
 from dms3.io.spool import Spool
 from dms3.io.store import Store
-from dms3.io.transport import Transport
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
@@ -48,7 +47,7 @@ from dms3.node.identity import Identity, create_identity, keep_identity, load_id
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
-from dms3.node.network import Network
+from dms3.node.network import Network, over_tcp
 from dms3.node.noting import Noting
 from dms3.node.opening import public_machines
 from dms3.node.published import Published
@@ -208,9 +207,10 @@ async def open_node(
             network=network_id(settings.network),
             events=loop,
             clock=clock,
-            transport=lambda handler: _transport(handler, identity, clock, entropy),
+            transport=over_tcp(identity.node_key, clock, entropy),
             agent=AGENT,
             seal=partial(seal_record, identity.node_key),
+            only_asked=() if settings.overlay else (PUBLIC_PROTOCOL,),
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         upkeep = Upkeep(library, packs, loop.call)
@@ -242,8 +242,9 @@ def _ports(network: Network, library: Library, store: Store, packs: Packs) -> di
 
 def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
     root_key = identity.tree.root()
-    public = PUBLIC_PROTOCOL in PROTOCOLS
-    book = peers.PeerBook(identity.peer, identity.root, settings.join, entropy, public=public)
+    book = peers.PeerBook(
+        identity.peer, identity.root, settings.join, entropy, public=settings.overlay
+    )
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
     types = (block_type(), provider_type(), manifest_type())
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
@@ -259,20 +260,6 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
     ]
-
-
-def _transport(
-    handler: Network, identity: Identity, clock: SystemClock, entropy: Entropy
-) -> Transport:
-    return Transport(
-        key=identity.node_key,
-        handler=handler,
-        protocols=handler.speaks,
-        identify=handler.describe,
-        entropy=entropy,
-        gate=handler.gate,
-        clock=clock,
-    )
 
 
 async def _identity(store: Store, entropy: Entropy, settings: Settings) -> Identity:
