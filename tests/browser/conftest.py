@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from browser.person import Person, launch
+from browser.person import WAIT_MS, Person, launch
 from network.running import Running, running
 
 Visit = Callable[..., Person]
@@ -18,6 +19,7 @@ Visit = Callable[..., Person]
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
@@ -60,3 +62,10 @@ def visit(chromium: Browser) -> Iterator[Visit]:
             return person.log_in()
 
         yield open_page
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[Running]:
+    """A node of its own, for what would spoil the others."""
+    with running(tmp_path / "lone", "--name", "lone") as node:
+        yield node

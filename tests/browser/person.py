@@ -143,6 +143,18 @@ def barriers(page: Page, rules: Iterable[str] = ()) -> list[str]:
     ]
 
 
+def drop(page: Page, paths: Iterable[Path]) -> None:
+    """Drop files and folders of this machine on the middle of the page, as from a file manager."""
+    size = page.viewport_size
+    assert size is not None
+    place = {"x": size["width"] // 2, "y": size["height"] // 2}
+    carried = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": step, **place, "data": carried})
+    session.detach()
+
+
 def overflow(page: Page) -> int:
     """By how many pixels the page is wider than the window."""
     return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))

@@ -86,8 +86,13 @@ def add_settings(app: FastAPI, site: Site, sessions: Sessions) -> None:
             return await _again(site, request, error, "protect")
         return RedirectResponse("/settings#protect", 303)
 
-    app.add_api_route("/settings/words", words, methods=["POST"], include_in_schema=False)
-    app.add_api_route("/settings/protect", protect, methods=["POST"], include_in_schema=False)
+    async def back() -> Response:
+        """For whoever looks again at what a form has answered."""
+        return RedirectResponse("/settings", 303)
+
+    for path, endpoint in (("/settings/words", words), ("/settings/protect", protect)):
+        app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
+        app.add_api_route(path, back, methods=["GET"], include_in_schema=False)
 
 
 def _same(passphrase: str, again: str) -> None:

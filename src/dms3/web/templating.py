@@ -7,6 +7,7 @@ times and identifiers look: with a unit, as `<time>`, never longer than twelve c
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HASH_CHARS_SHOWN = 12
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode UAX 9: embedding, override, isolate
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -42,6 +44,7 @@ class Pages:
             auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=straight,
         )
         self._environment.filters |= {
             "size": size,
@@ -77,6 +80,14 @@ class Pages:
     def names(self) -> list[str]:
         """The names of all static files."""
         return sorted(self._static)
+
+
+def straight(value: Any) -> Any:
+    """A value without what turns the direction of text around: names must read as they are."""
+    if not isinstance(value, str):
+        return value
+    text = _TURNS.sub("", value)
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704 - it was one before
 
 
 def size(count: float) -> str:
