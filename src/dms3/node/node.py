@@ -195,12 +195,8 @@ async def open_node(
             node.lag_us = lag_us
             watch.lag(lag_us)
 
-        driver = Driver(
-            _machines(identity, settings, entropy),
-            store.view(),
-            last_event=store.last_event(),
-            on_bug=on_bug,
-        )
+        machines = _machines(identity, settings, entropy)
+        driver = Driver(machines, store.view(), last_event=store.last_event(), on_bug=on_bug)
         loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=on_fault)
         network = Network(
             protocols=PROTOCOLS,
