@@ -24,7 +24,7 @@ from dms3.core.limits import (
 from dms3.core.machine import Now
 from dms3.io.clock import SystemEntropy
 from dms3.node.commands import TABLE
-from dms3.node.table import BlobOrPath, InputPath, Parameter, Secret
+from dms3.node.table import BlobOrPath, FolderUrl, InputPath, Parameter, Secret
 from network.running import Running, running, seconds, wait_until
 
 SLOW_CONNECTIONS = 200
@@ -297,11 +297,15 @@ def fits_one(parameter: Parameter, value: Any) -> bool:
         return False
     if parameter.type in (BlobOrPath, InputPath) and not value.startswith("/"):
         return False
+    if parameter.type is FolderUrl and not (value.startswith("/") or "://" in value):
+        return False
     return len(value) <= 256 * KIB and (not parameter.choices or value in parameter.choices)
 
 
 def usual(parameter: Parameter) -> Any:
-    value: Any = {int: 1, bool: False, BlobOrPath: "/nowhere"}.get(parameter.type, "x")
+    value: Any = {int: 1, bool: False, BlobOrPath: "/nowhere", FolderUrl: "/nowhere"}.get(
+        parameter.type, "x"
+    )
     if parameter.choices:
         value = parameter.choices[0]
     return [value] if parameter.many else value
@@ -348,12 +352,13 @@ STRANGE = [
     "'; DROP TABLE document;--",
     "-",
 ]
+PATHS = (BlobOrPath, FolderUrl, InputPath)
 NUMBERS = [0, -1, 1, 2**31, 2**53, 2**63 - 1, -(2**63) + 1]
 
 
 @pytest.mark.parametrize(
     "command",
-    [c for c in TABLE if not any(p.type in (BlobOrPath, InputPath) for p in c.parameters)],
+    [c for c in TABLE if not any(p.type in PATHS for p in c.parameters)],
     ids=lambda command: command.name,
 )
 def test_strange_values_of_the_right_type_never_break_a_command(

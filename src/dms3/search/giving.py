@@ -7,6 +7,7 @@ counts here at once, whether or not the reader's node can be told.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dms3.core.codec import encode
 from dms3.core.errors import Dms3Error, Failure, Retry
@@ -76,6 +77,18 @@ class Giving:
             data = {"space": space.hex(), "reader": unshare.reader.hex(), "name": name}
             effects.append(Notify("space.unshared", data))
         return Unshared(len(gone)), effects
+
+    def offer_again(self, now: Now) -> list[Effect]:
+        """Offer every grant from this node too: readers ask where they were offered it."""
+        effects: list[Effect] = []
+        for given in list(self._given):
+            grant, record = given.grant, replace(given.record, delivered=(), refused="")
+            effects += self._given.put(grant, record)
+            for peer in record.peers:
+                effects += self._outbox.offer(
+                    grant.serial, PeerId(peer), record.grant, record.name, grant.until_us, now
+                )
+        return effects
 
     def delivered(self, token: Token, body: bytes | Failure, now: Now) -> list[Effect]:
         """What a device answered to an offer or a withdrawal."""

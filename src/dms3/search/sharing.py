@@ -29,6 +29,7 @@ from dms3.core.machine import (
     Now,
     PeerDown,
     PeerUp,
+    Persist,
     Reply,
     Requested,
     View,
@@ -58,6 +59,8 @@ from dms3.search.operations import (
 NAME = "sharing"
 PROTOCOLS = (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL)
 _PENALTY_PREFIX = "penalise:"
+NODE = "node"
+_OFFERED_BY = b"peer"  # the node that has offered the grants given
 
 
 class Sharing:
@@ -88,7 +91,17 @@ class Sharing:
         self._given.load(view)
         self._received.load(view)
         self._outbox.load(view)
-        return self._given.prune(now.wall_us) + self._received.prune(now.wall_us)
+        effects = self._given.prune(now.wall_us) + self._received.prune(now.wall_us)
+        return effects + self._offer_as(view, now)
+
+    def _offer_as(self, view: View, now: Now) -> list[Effect]:
+        """After a restoration this is another node than the one that delivered the grants."""
+        if view.get(NODE, _OFFERED_BY) == self._peer or not list(self._given):
+            return []
+        return [self._offered(), *self._giving.offer_again(now)]
+
+    def _offered(self) -> Effect:
+        return Persist(NODE, _OFFERED_BY, self._peer)
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """Commands, peers' questions, answers, connections."""
@@ -156,7 +169,7 @@ class Sharing:
             shared, more = self._giving.share(share, now)
         except Dms3Error as error:
             return Failure.of(error), effects
-        return shared, effects + more
+        return shared, effects + ([self._offered()] if shared.fresh else []) + more
 
     def _unshare(self, unshare: Unshare, now: Now) -> tuple[Any, list[Effect]]:
         return self._giving.unshare(unshare, now)
