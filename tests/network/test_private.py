@@ -97,11 +97,9 @@ async def opened(path: Path, name: str, *join: str) -> AsyncIterator[Node]:
 
 
 async def run(steps: AsyncIterator[Any]) -> dict[str, Any]:
-    last = None
-    async for last in steps:
-        pass
-    assert isinstance(last, Result)
-    return dict(last.data)
+    done = [step async for step in steps]
+    assert isinstance(done[-1], Result)
+    return dict(done[-1].data)
 
 
 async def add(node: Node, folder: Path, what: str, space: str) -> Cid:
@@ -184,9 +182,7 @@ async def scenario(tmp_path: Path, heard: Heard) -> None:
         async with opened(tmp_path, "alice", carol.addresses[0]) as alice:
             cids = {what: await add(alice, folder, what, what) for what in NAMES}
             cids["later"] = await add(alice, folder, "later", "shared")
-            spaces = {
-                what: bytes(await alice.library.space(name)) for what, name in NAMES.items()
-            }
+            spaces = {what: bytes(await alice.library.space(name)) for what, name in NAMES.items()}
             await share(alice, bob)
             answer = await run(Documents(alice).publish(NAMES["public"]))
             assert answer["stage"] == "done", answer

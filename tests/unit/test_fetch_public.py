@@ -94,7 +94,7 @@ class Hand:
                 body = self.local(effect.port, effect.arguments)
                 pending += self.machine.on_event(Answered(effect.token, body), self.now)
 
-    def local(self, port, asked):
+    def local(self, port, asked):  # noqa: PLR0911 - a table of answers
         if port == "sharing.sources":
             return tuple(self.sources)
         if port == "library.has":

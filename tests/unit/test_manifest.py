@@ -111,7 +111,7 @@ def test_what_is_not() -> None:
     ],
 )
 def test_a_field_out_of_bounds_is_no_manifest(field: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011 - the codec turns any of them into DecodeError
         dataclasses.replace(BASE, **field)  # type: ignore[arg-type]
 
 

@@ -24,7 +24,7 @@ from dms3.core.overlay import GetContent, Got
 from dms3.crypto.signing import SigningKey
 from dms3.search.condition import parse_conditions
 from dms3.search.directory import Directory
-from dms3.search.indexing import Indexed, IndexBuilder, Posting
+from dms3.search.indexing import IndexBuilder, Indexed, Posting
 from dms3.search.manifest import DIRECTORY, Manifest, decode_manifest, sign_manifest
 from dms3.search.openindex import Facts, Part, Row, Rows, decode_root
 from dms3.search.openrank import rank
@@ -48,7 +48,7 @@ class Web:
     def __init__(self) -> None:
         self.blocks, self.manifests = {}, {key: [] for key in DIRECTORY}
 
-    def publish(self, name, texts, **more):
+    def publish(self, name, texts, **more: object):
         """A space whose documents have these texts; returns its manifest."""
         words = {}
         for number, text in enumerate(texts):
@@ -67,7 +67,7 @@ class Web:
         self.blocks |= dict(rest)
         return self.announce(name, built, **more)
 
-    def announce(self, name, built, key=KEY, **more):
+    def announce(self, name, built, key=KEY, **more: object):
         manifest = Manifest(
             v=1,
             space=hashlib.sha256(name.encode()).digest(),
@@ -149,7 +149,7 @@ class Hand:
         self.take(self.machine.on_event(event, self.now))
         return self.count
 
-    def search(self, text, **more) -> PublicFound:
+    def search(self, text, **more: object) -> PublicFound:
         request = self.begin(text, **more)
         self.run()
         return self.answers[request]
