@@ -65,7 +65,7 @@ class Row:
     @property
     def bound(self) -> str:
         """The goal with its direction."""
-        return "" if self.goal is None else f"{'≥' if self.is_rate else '≤'} {self.goal:.2g}"
+        return "" if self.goal is None else f"{'≥' if self.is_rate else '≤'} {self.goal:.3g}"
 
 
 def figure(value: float) -> str:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the foreign programs that tests use into build/peers: js-libp2p and the IPFS importer
-# (npm), py-libp2p (an environment of its own), go-libp2p, axe-core for the browser tests (npm). A
-# program whose language is not on this machine is left out with a message; DMS3_REQUIRE_PEERS=1
-# makes that a failure.
+# Installs the foreign programs that tests and benchmarks use into build/peers: js-libp2p and the
+# IPFS importer (npm), py-libp2p and kademlia (each in an environment of its own), go-libp2p, axe-core
+# for the browser tests (npm). A program whose language is not on this machine is left out with a
+# message; DMS3_REQUIRE_PEERS=1 makes that a failure.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -65,6 +65,18 @@ install_py() {
     cat "$LOCKS/py/pyproject.toml" "$LOCKS/py/uv.lock" | cksum >"$PEERS/py/.installed"
 }
 
+install_kademlia() {
+    if current "$PEERS/kademlia" "$LOCKS/kademlia/pyproject.toml" "$LOCKS/kademlia/uv.lock"; then
+        return
+    fi
+    uv=$(sh scripts/uv.sh)
+    echo "Installing kademlia into build/peers/kademlia" >&2
+    UV_PROJECT_ENVIRONMENT=$PEERS/kademlia "$uv" sync --frozen --quiet \
+        --project "$LOCKS/kademlia" --python "$HERE/.venv/bin/python"
+    cat "$LOCKS/kademlia/pyproject.toml" "$LOCKS/kademlia/uv.lock" | cksum \
+        >"$PEERS/kademlia/.installed"
+}
+
 install_go() {
     if current "$PEERS/go" "$LOCKS/go/go.mod" "$LOCKS/go/go.sum" "$LOCKS/go/main.go"; then
         return
@@ -79,7 +91,7 @@ install_go() {
 }
 
 case ${1:-all} in
-    all) install_js; install_py; install_go; install_axe ;;
-    js | py | go | axe) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|py|go|axe]" >&2; exit 2 ;;
+    all) install_js; install_py; install_kademlia; install_go; install_axe ;;
+    js | py | kademlia | go | axe) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|py|kademlia|go|axe]" >&2; exit 2 ;;
 esac
