@@ -1,0 +1,71 @@
+"""What nodes of an overlay say to each other, and the rows of what is held."""
+
+from dataclasses import replace
+
+from dms3.core.codec import decode, encode
+from dms3.core.errors import DecodeError
+from dms3.core.limits import PRESENCE_LIFE_US, SECOND_US
+from dms3.core.overlay import PUBLIC
+from dms3.core.verdict import Invalid
+from dms3.dht.holding import Counts, Row
+from dms3.dht.messages import (
+    Code,
+    Codes,
+    Find,
+    Get,
+    Nodes,
+    Offered,
+    PutValue,
+    Question,
+    Values,
+    decode_codes,
+    decode_nodes,
+    decode_question,
+    decode_values,
+)
+from dms3.dht.places import prefix_of
+from dms3.dht.presence import Verified, decode_presence, issue_presence
+from dms3.libp2p.peer_id import NodeKey
+
+_WALL_US = 1_800_000_000 * SECOND_US
+_PRESENCE = issue_presence(
+    NodeKey(bytes(32)), PUBLIC, ("/ip4/10.0.0.1/tcp/1", "/dns4/a.example.org/tcp/1"), _WALL_US
+)
+
+
+def open_presence(data: bytes) -> None:
+    """A presence as it is met: one that does not hold is never accepted."""
+    verdict = Verified().open(data, PUBLIC, _WALL_US)
+    if isinstance(verdict, Invalid):
+        raise DecodeError(0, verdict.detail)
+
+
+FUZZ = {
+    "question": decode_question,
+    "nodes": decode_nodes,
+    "values": decode_values,
+    "codes": lambda data: decode_codes(data, 2),
+    "presence": decode_presence,
+    "presence as met": open_presence,
+    "prefix of an address": lambda data: prefix_of(data.decode("utf-8", "replace")),
+    "held row": lambda data: decode(Row, data),
+    "counts row": lambda data: decode(Counts, data),
+}
+
+_FIND = Question(PUBLIC, _PRESENCE, find=Find(bytes(32)))
+SEEDS = {
+    "question": [
+        encode(_FIND),
+        encode(replace(_FIND, find=None, get=Get("note", b"key", b"slot"))),
+        encode(replace(_FIND, find=None, offers=(Offered("note", b"key", bytes(16), _WALL_US),))),
+        encode(replace(_FIND, find=None, puts=(PutValue("note", b"key", b"value", _WALL_US),))),
+    ],
+    "nodes": [encode(Nodes((_PRESENCE,), _PRESENCE)), encode(Nodes(()))],
+    "values": [encode(Values((b"one", b"two"), True, (_PRESENCE,))), encode(Values((), False, ()))],
+    "codes": [encode(Codes((Code.HELD, Code.FAR), _PRESENCE))],
+    "presence": [_PRESENCE],
+    "presence as met": [_PRESENCE],
+    "prefix of an address": [b"/ip4/8.8.4.4/tcp/1", b"/ip6/2a00::1/tcp/1", b"/dns/a.b/tcp/1"],
+    "held row": [encode(Row(1, b"key", 5, _WALL_US + PRESENCE_LIFE_US, bytes(16), b"value"))],
+    "counts row": [encode(Counts(1, 2))],
+}
