@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dms3.core.limits import SECOND_US
 from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.scenarios.overlay import Note, OverlayScenario, new_note
 from dms3.sim.seeds import stream
@@ -15,25 +16,28 @@ from dms3.sim.world import World
 
 NOTES_MAX = 200
 GETS_MAX = 2_000
-GETS_PER_NODE = 10
 HOPS_MEAN_MAX = 4
+SETTLING_US = 5 * SECOND_US  # what a put may still take after its time
 
 
 class LookupScenario(OverlayScenario):
     """The first quarter of the time is for joining, the second for puts, the rest for gets.
 
-    `found_min`: the fraction of gets that must find.
+    `gets_per_node`: up to GETS_MAX in all; `found_min`: the fraction of gets that must find;
+    `placed_min`: that of puts that must have found another holder (others are not asked for).
     """
 
     name = "lookup"
+    gets_per_node = 10
 
-    def __init__(self, *, found_min: float = 1.0) -> None:
+    def __init__(self, *, found_min: float = 1.0, placed_min: float = 1.0) -> None:
         super().__init__()
         self._found_min = found_min
+        self._placed_min = placed_min
 
     def checkers(self) -> Sequence[Checker]:
         """Everything is found."""
-        return [_AllFound(self, self._found_min)]
+        return [_AllFound(self, self._found_min, self._placed_min)]
 
     def begin(self, world: World, until_us: int) -> None:
         """Spread puts and gets over their time."""
@@ -41,32 +45,35 @@ class LookupScenario(OverlayScenario):
         count = len(world.nodes)
         notes = [new_note(random) for _ in range(min(NOTES_MAX, max(20, count // 2)))]
         quarter = until_us // 4
+        settled = 2 * quarter + min(quarter, SETTLING_US)
         for note in notes:
             at = quarter + random.randrange(quarter)
             world.at(at, self._put, note, random.randrange(count))
-        for number in range(min(GETS_MAX, GETS_PER_NODE * count)):
-            at = 2 * quarter + random.randrange(max(1, 2 * quarter))
+        for number in range(min(GETS_MAX, self.gets_per_node * count)):
+            at = settled + random.randrange(max(1, until_us - settled))
             world.at(at, self._get, random.choice(notes), number, random.randrange(count))
 
     def _put(self, note: Note, index: int) -> None:
         self.put(self.running_from(index), note)
 
     def _get(self, note: Note, number: int, index: int) -> None:
-        self.get(self.running_from(index), note, number)
+        if note.placed_us is not None:
+            self.get(self.running_from(index), note, number)
 
 
 class _AllFound(Checker):
     """Looks at the tally at the end."""
 
-    def __init__(self, scenario: LookupScenario, found_min: float) -> None:
+    def __init__(self, scenario: LookupScenario, found_min: float, placed_min: float) -> None:
         self._scenario = scenario
         self._found_min = found_min
+        self._placed_min = placed_min
 
     def quiet(self, world: World) -> None:
         """Enough of the gets have found, and not by a long way."""
         del world
         tally = self._scenario.tally
-        if tally.placed < tally.puts:
+        if tally.placed < self._placed_min * tally.puts:
             raise ViolationError(
                 f"{tally.puts - tally.placed} of {tally.puts} puts found no holder"
             )

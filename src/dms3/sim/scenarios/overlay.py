@@ -122,12 +122,13 @@ class Tally:
 class OverlayScenario(Scenario):
     """Nodes that dial each other, hold notes for each other and find them again.
 
-    `reput_us`: how often holders put again what they hold. Above SIM_COLD_NODES_MAX nodes, routing
+    `reput_us`: how often holders put again what they hold; `cold_nodes_max`: above, routing
     tables lie on the disks before the start; below, everybody joins through the first three nodes.
     """
 
     wiring = Wiring
-    minutes_default = 1.0
+    minutes_default = 0.9  # before a minute is over, nodes begin to ask the whole table
+    cold_nodes_max = SIM_COLD_NODES_MAX
 
     def __init__(self, *, reput_us: int = REPUT_US) -> None:
         self._reput_us = reput_us
@@ -151,7 +152,7 @@ class OverlayScenario(Scenario):
     def prepare(self, world: World) -> None:
         """Fill the routing tables of many nodes."""
         self._world = world
-        self._is_cold = len(world.nodes) <= SIM_COLD_NODES_MAX
+        self._is_cold = len(world.nodes) <= self.cold_nodes_max
         if not self._is_cold:
             warm(world, self._verified)
 
