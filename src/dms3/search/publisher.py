@@ -215,7 +215,7 @@ class Publisher:
             return self._announced(body, now)
         if batch is not None:
             return self._loaded(batch, body) if kind == "load" else self._placed(batch, body, now)
-        return [Delete(SPACES, self.space), *self._told("publish.withdrawn")]  # forget
+        return [Delete(SPACES, self.space), Notify("publish.withdrawn", self._told())]  # forget
 
     def _failed(self, batch: _Batch | None, kind: str, failure: Failure, now: Now) -> list[Effect]:
         """Try again later; an index that cannot be built is told to whoever waits."""
@@ -255,7 +255,7 @@ class Publisher:
         if self.waiting == ALONE:
             return self._answer()
         self.waiting = ALONE
-        return [*self._told("publish.waiting"), *self._answer()]
+        return [Notify("publish.waiting", self._told()), *self._answer()]
 
     # batches
 
@@ -363,7 +363,7 @@ class Publisher:
             effects = [self._persist()]
         if effects and now.mono_us >= self._noted_us + FETCH_PROGRESS_US:
             self._noted_us = now.mono_us
-            effects += self._told("publish.progress")
+            effects.append(Notify("publish.progress", self._told()))
         return effects
 
     # stages
@@ -425,7 +425,7 @@ class Publisher:
         self._count_holders(placed)
         effects = self._enter(DONE)
         self._noted_us = now.mono_us
-        return [*effects, *self._told("publish.done"), *self._answer()]
+        return [*effects, Notify("publish.done", self._told()), *self._answer()]
 
     # small parts
 
@@ -439,9 +439,10 @@ class Publisher:
         body = self.shown() if failure is None else failure
         return [*(Reply(request, body) for request in requests), *self._left(0)]
 
-    def _told(self, topic: str) -> list[Effect]:
+    def _told(self) -> dict[str, Any]:
+        """What an event says."""
         one = self.record
-        data = {
+        return {
             "space": self.space.hex(),
             "name": one.name,
             "stage": one.stage,
@@ -451,7 +452,6 @@ class Publisher:
             "holders": one.least,
             "wanted": one.wanted,
         }
-        return [Notify(topic, data)]
 
     def _persist(self) -> Effect:
         return Persist(SPACES, self.space, encode(self.record))
