@@ -16,11 +16,10 @@ from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.limits import DOCUMENTS_LISTED_MAX, SEARCH_HITS_MAX, SECOND_US
 from dms3.libp2p.peer_id import peer_id_text
-from dms3.node import importing, publishing
+from dms3.node import importing, overview, publishing
 from dms3.node.checking import Verified
 from dms3.node.finding import Question
 from dms3.node.node import Node
-from dms3.node.overview import Overview, document_data
 from dms3.node.publishing import plain_text
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
@@ -109,23 +108,23 @@ class Documents:
         if space is not None:
             data["listed"] = space
             page = await self._node.library.documents(space, after, limit)
-            data["documents"] = [document_data(row) for row in page.documents]
+            data["documents"] = [overview.document_data(row) for row in page.documents]
             data["next"] = page.next
         return data
 
     async def describe(self, cid: str) -> dict[str, Any]:
         """The file's size and name; its first block is fetched when it is not here."""
         content = await self._node.content(parse_cid(cid))
-        documents = await Overview(self._node.store).known_as(parse_cid(cid))
+        documents = await overview.Overview(self._node.store).known_as(parse_cid(cid))
         return {"cid": cid, "size": content.size, "name": content.name, "documents": documents}
 
     async def recent(self, space: str | None, before: int | None, limit: int) -> dict[str, Any]:
         """Documents, the last one first."""
-        return await Overview(self._node.store).recent(space, before, limit)
+        return await overview.Overview(self._node.store).recent(space, before, limit)
 
     async def containers(self) -> dict[str, Any]:
         """Every container of my spaces."""
-        return await Overview(self._node.store).containers()
+        return await overview.Overview(self._node.store).containers()
 
     async def folder(self, cid: str, limit: int) -> dict[str, Any]:
         """At most `limit` entries; their sizes are those of all blocks below them."""

@@ -7,7 +7,8 @@ programs and people; changes nothing.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from dms3.core.cid import Cid
 from dms3.core.database import Connection, Database
@@ -16,6 +17,7 @@ from dms3.core.limits import CONTAINER_DOCUMENTS_MAX, DOCUMENTS_LISTED_MAX
 from dms3.io import catalogue, index
 from dms3.io.catalogue import DocumentRow, SpaceRow
 
+T = TypeVar("T")
 _NONE_BEFORE = (1 << 63) - 1
 
 
@@ -86,11 +88,10 @@ class Overview:
                 if row.space in names
             ]
 
-        found: list[dict[str, Any]] = await self._read(work)
-        return found
+        return await self._read(work)
 
-    async def _read(self, work: Any) -> Any:  # any function of a connection
-        def reading() -> Any:
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        def reading() -> T:
             with self._database.read() as connection:
                 return work(connection)
 

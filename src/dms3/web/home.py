@@ -63,7 +63,7 @@ def health_sentence(status: Mapping[str, Any]) -> str:
 
 def what(work: Mapping[str, Any]) -> str:
     """What a running command does: "Importing into letters"."""
-    name = WORK_NAMES.get(work["command"], work["command"])
+    name: str = WORK_NAMES.get(work["command"], work["command"])
     if not work["space"]:
         return name
     return f"{name} {'into ' if work['command'] == 'store add' else ''}{work['space']}"

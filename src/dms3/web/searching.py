@@ -21,11 +21,12 @@ async def gather(site: Site, request: Request) -> Shown:
     given = request.query_params
     words = given.get("q", "").strip()
     scope = given.get("scope", "")
-    asked = {
+    limit = _limit(given.get("limit", ""))
+    asked: dict[str, Any] = {
         "scope": scope if scope in site.scopes else site.scopes[0],
         "space": given.get("space") or None,
         "kind": given.get("kind") or None,
-        "limit": _limit(given.get("limit", "")),
+        "limit": limit,
     }
     known = {one.name for one in site.table.find("search").parameters}
     spaces = (await site.ask("store", "list"))["spaces"]
@@ -33,7 +34,7 @@ async def gather(site: Site, request: Request) -> Shown:
         "spaces": sorted({space["name"] for space in spaces}),
         "kinds": list(KINDS),
         "asked": asked,
-        "more": min(3 * asked["limit"], SEARCH_HITS_MAX),
+        "more": min(3 * limit, SEARCH_HITS_MAX),
     }
     if not words:
         return Shown({"query": "", "hits": [], "total": 0}, 'dms3 search "WORDS"', values)
