@@ -7,7 +7,8 @@ alone knows which spaces are public and says so in every question. Works in thre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from dms3.core.cid import Cid
@@ -27,7 +28,7 @@ from dms3.io.extract import decode_text
 from dms3.io.packs import Packs, Staged
 from dms3.io.published import INDEX, IndexedRow
 from dms3.search import operations_public as asked
-from dms3.search.indexing import Block, Built, Indexed, IndexBuilder
+from dms3.search.indexing import Block, Built, IndexBuilder, Indexed
 from dms3.search.openindex import Row
 from dms3.search.openrank import Ranking, rank
 
@@ -46,26 +47,23 @@ class Published:
 
     async def serve(self, operation: str, arguments: Any) -> Any:
         """Carry out an operation named in `search/operations_public.py`."""
-        match operation, arguments:
-            case "build", asked.BuildIndex():
-                return await self._build(arguments)
-            case "marks", tuple():
-                return await asyncio.to_thread(self._marks, arguments)
-            case "blocks", asked.ListBlocks():
-                return await asyncio.to_thread(self._blocks, arguments)
-            case "roots", asked.ListRoots():
-                return await asyncio.to_thread(self._roots, arguments)
-            case "load", tuple():
-                return await asyncio.to_thread(lambda: tuple(map(self._packs.get, arguments)))
-            case "block", asked.PublicBlock():
-                return await asyncio.to_thread(self._block, arguments)
-            case "forget", bytes():
-                return await asyncio.wrap_future(
-                    self._database.transact(lambda one: _forget(one, SpaceId(arguments)))
-                )
-            case "rank", asked.RankOpened():
-                return await asyncio.to_thread(_rank, arguments)
-        return Failure("method_unknown", f"There is no operation {operation!r} of this form.")
+        if operation == "build":
+            return await self._build(arguments)
+        if operation == "forget":
+            work = partial(_forget, space=arguments)
+            return await asyncio.wrap_future(self._database.transact(work))
+        works: dict[str, Callable[[Any], Any]] = {
+            "marks": self._marks,
+            "blocks": self._blocks,
+            "roots": self._roots,
+            "load": self._load,
+            "block": self._block,
+            "rank": _rank,
+        }
+        work_of = works.get(operation)
+        if work_of is None:
+            return Failure("method_unknown", f"There is no operation {operation!r} of this port.")
+        return await asyncio.to_thread(work_of, arguments)
 
     # the open index
 
@@ -100,6 +98,9 @@ class Published:
         return asked.IndexBuilt(built, number, made.mark)
 
     # what there is
+
+    def _load(self, cids: Sequence[Cid]) -> tuple[bytes | None, ...]:
+        return tuple(map(self._packs.get, cids))
 
     def _marks(self, spaces: Sequence[SpaceId]) -> tuple[tuple[int, ...] | None, ...]:
         with self._database.read() as connection:

@@ -1,4 +1,4 @@
-"""Machine "fetch": brings content here by its CID, from peers that granted me its space or publicly.
+"""Machine "fetch": brings content here by its CID, from peers that granted it or in public.
 
 Source: docs/wire.md, "/dms3/block/1"; docs/attacks.md. Starts, resumes and ends jobs, and knows
 which contents are private, so that nobody else is asked for them; the fetch itself is
@@ -234,6 +234,10 @@ class Fetching:
             return job.take_kept(body)
         if kind == part.WAIT:
             return job.take_wait(token, body)
+        return self._take_from_outside(job, kind, event, now)
+
+    def _take_from_outside(self, job: Job, kind: str, event: Answered, now: Now) -> list[Effect]:
+        token, body = event.token, event.body
         if kind == part.PROVIDERS:
             return job.take_providers(body, now)
         if kind == part.DIAL:

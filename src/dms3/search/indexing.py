@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
@@ -266,9 +266,8 @@ class _Listing:
             self._first += len(self._items)
             self._items, self._size = [], 0
 
-    def take(self, make: object) -> list[Block]:
+    def take(self, make: Callable[[int, list[bytes]], object]) -> list[Block]:
         """Finished blocks, made by `make(first, items)`."""
-        assert callable(make)
         blocks: list[Block] = []
         for first, items in self._full:
             block = encode(make(first, items))

@@ -2,7 +2,8 @@
 
 Source: docs/wire.md, "/dms3/block/1"; docs/architecture.md, "Private by default". What nobody who
 granted something has is asked for in public, unless it is known to be private
-(`search/publicways.py`). Part of the machine in `search/fetch.py`, which starts and ends jobs, answers commands and owns the record.
+(`search/publicways.py`). Part of the machine in `search/fetch.py`, which starts and ends jobs,
+answers commands and owns the record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Content type `manifest`: a person's signed word that a space is public, and where its index is.
 
-Source: docs/wire.md, "Content types"; plan 0003, "Who holds what". The newest manifest of a space
+Source: docs/wire.md, "Manifest"; plan 0003, "Who holds what". The newest manifest of a space
 stays; one that is `withdrawn` stands in the place of the others until they would have expired.
 What it counts is shown to people and never believed in ranking.
 """
@@ -47,9 +47,9 @@ DIRECTORY = tuple(_PREFIX + f"{digit:x}".encode() for digit in range(DIRECTORY_K
 class Manifest:
     """`root` says: my `space`, called `name`, is public; its open index is `index`.
 
-    `peer`: the node it was published on. `documents`, `size` (bytes), `terms` (words): how much there is; `kinds`
-    of documents; `filter`: which words there can be (`search/wordfilter.py`). `created_us`,
-    `until_us`: wall clock. The signature covers every other field.
+    `peer`: the node it was published on. `documents`, `size` (bytes), `terms` (words): how much
+    there is; `kinds` of documents; `filter`: which words there can be (`search/wordfilter.py`).
+    `created_us`, `until_us`: wall clock. The signature covers every other field.
     """
 
     v: int

@@ -90,9 +90,9 @@ class PublicServing:
 
     def withdrawn(self, request: RequestId) -> list[Effect]:
         """The peer no longer waits."""
-        token = self._tokens.get(request)
-        if token is None:
+        if request not in self._tokens:
             return []
+        token = self._tokens[request]
         self._close(token)
         return [Cancel(token)]
 

@@ -22,10 +22,9 @@ from dms3.core.limits import (
 )
 from dms3.search.directory import Chosen
 from dms3.search.manifest import Manifest
+from dms3.search.openindex import Root as IndexRoot
 from dms3.search.openindex import (
-    Root as IndexRoot,
-)
-from dms3.search.openindex import (
+    Row,
     decode_root,
     decode_row,
     decode_rows,
@@ -211,11 +210,7 @@ class PublicSearch:
             space.missed = space.missed or _missed(space.manifest, "timed_out", _TOO_LATE)
             return None
         try:
-            rows = decode_rows(block)
-            at = best.number - rows.first
-            if not 0 <= at < len(rows.rows):
-                raise DecodeError(0, f"it shows nothing of document {best.number}")
-            row = decode_row(rows.rows[at])
+            row = _row(block, best.number)
         except DecodeError as error:
             message = f"Its index is faulty: {error.reason}."
             space.missed = _missed(space.manifest, "content_invalid", message)
@@ -232,6 +227,14 @@ class PublicSearch:
             Root(manifest.root),
             PeerId(manifest.peer),
         )
+
+
+def _row(block: bytes, number: int) -> Row:
+    """The row of document `number`; raises DecodeError."""
+    rows = decode_rows(block)
+    if not 0 <= number - rows.first < len(rows.rows):
+        raise DecodeError(0, f"it shows nothing of document {number}")
+    return decode_row(rows.rows[number - rows.first])
 
 
 def waiting_blocks(searches: Sequence[PublicSearch]) -> list[Cid]:

@@ -29,8 +29,10 @@ _PROVIDER, _BLOCK = "provider", "block"  # content types of dht/
 
 @dataclass(frozen=True, slots=True)
 class PublicPorts:
-    """What the composition root gives: `own` peer id; `provider`, who a provider record names;
-    `dial`, the arguments of Call "transport.dial" for a node.
+    """What the composition root gives.
+
+    `own`: this node's peer id; `provider`: who a valid provider record names; `dial`: the arguments
+    of Call "transport.dial" for a node.
     """
 
     own: PeerId
