@@ -1,6 +1,6 @@
 """What subsystems ask of machine "dht": put, get, find in an overlay; what a content type is.
 
-Source: docs/architecture.md, "One overlay per app, many on one node". Types and the one distance;
+Source: docs/architecture.md, "Overlays". Types and the one distance;
 `dht/` is the machine. The calls, as Call("dht.NAME", ARGUMENTS):
 
 | call | arguments | answer |

@@ -1,7 +1,7 @@
 """Questions of other nodes: paced, decoded, answered from the table and from what is held.
 
-Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "The public overlay". A question is answered
-exactly once. Who asks may enter the routing table, but only by answering a question of ours.
+Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "Somebody in the public overlay". A question
+is answered exactly once. Who asks may enter the routing table, but only by answering one of ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Questions of this node to others: dialling, one answer each, and what an answer is worth.
 
-Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "Public overlay". Whoever answers is told to
-the routing table; whoever does not, too; whoever lies is reported to the peer book. Values are
+Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "Somebody in the public overlay". The routing
+table hears of whoever answers and of whoever does not, the peer book of whoever lies. Values are
 checked by whoever asked for them. Nothing here survives a restart: callers ask again.
 """
 

@@ -1,6 +1,6 @@
 """What this node holds for overlays: valid values in their slots, within quotas, until they expire.
 
-Source: docs/architecture.md, "One overlay per app" (validate, merge, retention); the rule of a full
+Source: docs/architecture.md, "Overlays" (validate, merge, retention); the rule of a full
 store is that of the Portal wire protocol: the farthest value gives way to a nearer one. Rows lie in
 the machine's tables and are read through the View, so memory does not grow with them. Asks nobody:
 `taking.py` has the values of peers, `upkeep.py` puts them again.

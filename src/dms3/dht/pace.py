@@ -1,7 +1,7 @@
 """How much each peer may ask: a line of time per peer that questions use up by their weight.
 
-Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "The public overlay". The same at both ends:
-an honest asker waits by itself and is never refused. Bounded by the connections.
+Source: docs/wire.md, "/dms3/dht/1"; docs/attacks.md, "Somebody in the public overlay". The same at
+both ends: an honest asker waits by itself and is never refused. Bounded by the connections.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The network prefix of an address: what one person can easily have many addresses of.
 
-Source: docs/attacks.md, "The public overlay". Resolves no name; a name may be anywhere, so all
-names share one prefix.
+Source: docs/attacks.md, "Somebody in the public overlay". Resolves no name; a name may be
+anywhere, so all names share one prefix.
 """
 
 from __future__ import annotations
