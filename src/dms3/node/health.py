@@ -54,15 +54,14 @@ async def describe(node: Node) -> dict[str, Any]:
         "bytes": sum(space.bytes for space in spaces),
         "fetched": {"documents": documents, "bytes": size},
         "fetches": len(jobs),
-        "upkeep": _upkeep(node),
         "overlay": await _overlay(node),
+        "upkeep": _upkeep(node),
         "backup": _backup(node),
         "last_event": await asyncio.to_thread(node.store.last_event),
         "lag_milliseconds": node.lag_us / 1_000,
     }
 
 
-def _upkeep(node: Node) -> dict[str, Any]:
 async def _overlay(node: Node) -> dict[str, Any]:
     """How this node stands in the public overlay, and what it holds for others there."""
     figures = await _public(node)
@@ -79,6 +78,7 @@ async def _public(node: Node) -> OverlayFigures:
     return next(figures for figures in every if figures.overlay == PUBLIC)
 
 
+def _upkeep(node: Node) -> dict[str, Any]:
     """Packs and what is dead in them, as the last pass of upkeep saw them."""
     figures = node.upkeep.figures
     return {
@@ -116,8 +116,8 @@ async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list
         *(() if quick else (await asyncio.to_thread(_database, node),)),
         await _peers(node),
         await _contacts(node),
-        await _backed_up(node),
         await _public_overlay(node),
+        await _backed_up(node),
         _lag(node),
     ]
 
@@ -184,7 +184,6 @@ async def _contacts(node: Node) -> Health:
     )
 
 
-async def _backed_up(node: Node) -> Health:
 async def _public_overlay(node: Node) -> Health:
     figures = await _public(node)
     known = _counted(len(figures.nodes), "node")
@@ -199,6 +198,7 @@ async def _public_overlay(node: Node) -> Health:
     return Health("overlay", "pass", f"{known} known, {held}.")
 
 
+async def _backed_up(node: Node) -> Health:
     """A hint, and only once there is something to lose."""
     last = node.backing.last
     fix = "Run: dms3 store backup FOLDER, on another disk."
