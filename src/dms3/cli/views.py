@@ -158,12 +158,14 @@ def _store_share(data: Mapping[str, Any]) -> list[Line]:
 
 
 def _store_publish(data: Mapping[str, Any]) -> list[Line]:
-    held = f"{counted(data['documents'], 'document')}, {size(data['bytes'])}"
-    return [
-        [(data["summary"], "bold")],
-        [(f"{held}; {counted(data['blocks'], 'block')} put", "dim")],
-        [("Anybody can find, read and copy it from now on.", "dim")],
-    ]
+    lines: list[Line] = [[(data["summary"], "bold")]]
+    if data["stage"] == "done":
+        held = f"{counted(data['documents'], 'document')}, {size(data['bytes'])}"
+        lines += [
+            [(f"{held}; {counted(data['blocks'], 'block')} put", "dim")],
+            [("Anybody can find, read and copy it from now on.", "dim")],
+        ]
+    return lines
 
 
 def _store_unpublish(data: Mapping[str, Any]) -> list[Line]:
