@@ -14,6 +14,7 @@ from dms3.core.limits import (
     BLOCK_COST_US,
     PUBLISH_AGAIN_US,
     PUBLISH_LOOK_US,
+    PUBLISH_LOOKS_MIN,
     PUBLISH_SHORT_US,
     PUBLISH_WAIT_US,
     PUBLISHED_SPACES_MAX,
@@ -110,6 +111,12 @@ class Hand:
     def later(self, us):
         self.now = Now(self.now.mono_us + us, self.now.wall_us + us)
         self.take(self.machine.on_timer(self.now))
+
+    def wait(self):
+        """Until it is clear that nobody is there."""
+        for _ in range(PUBLISH_LOOKS_MIN):
+            self.later(PUBLISH_WAIT_US // PUBLISH_LOOKS_MIN)
+            self.run()
 
     def call(self, operation, arguments=None):
         self.count += 1
@@ -249,7 +256,9 @@ def test_a_batch_that_is_done_is_not_put_again_after_a_restart() -> None:
 
 def test_alone_it_waits_says_so_and_goes_on_when_nodes_come() -> None:
     hand = Hand(nodes=0)
-    answer = hand.publish()
+    assert hand.publish() is None, "a node that has just started knows nobody yet"
+    hand.wait()
+    answer = hand.answers[hand.count]
     assert isinstance(answer, Publication)
     assert (answer.stage, answer.waiting) == ("blocks", "no other node is there to hold it")
     assert hand.put == []
@@ -362,6 +371,7 @@ def test_unpublishing_survives_a_kill_and_publishing_again_undoes_it() -> None:
 def test_a_space_that_was_never_announced_is_withdrawn_without_a_word() -> None:
     hand = Hand(nodes=0)
     hand.publish()
+    hand.wait()
     request = hand.call("unpublish", SPACE)
     hand.run()
     assert hand.answers[request].was_public

@@ -21,6 +21,7 @@ from dms3.core.limits import (
     MANIFEST_LIFE_US_MAX,
     PUBLISH_BATCH_BYTES_MAX,
     PUBLISH_BATCHES_MAX,
+    PUBLISH_LOOKS_MIN,
     PUBLISH_PAGE_BLOCKS_MAX,
     PUBLISH_RETRY_US_MAX,
     PUBLISH_WAIT_US,
@@ -125,6 +126,7 @@ class Publisher:
         self._reached = b""  # cursor of the last thing listed
         self._looked = False  # whether other nodes are there, in this stage
         self._attempts = 0
+        self._alone = 0  # looks at which nobody was there
         self._noted_us = 0
         self._count = 0
 
@@ -248,8 +250,12 @@ class Publisher:
         """Go on when somebody is there; else say so and look again."""
         nodes = next((len(each.nodes) for each in figures if each.overlay == PUBLIC), 0)
         if nodes:
-            self._looked, self.waiting, self._attempts = True, "", 0
+            self._looked, self.waiting, self._attempts, self._alone = True, "", 0, 0
             self.record = replace(self.record, nodes=max(nodes, self.record.nodes))
+            return []
+        self._alone += 1
+        if self._alone < PUBLISH_LOOKS_MIN:  # a node that has just started knows nobody yet
+            self.pause_us = now.mono_us + PUBLISH_WAIT_US // PUBLISH_LOOKS_MIN
             return []
         self.pause_us = now.mono_us + PUBLISH_WAIT_US
         if self.waiting == ALONE:
