@@ -266,9 +266,11 @@ class Asking:
 
     def _on_failure(self, number: int, ask: _Ask, failure: Failure, now: Now) -> list[Effect]:
         peer = ask.node.peer
-        if failure.code == "peer_unreachable" and not ask.again and ask.deadline_us > now.mono_us:
-            ask.asked, ask.again, ask.presence = False, True, b""  # it was let go as we asked
-            return self._proceed(peer, now)
+        if failure.code == "peer_unreachable":
+            self.connections.on_down(peer)  # the event that says so comes later
+            if not ask.again and ask.deadline_us > now.mono_us:
+                ask.asked, ask.again, ask.presence = False, True, b""  # it was let go as we asked
+                return self._proceed(peer, now)
         effects: list[Effect] = []
         if failure.code in _UNFIT:
             effects += self.connections.on_unfit(peer, failure)

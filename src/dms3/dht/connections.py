@@ -21,7 +21,7 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Call, Effect, Now
 from dms3.core.overlay import NodeAt
-from dms3.p2p.port import DialRequest
+from dms3.p2p.port import Dialed, DialRequest
 
 DIAL, LET = "dial:", "let:"
 _GONE = Failure("peer_unreachable", "The connection has closed again.", Retry.LATER)
@@ -94,6 +94,8 @@ class Connections:
         """A dial has ended: whom it was for, and why there is no connection, if there is none."""
         peer = self._dials.pop(token)
         del self._dialing[peer]
+        if isinstance(body, Dialed) and self._is_busy(peer) and peer not in self._up:
+            self._up[peer] = _Connection(body.address)  # it was there before; nobody says so twice
         failure = None
         if peer not in self._up:
             failure = body if isinstance(body, Failure) else _GONE

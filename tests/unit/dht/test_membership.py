@@ -14,6 +14,7 @@ from dms3.core.limits import (
 from dms3.core.machine import PeerUp
 from dms3.core.overlay import PUBLIC, FindNodes, location
 from dms3.dht import connections
+from dms3.dht.asking import Told
 from dms3.dht.messages import Find, Nodes, Question, decode_nodes
 from dms3.dht.presence import decode_presence
 from unit.dht.overlay_kit import Node, World, fill_tables, nearest
@@ -166,6 +167,32 @@ def test_what_was_dialled_for_a_lookup_is_let_go_and_stays_known():
     assert asker.calls.count("peers.release") == dialled
     assert known(asker) == before
     assert asker.machine._asking.connections.sizes == (0, 0, 0)
+
+
+def test_a_connection_that_closes_as_we_ask_is_dialled_again():
+    world, nodes = joined(2)
+    one, two = nodes
+    told = []
+    ask = one.machine._asking.ask
+    one.perform(ask(two.at, ASK, world.now, lambda answer, _: told.append(answer) or []))
+    world.disconnect(one, two)
+    world.go(5)
+    assert [isinstance(answer, Told) for answer in told] == [True]
+    assert two.peer in one.up
+    assert one.machine._tables[PUBLIC].presences(bytes(32), 9, world.now.wall_us), "it is doubted"
+
+
+def test_a_question_that_fails_with_a_replaced_connection_is_asked_on_the_new_one():
+    world, nodes = joined(2)
+    one, two = nodes
+    told = []
+    ask = one.machine._asking.ask
+    one.perform(ask(two.at, ASK, world.now, lambda answer, _: told.append(answer) or []))
+    gone = Failure("peer_unreachable", "the connection was replaced")
+    [token] = [token for token in one.open if token.startswith("ask:")]
+    one.answer(token, gone)
+    world.go(5)
+    assert [isinstance(answer, Told) for answer in told] == [True]
 
 
 def test_connections_of_others_are_left_alone():
