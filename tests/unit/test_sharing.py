@@ -193,25 +193,6 @@ def shared(alice, bob):
     return alice, bob
 
 
-def test_a_node_that_was_restored_offers_its_grants_again(shared):
-    """The reader asks where it was offered a grant; the node it knows is gone."""
-    alice, bob = shared
-    alice.restart()
-    alice.event(PeerUp(B, "", True))
-    assert alice.of(Request) == [], "the same node: it has said so"
-    alice.peer = A2
-    for _ in range(2):  # also when it is killed before the reader connects
-        alice.restart()
-    assert alice.call("grants").given[0].delivered == ()
-    alice.event(PeerUp(B, "", True))
-    bob.event(PeerUp(A2, "", False))
-    offer = alice.one(Request)
-    assert accept(bob, offer, sender=A2) == RECEIPT
-    alice.event(Answered(offer.token, RECEIPT))
-    assert alice.call("grants").given[0].delivered == (B,)
-    assert [source.peer for source in bob.call("sources", Sources(SPACE))] == [A, A2]
-
-
 def proof_of(bob):
     (source,) = bob.call("sources", Sources(SPACE))
     return Proof(source.grant, source.certificate)
