@@ -11,7 +11,7 @@ tests_in = $(wildcard tests/$(1)/test_*.py tests/$(1)/*/test_*.py)
 FAST = unit property vectors
 
 # A list of checks or tests is one line each, so that `make -k` shows all that fails.
-.PHONY: help setup demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-browser test-interop long bench peers clean
+.PHONY: help setup demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-browser test-interop long bench peers pictures clean
 .DEFAULT_GOAL := help
 # A later target of `make test` runs against what an earlier one left: never in parallel.
 .NOTPARALLEL:
@@ -23,6 +23,7 @@ help:
 	@echo "make long            kill campaigns, soaks, sweeps (ONLY=name; resumes; FRESH=1 starts over)"
 	@echo "make bench           benchmarks beside other programs (ONLY=name), table and build/bench.json"
 	@echo "make peers           foreign programs for interop tests and benchmarks, into build/peers"
+	@echo "make pictures        the pictures of docs/pictures, from a real network (needs Chromium)"
 
 setup:
 	@sh scripts/bootstrap.sh
@@ -75,6 +76,9 @@ bench: setup
 
 peers: setup
 	@sh scripts/peers.sh
+
+pictures: setup
+	@$(PY) scripts/pictures.py
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

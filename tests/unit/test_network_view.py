@@ -68,14 +68,20 @@ def test_every_node_is_on_the_ring_and_names_do_not_overlap():
     assert len(picture["dots"]) == PAGE_PEERS_MAX
     for dot in picture["dots"]:
         assert math.isclose(math.hypot(dot["x"] - CENTRE, dot["y"] - CENTRE), RADIUS, abs_tol=0.1)
-    named = [dot["label"] for dot in picture["dots"] if dot["label"]]
+    named = picture["labels"]
     assert 0 < len(named) < len(placed)
     turns = sorted(math.atan2(one["x"] - CENTRE, CENTRE - one["y"]) for one in named)
     assert all(after - before > 0.15 for before, after in itertools.pairwise(turns))
 
 
+def test_nodes_side_by_side_share_a_label():
+    placed = [(place(64), peer("bob")), (place(65), peer("carol")), (place(128), peer("dave"))]
+    picture = draw(place(127), neighbourhood(place(127), []), placed)
+    assert [label["text"] for label in picture["labels"]] == ["bob, carol"]
+    assert picture["me"]["label"]["text"] == "you, dave"
+
+
 def test_a_long_name_is_cut_and_no_name_has_no_label():
     far = [(place(64), peer("<script>alert(1)</script>")), (place(128), peer(None))]
-    long, none = draw(place(0), neighbourhood(place(0), []), far)["dots"]
-    assert long["label"]["text"] == "<script>alert…"
-    assert none["label"] is None
+    [label] = draw(place(0), neighbourhood(place(0), []), far)["labels"]
+    assert label["text"] == "<script>aler…"

@@ -19,10 +19,10 @@ from dms3.web.site import Shown, Site, View
 
 BITS = 8 * LOCATION_BYTES
 CENTRE, RADIUS = 210, 150  # of the picture, in its own units
-TOP = 30  # what is not drawn above: names need room at the sides only
+TOP, SIDE = 30, 65  # less above and more beside: names need room at the sides
 LABEL_RADIUS = RADIUS + 22
-LABEL_CHARS_MAX = 14
-LABEL_TURN_MIN = 0.035  # two names nearer than this part of a turn would overlap
+LABEL_CHARS_MAX = 13
+LABEL_TURN_MIN = 0.035  # names nearer than this part of a turn share a label
 FOUND = {
     "contact": "you have their card",
     "bootstrap": "named when this node started",
@@ -49,7 +49,7 @@ async def gather(site: Site, _request: Request) -> Shown:
         "connected": listed["connected"],
         "node": {name: status[name] for name in ("peer_id", "location", "addresses", "seconds")},
         "neighbourhood": {"bits": near.bits, "nodes": len(near.locations)},
-        "held": status.get("held"),
+        "overlay": status.get("overlay"),
     }
     values = {"ring": draw(mine, near, placed), "found_words": FOUND}
     return Shown(data, "dms3 peer list", values)
@@ -82,33 +82,42 @@ def turn(place: bytes) -> float:
 def draw(
     mine: bytes, near: Neighbourhood, placed: Sequence[tuple[bytes, Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """What the template draws: points of nodes, names that do not overlap, the arc of `near`.
+    """What the template draws: points of nodes, labels with their names, the arc of `near`.
 
     `placed`: the location and the row of each node.
     """
-    taken = [turn(mine)]
+    labels: list[tuple[float, list[str]]] = [(turn(mine), [])]
     dots = []
     for place, peer in placed:
         at = turn(place)
-        dot = {
-            **_point(at, RADIUS),
-            "connected": peer["connected"],
-            "near": place in near.locations,
-            "contact": bool(peer["name"]),
-            "label": None,
-        }
-        if peer["name"] and all(_apart(at, one) >= LABEL_TURN_MIN for one in taken):
-            taken.append(at)
-            dot["label"] = _label(peer["name"], at)
-        dots.append(dot)
+        dots.append(
+            {
+                **_point(at, RADIUS),
+                "connected": peer["connected"],
+                "contact": bool(peer["name"]),
+            }
+        )
+        if peer["name"]:
+            _name(labels, at, peer["name"])
+    own, *others = labels
     return {
         "centre": CENTRE,
         "radius": RADIUS,
-        "top": TOP,
-        "me": {**_point(turn(mine), RADIUS), "label": _label("you", turn(mine))},
+        "box": f"{-SIDE} {TOP} {2 * (CENTRE + SIDE)} {2 * (CENTRE - TOP)}",
+        "me": {**_point(turn(mine), RADIUS), "label": _label(own[0], ["you", *own[1]])},
+        "labels": [_label(at, names) for at, names in others],
         "dots": dots,
         "arc": _arc(mine, near.bits),
     }
+
+
+def _name(labels: list[tuple[float, list[str]]], at: float, name: str) -> None:
+    """Put a name at its place, or into the label that stands there."""
+    for place, names in labels:
+        if _apart(at, place) < LABEL_TURN_MIN:
+            names.append(name)
+            return
+    labels.append((at, [name]))
 
 
 def _point(at: float, radius: float) -> dict[str, float]:
@@ -119,9 +128,10 @@ def _point(at: float, radius: float) -> dict[str, float]:
     }
 
 
-def _label(name: str, at: float) -> dict[str, Any]:
-    """A name outside the ring, on the side where there is room for it."""
-    cut = name if len(name) <= LABEL_CHARS_MAX else name[: LABEL_CHARS_MAX - 1] + "…"
+def _label(at: float, names: Sequence[str]) -> dict[str, Any]:
+    """Names outside the ring, on the side where there is room for them."""
+    whole = ", ".join(names)
+    cut = whole if len(whole) <= LABEL_CHARS_MAX else whole[: LABEL_CHARS_MAX - 1] + "…"
     sine = math.sin(2 * math.pi * at)
     anchor = "middle" if abs(sine) < 0.35 else "start" if sine > 0 else "end"
     return {**_point(at, LABEL_RADIUS), "text": cut, "anchor": anchor}

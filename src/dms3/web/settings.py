@@ -40,7 +40,7 @@ async def gather(site: Site, request: Request) -> Shown:
         "storage": {
             "documents": {"documents": status["documents"], "bytes": status["bytes"]},
             "fetched": status["fetched"],
-            "held": status.get("held"),
+            "overlay": status.get("overlay"),
             "upkeep": status.get("upkeep"),
             "free_bytes": status["free_bytes"],
         },

@@ -1,0 +1,175 @@
+"""Takes the pictures of docs/pictures from a real network of twelve nodes with real files.
+
+`make pictures`. Nothing in them is made up: the documents are those of this repository, the nodes
+are processes on this machine. Needs a Chromium and the development environment.
+"""
+
+import asyncio
+import shutil
+import struct
+import sys
+import tempfile
+import zlib
+from collections import Counter
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from dms3.cli.dev import DevNetwork, DevNode, dev_network
+from dms3.sdk import Client
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+BYTES_MAX = 150_000
+DESK, PHONE = (1440, 900), (390, 844)
+NODES = 12  # so many that not everybody is near
+COLOURS_MAX = 256
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+async def fill(network: DevNetwork) -> None:
+    """Two people with documents, who share; alice knows some of the others."""
+    nodes = list(network.nodes.values())
+    cards = {node.name: (await ask(node, "contact", "card"))["card"] for node in nodes}
+    alice, bob = nodes[:2]
+    for name in ("bob", "carol", "dave", "erin", "grace"):
+        await ask(alice, "contact", "add", card=cards[name])
+    await ask(bob, "contact", "add", card=cards["alice"])
+    await ask(alice, "id", "confirm")
+    await ask(alice, "store", "add", paths=[str(ROOT / "docs")], space="handbook")
+    await ask(alice, "store", "add", paths=[str(ROOT / "src" / "dms3" / "core")], space="source")
+    await ask(alice, "store", "add", paths=[str(ROOT / "README.md")], space="documents")
+    await ask(alice, "store", "share", space="handbook", **{"with": "bob", "until": "2027-03-01"})
+    await ask(bob, "store", "add", paths=[str(ROOT / "examples")], space="examples")
+    await ask(bob, "store", "share", space="examples", **{"with": "alice"})
+    await ask(alice, "store", "publish", space="handbook")
+
+
+async def ask(node: DevNode, noun: str, verb: str, **arguments: object) -> dict[str, object]:
+    """The result of a command of `node`."""
+    async with Client(home=Path(node.home), api=node.api) as client:
+        return dict(await client.call(noun, verb, **arguments))
+
+
+async def take(browser: Browser, node: DevNode) -> None:
+    """All pictures, from the page of `node`."""
+    views = (
+        ("home", "/", DESK, "light"),
+        ("documents", "/documents", DESK, "light"),
+        ("search", "/search?q=grant+certificate&scope=local", DESK, "light"),
+        ("network", "/network", DESK, "light"),
+        ("network-dark", "/network", DESK, "dark"),
+        ("search-small", "/search?q=grant+certificate&scope=local", PHONE, "light"),
+    )
+    async with Client(home=Path(node.home), api=node.api) as client:
+        links = [await client.login_url() for _ in views]
+    for link, (name, path, (width, height), theme) in zip(links, views, strict=True):
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            reduced_motion="reduce",
+            locale="en-GB",
+        )
+        page = await context.new_page()
+        await page.goto(link)
+        await page.goto(f"http://{node.api}{path}")
+        await settled(page)
+        picture = packed(await page.screenshot())
+        await context.close()
+        (PICTURES / f"{name}.png").write_bytes(picture)
+        print(f"{name}.png: {len(picture):,} bytes")
+        if len(picture) > BYTES_MAX:
+            sys.exit(f"{name}.png has more than {BYTES_MAX:,} bytes")
+
+
+def packed(png: bytes) -> bytes:
+    """The same picture with at most 256 colours, a third of the bytes (PNG 1.2, sections 3, 4, 6).
+
+    `png`: as Chromium writes it, 8 bits a channel, RGB or RGBA, not interlaced.
+    """
+    place, data, header = len(PNG), b"", b""
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        kind, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        place += length + 12
+        data += body if kind == b"IDAT" else b""
+        header = body if kind == b"IHDR" else header
+    width, height, _, colour = struct.unpack_from(">IIBB", header)
+    rows = unfiltered(zlib.decompress(data), width, 4 if colour == 6 else 3)
+    pixels = [row[at : at + 3] for row in rows for at in range(0, len(row), len(row) // width)]
+    seen = Counter(pixels)
+    palette = [one for one, _ in seen.most_common(COLOURS_MAX)]
+    index = {one: nearest(one, palette) for one in seen}
+    lines = bytearray()
+    for start in range(0, len(pixels), width):
+        lines.append(0)
+        lines += bytes(index[one] for one in pixels[start : start + width])
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"PLTE", b"".join(palette)), (b"IDAT", zlib.compress(lines, 9)))
+    return PNG + b"".join(chunk(kind, body) for kind, body in (*parts, (b"IEND", b"")))
+
+
+def nearest(colour: bytes, palette: list[bytes]) -> int:
+    """The place in `palette` of the colour most like `colour`."""
+    red, green, blue = colour
+    return min(
+        range(len(palette)),
+        key=lambda at: (
+            (palette[at][0] - red) ** 2
+            + (palette[at][1] - green) ** 2
+            + (palette[at][2] - blue) ** 2
+        ),
+    )
+
+
+def unfiltered(data: bytes, width: int, channels: int) -> list[bytes]:
+    """The rows of pixels of a PNG's data, each with its filter undone."""
+    stride = width * channels
+    before, rows = bytearray(stride), []
+    for start in range(0, len(data), stride + 1):
+        kind, row = data[start], bytearray(data[start + 1 : start + 1 + stride])
+        for at in range(stride):
+            left = row[at - channels] if at >= channels else 0
+            up, corner = before[at], before[at - channels] if at >= channels else 0
+            row[at] = (
+                row[at] + (0, left, up, (left + up) // 2, paeth(left, up, corner))[kind]
+            ) & 255
+        rows.append(bytes(row))
+        before = row
+    return rows
+
+
+def paeth(left: int, up: int, corner: int) -> int:
+    """The neighbour nearest to left + up - corner."""
+    guess = left + up - corner
+    return min((left, up, corner), key=lambda one: abs(guess - one))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """One chunk of a PNG with its length and checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+async def settled(page: Page) -> None:
+    """Wait until what comes after the first answer is there."""
+    rate = page.locator("[data-rate=in]")
+    if await rate.count():
+        await expect(rate).to_contain_text("/s")
+
+
+async def main() -> None:
+    """Start the network, fill it, take the pictures."""
+    chromium = shutil.which("chromium") or sys.exit("This needs Chromium: apt-get install chromium")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        async with dev_network(Path(folder), NODES) as network, async_playwright() as playwright:
+            await fill(network)
+            browser = await playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            )
+            await take(browser, next(iter(network.nodes.values())))
+            await browser.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
