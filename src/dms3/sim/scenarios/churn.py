@@ -12,7 +12,8 @@ from typing import Any
 
 from dms3.core.limits import SECOND_US
 from dms3.sim.checkers import Checker, ViolationError
-from dms3.sim.scenarios.overlay import Note, OverlayScenario, new_note
+from dms3.sim.scenarios.notes import Note, new_note
+from dms3.sim.scenarios.overlay import OverlayScenario
 from dms3.sim.seeds import stream
 from dms3.sim.world import SimNode, World
 

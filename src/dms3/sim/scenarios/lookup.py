@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from dms3.core.limits import SECOND_US
 from dms3.sim.checkers import Checker, ViolationError
-from dms3.sim.scenarios.overlay import Note, OverlayScenario, new_note
+from dms3.sim.scenarios.notes import Note, new_note
+from dms3.sim.scenarios.overlay import OverlayScenario
 from dms3.sim.seeds import stream
 from dms3.sim.world import World
 

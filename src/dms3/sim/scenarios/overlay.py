@@ -1,122 +1,37 @@
-"""What scenarios of the overlay share: nodes with a peer book and the dht, contents, puts and gets.
+"""What scenarios of the overlay share: members of one overlay, their puts and their gets.
 
-Source: docs/simulator.md, "The scenarios of the overlay". The machines are those of a real node;
-the one content type here needs no signatures, so that a run is about finding, not about checking.
+Source: docs/simulator.md, "The scenarios of the overlay". What is put is in `notes.py`, the
+machines in `members.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
 from dms3.core.errors import Dms3Error, Failure
-from dms3.core.ids import PeerId, Root
+from dms3.core.ids import PeerId
 from dms3.core.limits import (
-    MIB,
     REPUT_US,
     SECOND_US,
     SIM_COLD_NODES_MAX,
     SIM_PRESENCES_KEPT_MAX,
 )
 from dms3.core.machine import Entropy
-from dms3.core.overlay import (
-    PUBLIC,
-    Content,
-    ContentType,
-    GetContent,
-    Got,
-    Placed,
-    PutContent,
-    Retention,
-)
-from dms3.core.verdict import Invalid, Valid, Verdict
-from dms3.dht import messages
-from dms3.dht.dht import Dht
+from dms3.core.overlay import PUBLIC, Content, GetContent, Got, Placed, PutContent
 from dms3.dht.presence import Verified
-from dms3.libp2p.peer_id import peer_id_text
-from dms3.node.inbox import Hosted, Overflow
-from dms3.p2p import peers
-from dms3.p2p.peers import PeerBook
+from dms3.node.inbox import Hosted
 from dms3.sim.checkers import ViolationError
 from dms3.sim.faults import FaultPlan
 from dms3.sim.places import address_of
 from dms3.sim.scenario import Scenario
+from dms3.sim.scenarios.members import Members, empty_library
+from dms3.sim.scenarios.notes import NOTE, Note, Tally
 from dms3.sim.seeds import stream
 from dms3.sim.warm import warm
 from dms3.sim.wiring import Wiring
 from dms3.sim.world import Build, Port, SimNode, World
-
-NOTE = "note"
-NOTE_BYTES = 64
-BOOTSTRAP_NODES = 3
-
-
-def _validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
-    del wall_us
-    if hashlib.sha256(value).digest() == key:
-        return Valid()
-    return Invalid("hash", "the note is not that of its key")
-
-
-def note_type() -> ContentType:
-    """Content type "note": any few bytes under their SHA-256."""
-    return ContentType(
-        name=NOTE,
-        validate=_validate,
-        merge=lambda held, _offered: held,
-        retention=lambda _key, _value: Retention(b"", None),
-        value_bytes_max=NOTE_BYTES,
-        slots_max=1,
-        quota_bytes=MIB,
-    )
-
-
-@dataclass(slots=True)
-class Note:
-    """A content of the run: who put it last, and since when (virtual) it is placed."""
-
-    value: bytes
-    key: bytes = b""
-    placed_us: int | None = None
-    holders: int = 0
-
-    def __post_init__(self) -> None:
-        self.key = hashlib.sha256(self.value).digest()
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of puts and gets; those whose asker died on the way are `lost`."""
-
-    puts: int = 0
-    placed: int = 0
-    gets: int = 0
-    found: int = 0
-    lost: int = 0
-    refused: int = 0
-    open: int = 0
-    hops: list[int] = field(default_factory=list)
-    asked: int = 0
-    holders_min: int | None = None
-
-    def figures(self) -> dict[str, Any]:
-        """As JSON values; means to two places."""
-        answered = max(1, len(self.hops))
-        return {
-            "puts": self.puts,
-            "placed": self.placed,
-            "holders_min": self.holders_min or 0,
-            "gets": self.gets,
-            "found": self.found,
-            "found_fraction": round(self.found / max(1, self.gets), 4),
-            "hops_mean": round(sum(self.hops) / answered, 2),
-            "asked_mean": round(self.asked / max(1, self.gets), 2),
-            "lost": self.lost,
-            "refused": self.refused,
-        }
 
 
 class OverlayScenario(Scenario):
@@ -131,9 +46,9 @@ class OverlayScenario(Scenario):
     cold_nodes_max = SIM_COLD_NODES_MAX
 
     def __init__(self, *, reput_us: int = REPUT_US) -> None:
-        self._reput_us = reput_us
         self.tally = Tally()
         self._verified = Verified(SIM_PRESENCES_KEPT_MAX)
+        self._members = Members(reput_us, self._verified)
         self._delivered: set[tuple[int, bytes]] = set()  # (number of the get, value); sorted later
         self._world: World | None = None
         self._is_cold = True
@@ -162,16 +77,12 @@ class OverlayScenario(Scenario):
 
     def machines(self, index: int, all_peers: Sequence[PeerId], entropy: Entropy) -> list[Hosted]:
         """Those of node `index`."""
-        book = PeerBook(all_peers[index], Root(bytes(32)), self._bootstrap(index), entropy)
-        dht = self._dht(index, entropy)
-        return [
-            Hosted("peers", book, {peers.PROTOCOL: Overflow.HOLD}),
-            Hosted("dht", dht, {messages.PROTOCOL: Overflow.HOLD}),
-        ]
+        del all_peers
+        return self._members.machines(self.world.nodes[index], entropy, joins=self._is_cold)
 
     def ports(self) -> Mapping[str, Port]:
         """A library without blocks: notes are rows."""
-        return {"library": _empty_library}
+        return {"library": empty_library}
 
     def started(self, node: SimNode) -> None:
         """Tell the dht where its node can be reached."""
@@ -267,33 +178,6 @@ class OverlayScenario(Scenario):
             tally.refused += 1
             return
         look()
-
-    def _bootstrap(self, index: int) -> tuple[str, ...]:
-        if not self._is_cold:
-            return ()
-        first = self.world.nodes[: min(BOOTSTRAP_NODES, index)]
-        return tuple(f"{address_of(one.index)}/p2p/{peer_id_text(one.peer)}" for one in first)
-
-    def _dht(self, index: int, entropy: Entropy) -> Dht:
-        return Dht(
-            self.world.nodes[index].key,
-            (note_type(),),
-            entropy,
-            member=True,
-            reput_us=self._reput_us,
-            verified=self._verified,
-        )
-
-
-def new_note(random: Random) -> Note:
-    """A note that nobody has seen."""
-    return Note(random.randbytes(NOTE_BYTES))
-
-
-def _empty_library(_node: SimNode, operation: str, _arguments: Any) -> Any:
-    if operation == "held":
-        return ()
-    raise Dms3Error("not_found", "This library has no blocks.")
 
 
 def _nothing(_answer: Any) -> None:
