@@ -9,6 +9,7 @@ from dms3.core.codec import encode
 from dms3.core.errors import Failure, Retry
 from dms3.core.ids import PeerId, RequestId
 from dms3.core.limits import (
+    DIRECTORY_MISS_US,
     DIRECTORY_OLD_US,
     DIRECTORY_SPACES_MAX,
     DIRECTORY_WAIT_US_MAX,
@@ -236,6 +237,20 @@ def test_manifests_are_kept_brought_again_when_old_and_read_on() -> None:
     found = hand.answers[request]
     assert found.opened == 8
     assert "16 of 16 parts" in found.missed[0].message
+
+
+def test_what_no_known_space_can_have_is_looked_for_again_soon() -> None:
+    web = Web()
+    web.publish("old", ["heron"])
+    hand = Hand(web)
+    assert hand.search("otter").opened == 0
+    web.publish("new", ["otter"])
+    assert hand.search("otter").opened == 0, "brought this very moment"
+    hand.later(DIRECTORY_MISS_US + 1)
+    asked = len(hand.asked)
+    assert hand.search("heron").opened == 1
+    assert not any(get.type == "manifest" for get in hand.asked[asked:])
+    assert hand.search("otter").opened == 1
 
 
 def test_a_withdrawn_expired_or_own_space_is_not_opened() -> None:

@@ -11,6 +11,7 @@ from dms3.core.cid import Cid
 from dms3.core.errors import Failure, Retry
 from dms3.core.ids import PeerId, RequestId, Token
 from dms3.core.limits import (
+    DIRECTORY_MISS_US,
     DIRECTORY_OLD_US,
     DIRECTORY_PAGES_MAX,
     DIRECTORY_WAIT_US_MAX,
@@ -120,12 +121,24 @@ class Public:
             deadline_us=now.mono_us + asked.timeout_us,
         )
         self._searches[search.number] = search
-        is_old = self._brought_us is None or now.mono_us - self._brought_us > DIRECTORY_OLD_US
-        if is_old and not self._bringing:
+        if self._is_old(asked, now) and not self._bringing:
             self._silent = 0
             effects = self._directory.prune(now.wall_us)
             return effects + [self._bring(number, 0, b"") for number in range(len(DIRECTORY))]
         return []
+
+    def _is_old(self, asked: SearchPublic, now: Now) -> bool:
+        """Whether to bring the manifests again; soon when none that is known can match.
+
+        Somebody who looks for what was published this minute is not to be told that it is nowhere.
+        """
+        if self._brought_us is None:
+            return True
+        known = self._directory.choose(
+            asked.query, asked.kind, asked.conditions, self._salt, now.wall_us
+        )
+        bound_us = DIRECTORY_OLD_US if known.manifests else DIRECTORY_MISS_US
+        return now.mono_us - self._brought_us > bound_us
 
     def _bring(self, number: int, page: int, after: bytes) -> Effect:
         """Ask for the manifests under one key, behind slot `after`."""
