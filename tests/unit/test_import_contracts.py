@@ -37,7 +37,8 @@ def write_tree(root: Path) -> None:
         for arrow in contract.get("ignore_imports", []):
             importer, imported = arrow.split(" -> ")
             path = module_path(root, importer)
-            path.write_text(f"import {imported}\n")
+            with path.open("a") as file:
+                file.write(f"import {imported}\n")
             if imported.startswith("dms3."):
                 module_path(root, imported).touch()
     for folder in [root / "src/dms3", *(root / "src/dms3").glob("*/")]:
