@@ -500,6 +500,7 @@ PUBLISHED_SPACES_MAX = 1_024  # public spaces of one node: a record of up to 10 
 PUBLISH_DEBOUNCE_US = 5 * SECOND_US  # quiet after a change of a public space
 PUBLISH_LOOK_US = 60 * SECOND_US  # how often public spaces are compared with what was published
 PUBLISH_WAIT_US = 5 * SECOND_US  # how often is looked whether other nodes are there
+PUBLISH_LOOKS_CONNECTED_MIN = 20  # the same while somebody is connected, who may be of the overlay
 PUBLISH_LOOKS_MIN = 5  # looks at which nobody was there before that is said: a second each
 PUBLISH_RETRY_US_MAX = 300 * SECOND_US  # pause after failed puts, doubled up to here
 PUBLISH_AGAIN_US = 12 * 3_600 * SECOND_US  # everything is put again, well before 48 h
