@@ -30,6 +30,7 @@ from dms3.core.machine import (
     Notify,
     Now,
     PeerDown,
+    PeerUp,
     Persist,
     Reply,
     Requested,
@@ -271,6 +272,18 @@ def test_alone_it_waits_says_so_and_goes_on_when_nodes_come() -> None:
     assert hand.types()[-1] == "manifest"
     (row,) = hand.answers[hand.call("spaces")]
     assert (row.stage, row.wanted, row.waiting) == ("done", 3, "")
+
+
+def test_while_somebody_is_connected_it_looks_longer_before_it_says_so() -> None:
+    hand = Hand(nodes=0)
+    hand.take(hand.machine.on_event(PeerUp(OTHER, HOME[0], False), hand.now))
+    request = hand.call("publish", Publish(SPACE, "letters"))
+    hand.run()
+    hand.wait()
+    assert request not in hand.answers
+    hand.nodes = 1
+    hand.wait()
+    assert hand.answers[request].stage == "done"
 
 
 def test_a_put_that_fails_is_tried_again_and_said() -> None:

@@ -21,6 +21,7 @@ from dms3.core.limits import (
     MANIFEST_LIFE_US_MAX,
     PUBLISH_BATCH_BYTES_MAX,
     PUBLISH_BATCHES_MAX,
+    PUBLISH_LOOKS_CONNECTED_MIN,
     PUBLISH_LOOKS_MIN,
     PUBLISH_PAGE_BLOCKS_MAX,
     PUBLISH_RETRY_US_MAX,
@@ -100,11 +101,15 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """What signs for a publisher: the person's `key`, this node's `peer`, provider records."""
+    """What signs for a publisher: the person's `key`, this node's `peer`, provider records.
+
+    `is_connected`: whether there is any connection.
+    """
 
     key: SigningKey
     peer: PeerId
     issue: Issue
+    is_connected: Callable[[], bool]
 
 
 class Publisher:
@@ -254,7 +259,8 @@ class Publisher:
             self.record = replace(self.record, nodes=max(nodes, self.record.nodes))
             return []
         self._alone += 1
-        if self._alone < PUBLISH_LOOKS_MIN:  # a node that has just started knows nobody yet
+        looks = PUBLISH_LOOKS_CONNECTED_MIN if self._maker.is_connected() else PUBLISH_LOOKS_MIN
+        if self._alone < looks:  # a node that has just started knows nobody yet
             self.pause_us = now.mono_us + PUBLISH_WAIT_US // PUBLISH_LOOKS_MIN
             return []
         self.pause_us = now.mono_us + PUBLISH_WAIT_US

@@ -32,6 +32,7 @@ from dms3.core.machine import (
     Event,
     Now,
     PeerDown,
+    PeerUp,
     Reply,
     Requested,
     View,
@@ -74,7 +75,8 @@ class Publishing:
 
     def __init__(self, key: SigningKey, peer: PeerId, issue: IssueProvider) -> None:
         self._issue = issue
-        self._maker = Maker(key, peer, self._provider)
+        self._connected: set[PeerId] = set()  # asked whether it is empty, never iterated
+        self._maker = Maker(key, peer, self._provider, lambda: bool(self._connected))
         self._spaces: dict[SpaceId, Publisher] = {}
         self._by_number: dict[int, Publisher] = {}
         self._serving = PublicServing(self._public)
@@ -104,7 +106,10 @@ class Publishing:
             return self._called(event, now)
         if isinstance(event, Withdrawn):
             return self._withdrawn(event.request)
+        if isinstance(event, PeerUp):
+            self._connected.add(event.peer)
         if isinstance(event, PeerDown):
+            self._connected.discard(event.peer)
             self._serving.peer_down(event.peer)
         if isinstance(event, ClockJumped):
             self._look_us = now.mono_us
