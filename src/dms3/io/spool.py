@@ -227,7 +227,11 @@ class Spool:
         with self._lock:
             entry = self._entries.get(name)
         if entry is None or entry.size is None:
-            raise Dms3Error("not_found", f"There is no upload {name[:32]!r}.")
+            raise Dms3Error(
+                "not_found",
+                f"There is no upload {name[:32]!r}.",
+                hint="It was imported or discarded, or the node has restarted: upload it again.",
+            )
         return entry
 
 
