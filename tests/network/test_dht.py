@@ -11,7 +11,7 @@ from dms3.cli.dev import DevNetwork, DevNode, dev_network
 from dms3.sdk import Client
 
 NODES = 5
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150  # a busy machine: a question unanswered is put again after a minute
 PAUSE_SECONDS = 0.2
 
 
@@ -34,7 +34,7 @@ def connected(said: dict[str, Any]) -> set[str]:
     return {row["peer_id"] for row in said["peers"] if row["connected"]}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_five_know_each_other_through_one_and_again_without_it(tmp_path):
     async def run(network: DevNetwork) -> None:
         first, *others = list(network.nodes.values())

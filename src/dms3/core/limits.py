@@ -429,6 +429,7 @@ DHT_ANSWER_BYTES_MAX = (
     DHT_PUT_BYTES_MAX  # values of one answer to get; the asker reads on behind the last slot
 )
 DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 4 * KIB  # its keys and the asker's presence included
+PRESENCE_SHOWN_US = 30 * SECOND_US  # then it is shown again with what is said on a connection
 PRESENCES_KEPT_MAX = 4_096  # checked presences remembered: a signature each, about 0.1 ms, saved
 REPLACEMENTS_MAX = 8  # nodes that wait for a place in one bucket; the newest are kept
 PREFIX_NODES_PER_BUCKET_MAX = 2  # of one IPv4 /24 or IPv6 /48: as in go-libp2p's diversity filter

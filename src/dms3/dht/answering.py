@@ -208,7 +208,7 @@ class Answering:
     def _show(self, peer: PeerId, overlay: OverlayId, now: Now) -> bytes:
         """Our presence, unless the peer has it."""
         presence = self._standing.presence(overlay, now.wall_us)
-        if self._asking.connections.is_shown(peer, overlay, presence):
+        if self._asking.connections.is_shown(peer, overlay, presence, now):
             return b""
-        self._asking.connections.show(peer, overlay, presence)
+        self._asking.connections.show(peer, overlay, presence, now)
         return presence

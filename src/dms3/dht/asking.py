@@ -257,7 +257,7 @@ class Asking:
         ask = self._asks[number]
         peer, overlay = ask.node.peer, OverlayId(ask.question.overlay)
         own = self._standing.presence(overlay, now.wall_us)
-        if not self.connections.is_shown(peer, overlay, own):
+        if not self.connections.is_shown(peer, overlay, own, now):
             ask.presence = own
         ask.asked = True
         self.connections.used(peer, now)
@@ -282,7 +282,7 @@ class Asking:
     def _on_answer(self, number: int, ask: _Ask, body: bytes, now: Now) -> list[Effect]:
         peer, overlay = ask.node.peer, OverlayId(ask.question.overlay)
         self.connections.used(peer, now)
-        self.connections.show(peer, overlay, ask.presence)
+        self.connections.show(peer, overlay, ask.presence, now)
         address = self.connections.address(peer) or ""
         try:
             presence, answer = self._read(ask, body, address, now)

@@ -18,6 +18,7 @@ from dms3.core.limits import (
     DHT_DIAL_US,
     DHT_DIALS_MAX,
     DHT_IDLE_US,
+    PRESENCE_SHOWN_US,
 )
 from dms3.core.machine import Call, Effect, Now
 from dms3.core.overlay import NodeAt
@@ -32,7 +33,7 @@ class _Connection:
     """An open connection: its remote address, and what was said on it."""
 
     address: str
-    shown: dict[OverlayId, bytes] = field(default_factory=dict)  # our presences the peer has
+    shown: dict[OverlayId, tuple[bytes, int]] = field(default_factory=dict)  # ours, and when
     unfit: Failure | None = None  # why asking on it is useless
 
 
@@ -58,22 +59,35 @@ class Connections:
         connection = self._up.get(peer)
         return None if connection is None else connection.address
 
+    def askable(self) -> list[NodeAt]:
+        """Who is connected and may be another node, in order of connection."""
+        return [
+            NodeAt(peer, (connection.address,))
+            for peer, connection in self._up.items()
+            if connection.unfit is None
+        ]
+
     def unfit(self, peer: PeerId) -> Failure | None:
         """Why it is useless to ask `peer` on this connection; None when it is not."""
         connection = self._up.get(peer)
         return None if connection is None else connection.unfit
 
-    def is_shown(self, peer: PeerId, overlay: OverlayId, presence: bytes) -> bool:
-        """Whether `peer` has our `presence` of `overlay` (or there is none to show)."""
-        connection = self._up.get(peer)
-        shown = b"" if connection is None else connection.shown.get(overlay, b"")
-        return shown == presence
+    def is_shown(self, peer: PeerId, overlay: OverlayId, presence: bytes, now: Now) -> bool:
+        """Whether `peer` was shown our `presence` of `overlay` lately (or there is none to show).
 
-    def show(self, peer: PeerId, overlay: OverlayId, presence: bytes) -> None:
-        """`peer` has our `presence` now."""
+        Not once for all: what showed it may have come too late for whoever had asked.
+        """
+        connection = self._up.get(peer)
+        if connection is None or not presence:
+            return not presence
+        shown, at_us = connection.shown.get(overlay, (b"", 0))
+        return shown == presence and now.mono_us - at_us < PRESENCE_SHOWN_US
+
+    def show(self, peer: PeerId, overlay: OverlayId, presence: bytes, now: Now) -> None:
+        """`peer` is shown our `presence` now."""
         connection = self._up.get(peer)
         if connection is not None and presence:
-            connection.shown[overlay] = presence
+            connection.shown[overlay] = (presence, now.mono_us)
 
     # What happens
 

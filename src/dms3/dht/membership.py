@@ -6,7 +6,7 @@ Source: Kademlia (Maymounkov, Mazieres 2002), sections 2.3 (join, refresh) and 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.errors import Failure
@@ -81,12 +81,10 @@ class Membership:
 
     def on_up(self, peer: PeerId, address: str, now: Now) -> list[Effect]:
         """Somebody is connected: while few nodes are known, ask whether it is in the overlay."""
-        if not is_node_peer_id(peer):
-            return []
+        node = NodeAt(peer, (address,))
         effects: list[Effect] = []
         for overlay, care in self._cares.items():
-            if len(care.table) < BUCKET_SIZE and peer not in care.table:
-                effects += self._check(overlay, care, NodeAt(peer, (address,)), now)
+            effects += self._meet(overlay, care, [node], now)
         return effects
 
     def go_on(self, now: Now) -> list[Effect]:
@@ -111,6 +109,7 @@ class Membership:
                 room = max(0, NODE_CHECKS_MAX - len(care.checking))
                 for node in care.table.silent(before_us, now.wall_us, room):
                     effects += self._check(overlay, care, node, now)
+                effects += self._meet(overlay, care, self._asking.connections.askable(), now)
             if care.refresh_us <= now.mono_us:
                 effects += self._join(overlay, care, now)
         return effects
@@ -155,6 +154,17 @@ class Membership:
 
     # Meeting nodes
 
+    def _meet(
+        self, overlay: OverlayId, care: _Care, nodes: Sequence[NodeAt], now: Now
+    ) -> list[Effect]:
+        """Ask those of `nodes` that are not known, while few are."""
+        effects: list[Effect] = []
+        if len(care.table) < BUCKET_SIZE:
+            for node in nodes:
+                if is_node_peer_id(node.peer) and node.peer not in care.table:
+                    effects += self._check(overlay, care, node, now)
+        return effects
+
     def _check(self, overlay: OverlayId, care: _Care, node: NodeAt, now: Now) -> list[Effect]:
         """Ask `node` who is near us: when it answers and shows its presence, it may enter."""
         if node.peer in care.checking or len(care.checking) >= NODE_CHECKS_MAX:
@@ -163,12 +173,9 @@ class Membership:
 
         def checked(answer: Answer | Failure, at: Now) -> list[Effect]:
             del care.checking[node.peer]
-            effects: list[Effect] = []
-            if isinstance(answer, Told) and len(care.table) < BUCKET_SIZE:
-                for _, other in answer.nodes:
-                    if other.peer not in care.table:
-                        effects += self._check(overlay, care, other, at)
-            return effects
+            if not isinstance(answer, Told):
+                return []
+            return self._meet(overlay, care, [other for _, other in answer.nodes], at)
 
         return self._asking.ask(node, Question(overlay, find=Find(self._at)), now, checked)
 

@@ -9,6 +9,7 @@ from dms3.core.limits import (
     NODE_CHECK_US,
     NODE_QUIET_US,
     PRESENCE_LIFE_US,
+    PRESENCE_SHOWN_US,
     SECOND_US,
 )
 from dms3.core.machine import PeerUp
@@ -58,6 +59,19 @@ def test_twelve_know_each_other_through_one():
     world.go(600)
     assert [node.questions for node in nodes] == asked, "they go on asking for nothing"
     assert world.conduct == []
+
+
+def test_two_that_were_too_busy_when_they_met_know_each_other_a_little_later():
+    world = World()
+    one, two = (world.add(number).start() for number in range(2))
+    one.delay_us = two.delay_us = 10 * SECOND_US
+    world.connect(one, two)
+    world.go(30)
+    assert known(one) == known(two) == set()
+    one.delay_us = two.delay_us = 0
+    world.go(2 * NODE_CHECK_US / SECOND_US)
+    assert known(one) == {two.peer}
+    assert known(two) == {one.peer}
 
 
 def test_who_comes_later_is_known_to_those_near_it():
@@ -132,19 +146,23 @@ def test_another_program_is_asked_once_on_a_connection(code):
     assert world.conduct == []
 
 
-def test_a_presence_is_shown_once_on_a_connection_and_again_when_it_is_renewed():
+def test_a_presence_is_shown_now_and_then_on_a_connection_and_when_it_is_renewed():
     world, nodes = joined(2)
     shown = []
     one, two = nodes
     two.liar = lambda node, _, question: shown.append(question.presence) or _find(node)
     for _ in range(3):
         one.find(bytes(32))
-    assert shown == [b""] * 3
+    assert decode_presence(shown[0]).peer == one.peer  # a minute after the last time
+    assert shown[1:] == [b""] * 2
     world.disconnect(one, two)
+    del shown[:]
     one.find(bytes(32))
+    world.go(PRESENCE_SHOWN_US / SECOND_US - 1)
     one.find(bytes(32))
-    assert decode_presence(shown[3]).peer == one.peer
-    assert shown[4] == b""
+    world.go(1)
+    one.find(bytes(32))
+    assert [bool(presence) for presence in shown] == [True, False, True]
     world.go(PRESENCE_LIFE_US // 2 / SECOND_US)
     del shown[:]
     one.find(bytes(32))
