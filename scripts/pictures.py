@@ -61,9 +61,9 @@ async def take(browser: Browser, node: DevNode) -> None:
         ("network-dark", "/network", DESK, "dark"),
         ("search-small", "/search?q=grant+certificate&scope=local", PHONE, "light"),
     )
-    async with Client(home=Path(node.home), api=node.api) as client:
-        links = [await client.login_url() for _ in views]
-    for link, (name, path, (width, height), theme) in zip(links, views, strict=True):
+    for name, path, (width, height), theme in views:
+        async with Client(home=Path(node.home), api=node.api) as client:
+            link = await client.login_url()
         context = await browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=theme,
@@ -72,7 +72,9 @@ async def take(browser: Browser, node: DevNode) -> None:
         )
         page = await context.new_page()
         await page.goto(link)
-        await page.goto(f"http://{node.api}{path}")
+        answer = await page.goto(f"http://{node.api}{path}")
+        assert answer is not None
+        assert answer.ok, f"{path} answered {answer.status}"
         await settled(page)
         picture = packed(await page.screenshot())
         await context.close()

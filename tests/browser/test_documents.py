@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from browser.conftest import Visit
 from browser.person import drop
-from network.running import Running
+from network.running import Running, wait_until
 
 LETTER = "The {} left the weir at dawn.\n"
 SEEN = """() => {
@@ -135,5 +135,6 @@ def test_a_document_is_removed_and_that_can_be_undone(alice: Running, visit: Vis
     expect(page.get_by_role("link", name="letter.txt")).to_be_visible()
     page.get_by_role("button", name="Remove letter.txt").click()
     page.goto("/documents")  # leaving does it at once
+    wait_until(lambda: not alice.call("store", "list", space="passing")["documents"])
     page.goto("/documents?space=passing")
     expect(page.get_by_text("There is nothing in it yet.")).to_be_visible()
