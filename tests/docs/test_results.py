@@ -81,6 +81,8 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         ask("store folder", cid=whole["root"])
         ask("search", query="garden", scope="all")
         ask("store verify")
+        ask("store publish", space="letters")
+        ask("store unpublish", space="letters")
         ask("store unshare", space="letters", **{"with": "bob"})
         ask("store remove", cid=added["root"])
         ask("contact remove", contact="bob")

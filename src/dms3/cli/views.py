@@ -242,6 +242,7 @@ def _status(data: Mapping[str, Any]) -> list[Line]:
             (f"{counted(spaces['shared_with_me'], 'space')} shared with you.", ""),
         ],
         *_fetched(data.get("fetched") or {"documents": 0}),
+        *_public(data.get("public") or {"spaces": 0, "under_way": []}),
         *[[("listens at ", "dim"), (address, "")] for address in data["addresses"]],
         [("home ", "dim"), (data["home"], ""), (f"  dms3 {data['version']}", "dim")],
     ]
@@ -252,6 +253,15 @@ def _fetched(fetched: Mapping[str, Any]) -> list[Line]:
         return []
     kept = f"{counted(fetched['documents'], 'document')} ({size(fetched['bytes'])})"
     return [[(f"{kept} fetched from others.", "")]]
+
+
+def _public(public: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    if public["spaces"]:
+        lines += [[(f"{counted(public['spaces'], 'space')} public.", "")]]
+    if public["under_way"]:
+        lines += [[(f"Being published or withdrawn: {', '.join(public['under_way'])}.", "")]]
+    return lines
 
 
 _VERDICTS = {"pass": "green", "warn": "yellow", "fail": "bold red"}

@@ -23,6 +23,7 @@ from dms3.node.node import Node
 from dms3.node.people import location_text
 from dms3.node.services import Health
 from dms3.p2p.known import PeerRow
+from dms3.search.operations_public import Publication
 
 MB = 1_000_000
 DAY_US = 24 * 3600 * SECOND_US
@@ -55,6 +56,7 @@ async def describe(node: Node) -> dict[str, Any]:
         "fetched": {"documents": documents, "bytes": size},
         "fetches": len(jobs),
         "overlay": await _overlay(node),
+        "public": await _publishing(node),
         "upkeep": _upkeep(node),
         "backup": _backup(node),
         "last_event": await asyncio.to_thread(node.store.last_event),
@@ -70,6 +72,16 @@ async def _overlay(node: Node) -> dict[str, Any]:
         "nodes": len(figures.nodes),
         "held": sum(values for _, values, _ in figures.held),
         "held_bytes": sum(size for _, _, size in figures.held),
+    }
+
+
+async def _publishing(node: Node) -> dict[str, Any]:
+    """How many spaces are public, which are being published or withdrawn, which have to wait."""
+    rows: tuple[Publication, ...] = await node.call("publishing.spaces")
+    return {
+        "spaces": sum(row.stage == "done" for row in rows),
+        "under_way": [row.name for row in rows if row.stage != "done"],
+        "waiting": [row.name for row in rows if row.waiting],
     }
 
 
