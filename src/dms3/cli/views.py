@@ -109,7 +109,7 @@ def _store_list(data: Mapping[str, Any]) -> list[Line]:
             held = f"{counted(space['documents'], 'document')}, {size(space['bytes'])}"
             lines += [[(space["name"], "bold"), (f"  yours: {held}", "")]]
             lines += [[(f"  {_reader(one)}", "dim")] for one in space["readers"]]
-            if space["publication"] is not None:
+            if space.get("publication"):
                 lines += [[(f"  {space['publication']['summary']}", "dim")]]
         else:
             owner = space["owner"] or space["root"][:12] + "..."

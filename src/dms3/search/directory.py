@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
-from dms3.core.limits import DIRECTORY_BYTES_MAX, DIRECTORY_SPACES_MAX
+from dms3.core.limits import DIRECTORY_SPACES_MAX, MANIFESTS_KEPT_BYTES_MAX
 from dms3.core.machine import Delete, Effect, Persist, View, scan
 from dms3.search.condition import Condition
 from dms3.search.manifest import Manifest, decode_manifest
@@ -107,7 +107,7 @@ class Directory:
         if held is not None and held.manifest.created_us >= manifest.created_us:
             return None
         size = self._bytes + len(value) - (0 if held is None else held.size)
-        if size > DIRECTORY_BYTES_MAX:
+        if size > MANIFESTS_KEPT_BYTES_MAX:
             return None
         if held is None and len(self._known) >= DIRECTORY_SPACES_MAX:
             return None
