@@ -124,9 +124,10 @@ async def search(node: Node, words: str, scope: str) -> list[str]:
 
 async def until_found(node: Node, words: str, scope: str) -> list[str]:
     """A grant and a card take a moment to arrive."""
-    async with asyncio.timeout(20):
-        while not (found := await search(node, words, scope)):
-            await asyncio.sleep(0.05)
+    with node.loop.subscribe() as events:
+        async with asyncio.timeout(20):
+            while not (found := await search(node, words, scope)):
+                await anext(events)
     return found
 
 
