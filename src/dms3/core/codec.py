@@ -71,6 +71,28 @@ def decode_plain(data: bytes) -> Any:
     return raw
 
 
+_STRINGS = (2, 3)  # CBOR major types with content behind their head: bytes and text
+
+
+def check_items(data: bytes, most: int) -> None:
+    """Raise DecodeError when `data` holds more than `most` dag-cbor items.
+
+    Looks at no more than so many: a megabyte of empty lists takes half a second to decode.
+    """
+    at = 0
+    for _ in range(most):
+        if at >= len(data):
+            return
+        kind, short = data[at] >> 5, data[at] & 31
+        if short > 27:
+            raise DecodeError(at, "not dag-cbor: a length that is not known")
+        width = 0 if short < 24 else 1 << (short - 24)
+        value = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else short
+        at += 1 + width + (value if kind in _STRINGS else 0)
+    if at < len(data):
+        raise DecodeError(at, f"more than {most} items")
+
+
 Pack = Callable[[Any], Any]
 Unpack = Callable[[Any, bool], Any]
 

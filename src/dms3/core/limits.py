@@ -457,6 +457,9 @@ QUESTION_COST_US = SECOND_US // 50  # one peer: 50 questions each second...
 QUESTION_BURST_US = 4 * SECOND_US  # ...after a burst of 200: many values put again at once
 QUESTIONS_LOADING_MAX = 256  # questions of peers that wait for the library
 HELD_LIFE_US = 48 * 3_600 * SECOND_US  # as libp2p's provider records: a publisher may rest a day
+DHT_MESSAGE_ITEMS_MAX = 1_024  # dag-cbor items of one message: 32 puts have 300, 256 values less
+DHT_SMALL_BYTES_MAX = 16 * KIB  # a question without values: 32 offers with the longest keys
+DHT_VALUES_MAX = 256  # of one answer: each may be a signature to verify, together 30 ms of the loop
 HELD_PAGE_MAX = 1_000  # held blocks compared at once when a node starts
 HELD_SLOT_BYTES_MAX = 64  # name of a slot: a peer id or a hash
 HELD_EVICTED_MAX = 16  # farther values that give way to one nearer value; else it is refused
@@ -479,9 +482,11 @@ NEIGHBOURHOOD_LIFE_US = 60 * SECOND_US  # ...for so long
 
 # public spaces: publishing, the open index and public search
 INDEX_BLOCK_BYTES_MAX = 256 * KIB  # one block of an open index: a chunk of a file
+INDEX_BLOCK_ITEMS_MAX = 32 * KIB  # dag-cbor items of one block: 5,000 parts of a root have 26,000
 INDEX_FILL_BYTES_MAX = 192 * KIB  # words or places of one block; the rest is its terms
 INDEX_TERM_BYTES_MAX = 128  # a longer word is no word; it is not found in public
 INDEX_PLACES_MAX = 4_096  # places of one word in one document that phrases can match
+PHRASE_PLACES_MAX = 4 * MIB  # of one word of a phrase in one space: 60 bytes of memory each
 INDEX_SHARDS_MAX = 4_096  # blocks named by one root: 1 GiB of index
 INDEX_TAKE_BYTES_MAX = 8 * MIB  # blocks of an index in the making held in memory
 PUBLIC_DOCUMENTS_MAX = 100_000  # documents of one public space: two full containers

@@ -352,7 +352,10 @@ class Asking:
 
     def lied(self, peer: PeerId, overlay: OverlayId, code: str) -> list[Effect]:
         """`peer` did what `code` names: it is reported and leaves the table."""
-        return [self.blame(peer, code), *self._tables[overlay].drop(peer, _at(peer))]
+        blame = self.blame(peer, code)
+        if not is_node_peer_id(peer):  # another libp2p program may have a key of another kind
+            return [blame]
+        return [blame, *self._tables[overlay].drop(peer, _at(peer))]
 
     def _blame(self, number: int, ask: _Ask, code: str, now: Now) -> list[Effect]:
         effects = self.lied(ask.node.peer, OverlayId(ask.question.overlay), code)
@@ -375,8 +378,13 @@ class Asking:
         return effects + self.connections.dial_next()  # this one may be free to go
 
     def _tell_ended(self, now: Now) -> list[Effect]:
-        ended, self._ended = self._ended, []
-        return [effect for ask, failure in ended for effect in ask.done(failure, now)]
+        effects: list[Effect] = []
+        for _ in range(len(self._ended)):
+            if not self._ended:
+                break  # whoever was told has dropped the others
+            ask, failure = self._ended.pop(0)
+            effects += ask.done(failure, now)
+        return effects
 
     def _forget(self, number: int) -> _Ask:
         ask = self._asks.pop(number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dms3.core.ids import PeerId
-from dms3.core.limits import DHT_ANSWER_BYTES_MAX
+from dms3.core.limits import DHT_ANSWER_BYTES_MAX, DHT_VALUES_MAX
 from dms3.core.overlay import HOLDERS_MIN, ContentType, NodeAt
 from dms3.core.verdict import Invalid, Valid
 from dms3.dht.lookup import Nearest
@@ -98,4 +98,6 @@ class Gathering:
     def _is_full(self, values: tuple[bytes, ...]) -> bool:
         """Whether another value might not have fitted: else there is no reason to ask again."""
         size = sum(map(len, values))
+        if len(values) >= DHT_VALUES_MAX:
+            return True
         return size + self._kind.value_bytes_max > DHT_ANSWER_BYTES_MAX

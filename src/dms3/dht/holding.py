@@ -17,6 +17,7 @@ from dms3.core.codec import decode, encode
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     DHT_ANSWER_BYTES_MAX,
+    DHT_VALUES_MAX,
     HELD_EVICTED_MAX,
     HELD_LIFE_US,
     HELD_SLOT_BYTES_MAX,
@@ -25,6 +26,7 @@ from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
 from dms3.core.overlay import LOCATION_BYTES, ContentType, distance, location
 from dms3.core.verdict import Invalid, Valid
 from dms3.dht.messages import MARK_BYTES, Code, Offered, PutValue
+from dms3.dht.slots import Slots, are_many
 
 HELD, COUNTS = "held", "counts"
 _PAGE = 64
@@ -60,9 +62,14 @@ class Place:
     slot: bytes
 
     @property
+    def base(self) -> bytes:
+        """The beginning of the keys of all rows at this location."""
+        return prefix(self.overlay, self.type) + self.location
+
+    @property
     def key(self) -> bytes:
         """The key of the row."""
-        return prefix(self.overlay, self.type) + self.location + self.slot
+        return self.base + self.slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +91,13 @@ class Holding:
         self._own = own
         self._types = {each.name: each for each in types}
         self._view: View
+        self._slots_of: Slots
         self._counts: dict[bytes, Counts] = {}  # as written, the writes of this event included
 
     def load(self, view: View) -> None:
         """Read through `view` from now on."""
         self._view = view
+        self._slots_of = Slots(view)
         self._counts = {key: decode(Counts, data) for key, data in scan(view, COUNTS)}
 
     def type_of(self, name: str) -> ContentType | None:
@@ -102,7 +111,7 @@ class Holding:
     ) -> tuple[tuple[bytes, ...], bool]:
         """The values under `key` in slots behind `after`, in order; whether there are more.
 
-        At most DHT_ANSWER_BYTES_MAX together, and at least one if there is one.
+        At most DHT_VALUES_MAX of DHT_ANSWER_BYTES_MAX, and at least one if there is one.
         """
         found: list[bytes] = []
         size = 0
@@ -110,7 +119,7 @@ class Holding:
             if row.until_us <= now.wall_us:
                 continue
             size += len(row.value)
-            if found and size > DHT_ANSWER_BYTES_MAX:
+            if found and (size > DHT_ANSWER_BYTES_MAX or len(found) == DHT_VALUES_MAX):
                 return tuple(found), True
             found.append(row.value)
         return tuple(found), False
@@ -168,7 +177,7 @@ class Holding:
         if kind is None:
             return Code.UNKNOWN, []
         until_us = _bounded(offer.until_us, now)
-        for key, row in self._slots(overlay, kind, location(offer.key), b""):
+        for key, row in self._marked(overlay, kind, offer):
             if row.mark == offer.mark and row.until_us > now.wall_us:
                 return Code.HELD, self._extend(key, row, kind, until_us)
         return Code.WANTED, []
@@ -208,14 +217,21 @@ class Holding:
         held = self._row(place.key)
         values = 0 if held is not None else 1
         more = row.size - (0 if held is None else held.size)
+        slots: list[Effect] = []
+        if are_many(place.type):
+            before = None if held is None else held.mark
+            slots = self._slots_of.put(place.base, place.slot, row.mark, before)
         return [
+            *slots,
             Persist(HELD, place.key, encode(row)),
             self._count(place.overlay, place.type, values, more),
         ]
 
     def remove(self, place: Place, row: Row) -> list[Effect]:
         """Hold it no longer; a block is released by whoever calls this."""
-        return [Delete(HELD, place.key), self._count(place.overlay, place.type, -1, -row.size)]
+        slots = self._slots_of.remove(place.base, row.mark) if are_many(place.type) else []
+        counted = self._count(place.overlay, place.type, -1, -row.size)
+        return [*slots, Delete(HELD, place.key), counted]
 
     def under(self, overlay: OverlayId, kind: ContentType, key: bytes) -> list[tuple[Place, Row]]:
         """Every row under `key`, expired ones too."""
@@ -230,6 +246,27 @@ class Holding:
     def _row(self, table_key: bytes) -> Row | None:
         data = self._view.get(HELD, table_key)
         return None if data is None else decode(Row, data)
+
+    def _marked(
+        self, overlay: OverlayId, kind: ContentType, offer: Offered
+    ) -> Iterator[tuple[bytes, Row]]:
+        """The rows among which one with the mark of `offer` is, if it is held."""
+        at = location(offer.key)
+        if not are_many(kind):
+            yield from self._slots(overlay, kind, at, b"")
+            return
+        base = prefix(overlay, kind) + at
+        slot = self._slots_of.of_mark(base, offer.mark)
+        row = None if slot is None else self._row(base + slot)
+        if slot is not None and row is not None:
+            yield base + slot, row
+
+    def _taken(self, place: Place) -> int:
+        """How many slots at the location of `place` are taken."""
+        if are_many(place.type):
+            return self._slots_of.count(place.base)
+        rows = self._slots(place.overlay, place.type, place.location, b"")
+        return sum(1 for _ in rows)
 
     def _slots(
         self, overlay: OverlayId, kind: ContentType, at: bytes, after: bytes
@@ -263,10 +300,8 @@ class Holding:
 
         A place under a key whose slots are all taken is refused: who was there first stays.
         """
-        if held is None and place.type.slots_max > 1:
-            rows = self._slots(place.overlay, place.type, place.location, b"")
-            if sum(1 for _ in rows) >= place.type.slots_max:
-                return None
+        if held is None and self._taken(place) >= place.type.slots_max > 1:
+            return None
         counts = self.counts(place.overlay, place.type)
         excess = counts.bytes + size - (0 if held is None else held.size) - place.type.quota_bytes
         if excess <= 0:

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from dms3.core.codec import decode
+from dms3.core.codec import check_items, decode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DHT_ITEMS_MAX,
     DHT_KEY_BYTES_MAX,
+    DHT_MESSAGE_ITEMS_MAX,
     DHT_QUESTION_BYTES_MAX,
+    DHT_SMALL_BYTES_MAX,
     DHT_TYPE_CHARS_MAX,
+    DHT_VALUES_MAX,
     PRESENCE_BYTES_MAX,
 )
 from dms3.core.network import BUCKET_SIZE
@@ -142,6 +145,7 @@ class Values:
 
     def __post_init__(self) -> None:
         _check_nodes(self.nodes, self.presence)
+        _need(len(self.values) <= DHT_VALUES_MAX, "too many values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,10 @@ _CODES = frozenset(Code)
 
 def decode_question(data: bytes) -> Question:
     """A question of a peer; raises DecodeError."""
-    return _bounded(Question, data, DHT_QUESTION_BYTES_MAX)
+    question = _bounded(Question, data, DHT_QUESTION_BYTES_MAX)
+    if len(data) > DHT_SMALL_BYTES_MAX and not question.puts:
+        raise DecodeError(DHT_SMALL_BYTES_MAX, "too long for a question without values")
+    return question
 
 
 def decode_nodes(data: bytes) -> Nodes:
@@ -205,4 +212,5 @@ def _need(holds: bool, reason: str) -> None:
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:
     if len(data) > limit:
         raise DecodeError(limit, f"too long for a {cls.__name__}")
+    check_items(data, DHT_MESSAGE_ITEMS_MAX)
     return decode(cls, data)

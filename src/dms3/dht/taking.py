@@ -81,6 +81,7 @@ class Taking:
             if admitted is None:
                 continue
             places.add(admitted.place.key)
+            places.update(place.key for place, _ in admitted.evicted)
             effects += self._evict(admitted.evicted)
             if admitted.place.type.kept_as == "blocks":
                 taken.waiting.append((len(taken.codes) - 1, admitted))
@@ -128,8 +129,8 @@ class Taking:
         found, effects = self._holding.admit(overlay, put, now)
         if isinstance(found, Code):
             return found, None, effects
-        if found.place.key in places:
-            return Code.BUSY, None, effects  # twice in one question
+        if not places.isdisjoint({found.place.key, *(place.key for place, _ in found.evicted)}):
+            return Code.BUSY, None, effects  # written, or removed, by this question already
         return Code.WANTED, found, effects
 
     def _evict(self, rows: Sequence[tuple[Place, Row]]) -> list[Effect]:
