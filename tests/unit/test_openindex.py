@@ -33,7 +33,16 @@ from dms3.node.published import Published
 from dms3.search import operations_public as asked
 from dms3.search.condition import parse_conditions
 from dms3.search.indexing import IndexBuilder, Indexed, Posting
-from dms3.search.openindex import Fact, Facts, Row, decode_root, decode_row, decode_rows
+from dms3.search.openindex import (
+    Fact,
+    Facts,
+    Row,
+    Shard,
+    decode_root,
+    decode_row,
+    decode_rows,
+    write_number,
+)
 from dms3.search.openrank import Opened, Ranking, needed_parts, rank
 from dms3.search.query import parse_query
 from dms3.search.wordfilter import make_filter, may_have, term_mark
@@ -378,3 +387,38 @@ def test_facts_are_plain() -> None:
     assert Fact(1, 2, 3, 4).kind == 2
     with pytest.raises(DecodeError):
         decode_root(b"\xa0")
+
+
+def test_a_root_that_names_one_block_a_thousand_times_is_none() -> None:
+    space, blocks, _ = hand_built({"heron": [posting(0, 1)]}, 1)
+    for name in ("words", "places", "facts", "rows"):
+        once = getattr(space.root, name)
+        block = encode(replace(space.root, **{name: once}))
+        assert decode_root(block) == space.root
+        with pytest.raises(ValueError, match="named twice"):
+            replace(space.root, **{name: once * 1_000})
+    crowd = b"\x9a\x00\x03\xff\x00" + b"\x80" * 0x3FF00  # a quarter of a million empty lists
+    with pytest.raises(DecodeError, match="items"):
+        decode_root(crowd)
+
+
+def test_a_word_that_claims_more_places_than_a_document_can_have_is_a_fault() -> None:
+    space, blocks, _ = hand_built({"heron": [posting(0, 1)]}, 1)
+
+    def found(count: int) -> Ranking:
+        data = bytearray()
+        for value in (1, count, *[2] * count):  # the first document, and that often in it
+            write_number(data, value)
+        ends = len(data).to_bytes(4, "little")
+        block = encode(Shard(1, b"heron\n", ends, bytes(data)))
+        facts = encode(Facts(1, 0, bytes([0xFF, 0xFF, 3, 0, 10, 5])))
+        cids = [Cid.of(0x71, each) for each in (block, facts)]
+        places = (replace(space.root.places[0], cid=cids[0]),)
+        root = replace(
+            space.root, places=places, facts=(replace(space.root.facts[0], cid=cids[1]),)
+        )
+        opened = Opened(root, blocks | dict(zip(cids, (block, facts), strict=True)))
+        return rank([opened], parse_query('"heron heron"'), None, (), 10)
+
+    assert found(INDEX_PLACES_MAX).faults == {}
+    assert "too many places" in found(INDEX_PLACES_MAX + 1).faults[0]

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.core.cid import DAG_CBOR, Cid
-from dms3.core.codec import decode
+from dms3.core.codec import check_items, decode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     HIT_SNIPPET_CHARS_MAX,
     HIT_TITLE_CHARS_MAX,
     INDEX_BLOCK_BYTES_MAX,
+    INDEX_BLOCK_ITEMS_MAX,
     INDEX_SHARDS_MAX,
     INDEX_TERM_BYTES_MAX,
     KIND_CHARS_MAX,
@@ -74,7 +75,9 @@ class Root:
             _need(len(parts) <= INDEX_SHARDS_MAX, "too many parts")
             firsts = [part.first for part in parts]
             _need(firsts == sorted(firsts), "the parts are out of order")
-            _need(all(part.cid.codec == CODEC for part in parts), "a part is no index block")
+            cids = [part.cid for part in parts]
+            _need(all(cid.codec == CODEC for cid in cids), "a part is no index block")
+            _need(len(set(cids)) == len(cids), "a block is named twice")  # each is read once
             _need(all(len(first) <= INDEX_TERM_BYTES_MAX for first in firsts), "a word is too long")
 
 
@@ -271,6 +274,7 @@ def merge_terms(shards: Sequence[Words], term: bytes, *, is_prefix: bool) -> lis
 def _bounded(cls: type[T], data: bytes) -> T:
     if len(data) > INDEX_BLOCK_BYTES_MAX:
         raise DecodeError(INDEX_BLOCK_BYTES_MAX, f"too long for {cls.__name__}")
+    check_items(data, INDEX_BLOCK_ITEMS_MAX)
     return decode(cls, data)
 
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError
-from dms3.core.limits import PUBLIC_DOCUMENTS_MAX, SECOND_US
+from dms3.core.limits import (
+    INDEX_PLACES_MAX,
+    PHRASE_PLACES_MAX,
+    PUBLIC_DOCUMENTS_MAX,
+    SECOND_US,
+)
 from dms3.search.condition import Condition
 from dms3.search.openindex import (
     Fact,
@@ -233,6 +238,7 @@ def _phrase_counts(space: Opened, phrase: Phrase) -> Counts:
 
 def _places(space: Opened, phrase: Phrase, index: int) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
+    left = PHRASE_PLACES_MAX
     for data in _data(space, phrase, index):
         values = read_numbers(data)
         at, number = 0, -1
@@ -242,6 +248,9 @@ def _places(space: Opened, phrase: Phrase, index: int) -> dict[int, set[int]]:
             steps = values[at + 2 : at + 2 + count]
             if values[at] < 1 or number >= space.root.documents or len(steps) != count or not count:
                 raise DecodeError(0, "the places of a word are cut off or out of order")
+            left -= count
+            if left < 0 or count > INDEX_PLACES_MAX:
+                raise DecodeError(0, "a word of the phrase stands in too many places")
             at += 2 + count
             place, some = 0, found.setdefault(number, set())
             for step in steps:
