@@ -24,6 +24,8 @@ from dms3.io.disk import flush_folder, hold_folder
 
 _OBJECTS = "objects"
 _PART = ".part"
+_SHELF = re.compile(r"[0-9a-f]{2}")
+_OBJECT = re.compile(r"[0-9a-f]{64}(\.part)?")
 _MANIFEST = re.compile(r"generation-(\d{8})\.manifest")
 _NO_SPACE = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 
@@ -165,7 +167,7 @@ class ObjectFolder:
                 wanted = {name.hex() for name in objects}
                 for path in self._objects():
                     if path.name not in wanted:
-                        freed += path.stat().st_size
+                        freed += path.lstat().st_size
                         path.unlink()
         except OSError as cause:
             raise self._failed(cause) from cause
@@ -186,9 +188,11 @@ class ObjectFolder:
             )
 
     def _objects(self) -> Iterator[Path]:
-        for shelf in sorted((self.path / _OBJECTS).iterdir()):
-            if shelf.is_dir():
-                yield from sorted(shelf.iterdir())
+        """What this program may have written; whatever else lies here, or leads away, is left."""
+        objects = self.path / _OBJECTS
+        for shelf in () if objects.is_symlink() else sorted(objects.iterdir()):
+            if _SHELF.fullmatch(shelf.name) and shelf.is_dir() and not shelf.is_symlink():
+                yield from sorted(path for path in shelf.iterdir() if _OBJECT.fullmatch(path.name))
 
     def _settle(self) -> None:
         for folder in sorted(self._dirty):
@@ -234,7 +238,8 @@ def _names(folder: Path) -> list[str]:
 def _write(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, flushed, readable by its owner only; its name is not flushed."""
     part = path.with_name(path.name + _PART)
-    number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    part.unlink(missing_ok=True)  # of a run that was killed, or a link that somebody laid there
+    number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         rest = memoryview(data)
         while rest:
