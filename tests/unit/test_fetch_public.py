@@ -21,11 +21,13 @@ from dms3.core.machine import (
     Delete,
     Now,
     PeerDown,
+    PeerUp,
     Persist,
     Reply,
     Request,
 )
 from dms3.core.overlay import Got, NodeAt
+from dms3.node.opening import fit_provider
 from dms3.search.fetch import Fetching
 from dms3.search.messages import BLOCK_PROTOCOL
 from dms3.search.operations import Fetch, Fetched, Penalty, Source
@@ -35,6 +37,7 @@ from dms3.search.publicways import PublicPorts
 OWN, ALICE, BOB, EVE = (
     PeerId(bytes.fromhex("002408011220") + letter * 32) for letter in (b"O", b"A", b"B", b"E")
 )
+MACHINE = "/ip4/127.0.0.1/tcp/1"
 SPACE = SpaceId(b"s" * 32)
 SOURCE = Source(BOB, SPACE, b"grant", b"certificate")
 LEAVES = [b"leaf %d" % number * 100 for number in range(60)]
@@ -65,7 +68,7 @@ class Hand:
         self.restart()
 
     def restart(self):
-        self.machine = Fetching(PublicPorts(OWN, node_of, lambda node: node))
+        self.machine = Fetching(PublicPorts(OWN, node_of, lambda node: node, lambda node, _: node))
         self.take(self.machine.on_start(self, self.now))
 
     def range(self, table, start, limit):
@@ -293,3 +296,32 @@ def test_without_ports_nothing_is_public() -> None:
 @pytest.mark.parametrize("cid", [ROOT, FOLDER_FILE])
 def test_a_question_says_nothing_but_the_cid(cid: Cid) -> None:
     assert decode_public_question(encode(PublicQuestion(cid))) == PublicQuestion(cid)
+
+
+@pytest.mark.parametrize(
+    ("remotes", "addresses"),
+    [
+        (("/ip4/127.0.0.1/tcp/9",), ("/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/tcp/1", MACHINE)),
+        (("/ip4/192.168.1.7/tcp/9", MACHINE), ("/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/tcp/1")),
+        (("/ip4/192.168.1.7/tcp/9", "/ip4/9.9.9.9/tcp/9"), ("/ip4/8.8.8.8/tcp/1",)),
+        ((), ("/ip4/8.8.8.8/tcp/1",)),
+    ],
+)
+def test_a_provider_record_leads_no_dial_into_a_network_it_may_not_come_from(remotes, addresses):
+    told = ("/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/tcp/1", MACHINE, "/dns4/a.example.org/tcp/1", "no")
+    assert fit_provider(NodeAt(ALICE, told), remotes) == NodeAt(ALICE, addresses)
+
+
+def test_where_a_stranger_may_not_lead_is_not_dialled_and_who_is_connected_is_asked():
+    hand = Hand(providers=(ALICE, EVE))
+    nowhere = PublicPorts(OWN, node_of, lambda node: node, lambda node, _: NodeAt(node.peer, ()))
+    hand.machine = Fetching(nowhere)
+    hand.take(hand.machine.on_start(hand, hand.now))
+    hand.take(hand.machine.on_event(PeerUp(ALICE, "/ip4/192.0.2.1/tcp/1", False), hand.now))
+    dialled: list[PeerId] = []
+    local = hand.local
+    hand.local = lambda port, asked: (
+        (dialled.append(asked.peer) if port == "transport.dial" else None) or local(port, asked)
+    )
+    hand.fetch()
+    assert dialled == [ALICE]

@@ -390,7 +390,7 @@ def test_facts_are_plain() -> None:
 
 
 def test_a_root_that_names_one_block_a_thousand_times_is_none() -> None:
-    space, blocks, _ = hand_built({"heron": [posting(0, 1)]}, 1)
+    space, _, _ = hand_built({"heron": [posting(0, 1)]}, 1)
     for name in ("words", "places", "facts", "rows"):
         once = getattr(space.root, name)
         block = encode(replace(space.root, **{name: once}))

@@ -68,6 +68,7 @@ class Fetching:
     def __init__(self, ports: PublicPorts | None = None) -> None:
         """`ports`: for public content, None: nothing is ever asked for in public."""
         self._ports = ports
+        self._remotes: dict[PeerId, str] = {}  # where the connected peers are
         self._private: dict[Cid, None] = {}  # those noted first come first
         self._jobs: dict[int, Job] = {}
         self._by_root: dict[Cid, Job] = {}
@@ -98,8 +99,10 @@ class Fetching:
         if isinstance(event, Withdrawn):
             return self._withdrawn(event.request)
         if isinstance(event, PeerUp):
+            self._remotes[event.peer] = event.address
             return self._peer_up(event.peer, now)
         if isinstance(event, PeerDown):
+            self._remotes.pop(event.peer, None)
             for job in self._jobs.values():
                 job.suppliers.peer_down(event.peer)
             return self._go_on_all(now)
@@ -295,7 +298,7 @@ class Fetching:
         """How to ask in public; None for what a grant led to: asking would reveal it."""
         if self._ports is None or fetch.space is not None or fetch.root in self._private:
             return None
-        return PublicWays(fetch.root, self._ports)
+        return PublicWays(fetch.root, self._ports, self._remotes)
 
     def _go_on_all(self, now: Now) -> list[Effect]:
         return [effect for job in list(self._jobs.values()) for effect in self._go_on(job, now)]

@@ -6,7 +6,7 @@ so a fetch comes here last, and never with what is known to be private. Part of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,20 +32,23 @@ class PublicPorts:
     """What the composition root gives.
 
     `own`: this node's peer id; `provider`: who a valid provider record names; `dial`: the arguments
-    of Call "transport.dial" for a node.
+    of Call "transport.dial" for a node; `fit`: a node with those of its addresses that may be
+    dialled when this node is connected to these remote addresses.
     """
 
     own: PeerId
     provider: Callable[[bytes], NodeAt]
     dial: Callable[[NodeAt], Any]
+    fit: Callable[[NodeAt, Iterable[str]], NodeAt]
 
 
 class PublicWays:
-    """The public side of one fetch of `root`."""
+    """The public side of one fetch of `root`; `remotes`: connected peers and where they are."""
 
-    def __init__(self, root: Cid, ports: PublicPorts) -> None:
+    def __init__(self, root: Cid, ports: PublicPorts, remotes: Mapping[PeerId, str]) -> None:
         self._root = root
         self._ports = ports
+        self._remotes = remotes
         self._nodes: Sequence[NodeAt] = ()
         self._dialing: set[int] = set()
         self._lookup: Token | None = None
@@ -68,7 +71,9 @@ class PublicWays:
         """The providers to dial; each is then told of by `dialed` with its index."""
         self._lookup = None
         values = () if isinstance(body, Failure) else body.values
-        nodes = [self._ports.provider(value) for value in values]
+        told = [self._ports.provider(value) for value in values]
+        far = self._remotes
+        nodes = [node if node.peer in far else self._ports.fit(node, far.values()) for node in told]
         able = [node for node in nodes if node.peer != self._ports.own and node.addresses]
         self._nodes = able[:PROVIDERS_ASKED_MAX]
         self._dialing = set(range(len(self._nodes)))
