@@ -9,6 +9,7 @@ import pytest
 
 from dms3.core import limits
 from dms3.core.errors import Dms3Error
+from dms3.core.machine import Now
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.transport import Secured, Transport
 from dms3.libp2p.events import (
@@ -18,6 +19,7 @@ from dms3.libp2p.events import (
     StreamDrained,
     StreamFinished,
     StreamOpened,
+    StreamReset,
 )
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
@@ -29,11 +31,23 @@ TIMEOUT_US = 10 * limits.SECOND_US
 GREETING = encode_message(HEADER)
 
 
+class LateClock:
+    """The clock of this machine, `late_us` ahead: time that passed without anything happening."""
+
+    def __init__(self) -> None:
+        self.late_us = 0
+
+    def now(self) -> Now:
+        now = SystemClock().now()
+        return Now(now.mono_us + self.late_us, now.wall_us)
+
+
 class Node:
     """A transport with a handler that echoes and lets tests await what happens."""
 
     def __init__(self, seed: int, gate=None) -> None:
         self.key = key(seed)
+        self.clock = LateClock()
         self.secured: list[Secured] = []
         self.closed: list[tuple[Secured, str, str]] = []
         self.received: dict[int, bytearray] = {}
@@ -46,7 +60,7 @@ class Node:
             protocols=lambda name: name == ECHO,
             identify=lambda: IdentifyInfo("test/1", f"node {seed}"),
             entropy=SystemEntropy(),
-            clock=SystemClock(),
+            clock=self.clock,
             **({"gate": gate} if gate else {}),
         )
 
@@ -127,6 +141,28 @@ def test_dial_echo_and_close():
             assert a.closed == [(link, "cancelled", "done")]
             assert b.closed[0][1:] == ("peer_refused", "the peer ended the session normally")
             assert a.transport.connections() == b.transport.connections() == []
+
+    run(test)
+
+
+def test_a_stream_is_answered_after_a_quiet_time():
+    """Longer than an agreement may take, shorter than between two pings."""
+
+    async def test() -> None:
+        a, b = Node(1), Node(2)
+        async with nodes(a, b) as (_, address):
+            link = await a.dial(address)
+            first = link.open_stream([ECHO])
+            link.send(first, b"x")
+            await a.until(lambda: first in a.received)  # whatever comes with a connection is over
+            quiet_us = limits.STREAM_NEGOTIATION_US_MAX + limits.SECOND_US
+            assert quiet_us < limits.PING_INTERVAL_US
+            link._wire._on_timer()  # the deadline of the first agreement passes: nothing to do
+            a.clock.late_us = b.clock.late_us = quiet_us
+            stream = link.open_stream([ECHO])
+            link.send(stream, b"after a pause")
+            await a.until(lambda: stream in a.received or StreamReset in map(type, a.events))
+            assert a.received[stream] == b"after a pause"
 
     run(test)
 

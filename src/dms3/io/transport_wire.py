@@ -87,6 +87,7 @@ class Secured:
 
     def open_stream(self, protocols: Sequence[str]) -> int:
         """A new stream; see `Connection.open_stream`."""
+        self._wire.pass_time()
         stream = self._wire.connection.open_stream(protocols)
         self._wire.schedule()
         return stream
@@ -114,6 +115,7 @@ class Secured:
 
     def push_identify(self) -> None:
         """Tell the peer that what Identify says about this node has changed."""
+        self._wire.pass_time()
         self._wire.connection.push_identify()
         self._wire.schedule()
 
@@ -203,6 +205,10 @@ class Wire(asyncio.Protocol):
         self.flush()
 
     # Called by the transport and its links.
+
+    def pass_time(self) -> None:
+        """Tell the connection what time it is; a quiet one does not know."""
+        self.connection.pass_time(self._owner.now_us())
 
     def schedule(self) -> None:
         """Flush once this turn of the loop is over."""

@@ -148,6 +148,10 @@ class Connection:
 
     # Streams.
 
+    def pass_time(self, now_us: int) -> None:
+        """It is `now_us`: what is opened next has its time from here on, after any quiet."""
+        self._now_us = max(self._now_us, now_us)
+
     def open_stream(self, protocols: Sequence[str]) -> int:
         """A new stream that offers `protocols` in order; `StreamOpened` or `StreamReset` follows.
 

@@ -68,6 +68,8 @@ class BytesNetwork:
             return
         assert isinstance(action, Send | AskPeer | ReplyPeer)
         end = ends.get(self._world.index_of[action.peer])
+        if end is not None:
+            end.connection.pass_time(now_us)
         if isinstance(action, AskPeer):
             self._ask(node, end, action, now_us)
         elif end is not None and end.up and isinstance(action, Send):

@@ -257,6 +257,17 @@ class TestStreams:
         assert pair.a.on_timer(due - 1) == []
         assert pair.a.on_timer(due) == [StreamReset(stream, "no protocol was agreed in time")]
 
+    def test_a_stream_of_a_connection_that_was_quiet_has_all_its_time(self):
+        pair = secured_pair()
+        opened = limits.STREAM_NEGOTIATION_US_MAX + 1
+        pair.a.pass_time(opened)
+        stream = pair.a.open_stream([ECHO])
+        pair.a.data_to_send()
+        due = opened + limits.STREAM_NEGOTIATION_US_MAX
+        assert pair.a.on_timer(opened) == []
+        assert pair.a.on_timer(due - 1) == []
+        assert pair.a.on_timer(due) == [StreamReset(stream, "no protocol was agreed in time")]
+
 
 class TestHostilePeer:
     def test_damaged_frames_close_by_name(self):
