@@ -520,6 +520,7 @@ PRIVATE_CIDS_MAX = 16_384  # contents known to be granted, never asked for in pu
 DIRECTORY_KEYS = 16  # four bits of the hash of a space id
 DIRECTORY_OLD_US = 30 * SECOND_US  # then a search brings the manifests again
 DIRECTORY_MISS_US = 2 * SECOND_US  # as above, when no known space can have what is looked for
+DIRECTORY_GET_US = 3 * SECOND_US // 2  # per key: one silent node does not hold up the search
 DIRECTORY_WAIT_US_MAX = 3 * SECOND_US  # how long a search waits for them
 DIRECTORY_PAGES_MAX = 64  # answers read per key: 128 MiB of manifests
 DIRECTORY_SPACES_MAX = 4_096  # manifests kept by one node...

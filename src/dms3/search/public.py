@@ -11,6 +11,7 @@ from dms3.core.cid import Cid
 from dms3.core.errors import Failure, Retry
 from dms3.core.ids import PeerId, RequestId, Token
 from dms3.core.limits import (
+    DIRECTORY_GET_US,
     DIRECTORY_MISS_US,
     DIRECTORY_OLD_US,
     DIRECTORY_PAGES_MAX,
@@ -144,8 +145,7 @@ class Public:
         """Ask for the manifests under one key, behind slot `after`."""
         token = self._token(_DIRECTORY)
         self._bringing[token] = (number, page)
-        patience_us = DIRECTORY_WAIT_US_MAX
-        get = GetContent(PUBLIC, MANIFEST, DIRECTORY[number], after, patience_us)
+        get = GetContent(PUBLIC, MANIFEST, DIRECTORY[number], after, DIRECTORY_GET_US)
         return Call("dht.get", get, token)
 
     # Answers
