@@ -7,7 +7,7 @@ import pytest
 
 from dms3.cli import main
 from dms3.cli.dev import last_words
-from dms3.core.limits import SIM_NODES_MAX
+from dms3.core.limits import SIM_MESH_NODES_MAX, SIM_NODES_MAX
 
 USAGE = 2
 
@@ -36,7 +36,7 @@ def test_a_tour_with_too_few_nodes_starts_none(dms3, tmp_path, nodes):
     ("words", "said"),
     [
         (("bank", "--fidelity", "x"), "There is no fidelity 'x'.\nTry: messages, bytes\n"),
-        (("bnak",), "There is no scenario 'bnak'.\nTry: bank\n"),
+        (("bnak",), "There is no scenario 'bnak'.\nTry: bank, churn, lookup\n"),
         (("bank", "--nodes", "1"), "--nodes is 1; 2 to 200 can be run.\n"),
         (("bank", "--nodes", "201"), "--nodes is 201; 2 to 200 can be run.\n"),
         (("bank", "--nodes", "51", "--fidelity", "bytes"), "--nodes is 51; 2 to 50 can be run.\n"),
@@ -48,7 +48,8 @@ def test_a_tour_with_too_few_nodes_starts_none(dms3, tmp_path, nodes):
     ],
 )
 def test_a_simulation_that_cannot_be_run_is_refused(dms3, words, said):
-    assert SIM_NODES_MAX == {"messages": 200, "bytes": 50}
+    assert SIM_MESH_NODES_MAX == 200
+    assert SIM_NODES_MAX == {"messages": 10_000, "bytes": 50}
     status, out, err = dms3("sim", "run", *words)
     assert (status, out) == (USAGE, "")
     assert said in err

@@ -82,9 +82,8 @@ def test_with_its_reserve_a_node_finishes_refuses_and_makes_room(disk: Path) -> 
     spool = Spool(disk / "spool", SystemEntropy(), reserve=reserve)
     codes, confirmed = codes_until_full(store, packs, [100_000])
     assert codes[-1] == "disk_full"
-    upload = spool.begin()
     with pytest.raises(Dms3Error) as caught:
-        upload.write(bytes(100_000))
+        spool.begin().write(bytes(100_000))
     assert caught.value.code == "disk_full"
     store.commit([Persist("t", b"accepted before", bytes(60_000))], []).result()
     swept = packs.sweep(f"SELECT x'{confirmed[0].binary.hex()}'")

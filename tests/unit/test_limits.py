@@ -1,5 +1,8 @@
 """Bounds that depend on one another, and units that names promise."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from dms3.core import limits
@@ -42,3 +45,10 @@ def test_the_blocks_of_a_fetch_fit_the_queue_of_who_answers():
     overhead = limits.FETCH_WINDOW_BLOCKS_MAX * 16  # length, kind and id of each frame
     assert limits.FETCH_ASKED_BYTES_MAX + overhead <= limits.ANSWER_BYTES_QUEUED_MAX
     assert limits.ANSWER_BYTES_QUEUED_MAX < limits.STREAM_QUEUE_BYTES_MAX
+
+
+def test_no_bound_takes_the_name_of_another():
+    text = Path(limits.__file__).read_text()
+    names = re.findall(r"^([A-Z][A-Z0-9_]*) =", text, re.MULTILINE)
+    assert len(names) > 100
+    assert [name for name in names if names.count(name) > 1] == []

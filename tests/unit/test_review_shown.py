@@ -26,7 +26,11 @@ def test_what_peers_answer_is_shown_without_control_characters():
     hit = FoundHit(Cid.of(RAW, b"x"), TRICK, TRICK, "te\u202ext", 1)
     unreached = Unreached(SPACE, "letters", Root(bytes(32)), "node_busy", TRICK)
     found = PeersFound((PeerHit(hit, SPACE, PEER),), 1, 1, 0, 2, (unreached,))
-    answers = {"sharing.grants": Grants((), ()), "sharing.search": found}
+    answers = {
+        "sharing.grants": Grants((), ()),
+        "sharing.search": found,
+        "fetch.private": None,
+    }
 
     async def call(operation: str, _arguments: object = None) -> object:
         return answers[operation]

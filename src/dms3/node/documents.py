@@ -309,7 +309,8 @@ class Documents:
             question = SearchPeers(asked.query, asked.limit, asked.kind, asked.where, space)
             found: PeersFound = await self._node.call("sharing.search", question)
             granted = tuple(one.hit.cid for one in found.hits)
-            await self._node.call("fetch.private", granted)  # asking strangers would reveal it
+            if granted:  # asking strangers for them would reveal them
+                await self._node.call("fetch.private", granted)
             hits += [
                 {
                     "cid": str(one.hit.cid),

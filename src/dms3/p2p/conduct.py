@@ -34,7 +34,10 @@ CONDUCT: dict[str, tuple[int, str]] = {
     "content_invalid": (50, "it sent content that is not what was asked for"),
     "body_malformed": (25, "it sent a message that cannot be read"),
     "record_forged": (50, "it sent a peer record that its peer has not signed"),
-    "presence_forged": (50, "it named nodes by presences that do not hold"),
+    "presence_forged": (
+        50,
+        "it named nodes of an overlay by presences that do not hold, or one twice",
+    ),
     "proof_invalid": (10, "it showed a grant or certificate that does not hold"),
 }
 
