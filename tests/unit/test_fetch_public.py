@@ -278,6 +278,24 @@ def test_what_lies_in_a_folder_that_came_through_a_grant_is_private_too() -> Non
     assert hand.gets("block") == []
 
 
+def test_what_came_through_a_grant_is_not_asked_for_in_public_when_its_giver_lacks_the_rest():
+    hand = Hand(sources=(SOURCE,), providers=(ALICE,))
+    number = hand.fetch()
+    (request,) = hand.asked
+    hand.asked = []
+    hand.take(hand.machine.on_event(Answered(request.token, TREE), hand.now))
+    asked, hand.asked = hand.asked, []
+    assert asked
+    gone = Failure("not_found", "Removed meanwhile.")
+    for each in asked:
+        hand.take(hand.machine.on_event(Answered(each.token, gone), hand.now))
+    while hand.asked:
+        each = hand.asked.pop()
+        hand.take(hand.machine.on_event(Answered(each.token, gone), hand.now))
+    assert hand.answers[number].code == "content_unavailable"
+    assert hand.gets("provider") == hand.gets("block") == []
+
+
 def test_what_is_noted_as_private_is_bounded() -> None:
     hand = Hand()
     cids = tuple(Cid.of(RAW, b"%d" % number) for number in range(PRIVATE_CIDS_MAX + 1))

@@ -242,6 +242,8 @@ class Job:
             heapq.heappush(self._ready, want)
             return key
         self.granted = self.granted or key[1] != NOWHERE
+        if self.granted and self.ways is not None and not self.ways.begun:
+            self.ways = None  # strangers have heard nothing of it, and will not
         self.suppliers.served(key)
         self._lacking.pop(want.cid, None)
         self.last_block_us = now.mono_us
