@@ -337,3 +337,23 @@ async def test_a_broken_document_is_an_error_state():
 async def test_the_token_opens_views_too():
     async with browser(shared()) as client:
         assert (await client.get("/documents", headers=AUTH)).status_code == 200
+
+
+@in_loop
+async def test_a_public_hit_is_of_who_signed_and_not_of_the_node_it_names():
+    class Stub:
+        def has(self, *_):
+            return True
+
+        async def ask(self, *words, **_):
+            alice = {"peer_id": "12D3Alice", "root": "aa", "name": "alice"}
+            nobody = {"peer_id": "12D3Nobody", "root": None, "name": ""}
+            mine = {"peer_id": "12D3Mine", "root": "11"}
+            return {"peers": [alice, nobody]} if words == ("peer", "list") else mine
+
+    names = await searching._names(Stub())
+    forged = {"public": True, "node": "12D3Alice", "root": "ee"}
+    hits = [forged, forged | {"node": "12D3Mine"}, forged | {"root": "aa"}, forged | {"root": "11"}]
+    hits += [{"node": "12D3Alice"}, {"node": "12D3Mine"}, {"node": "None"}, {}]
+    found = [names.get(searching._author(hit), "") for hit in hits]
+    assert found == ["", "", "alice", "me", "alice", "me", "", ""]

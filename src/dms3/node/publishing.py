@@ -158,6 +158,7 @@ def _hit(hit: PublicHit, query: Query) -> dict[str, Any]:
         "kind": plain_text(hit.kind),
         "space": plain_text(hit.name),
         "node": peer_id_text(hit.peer),
+        "root": hit.root.hex(),
         "public": True,
     }
 

@@ -41,7 +41,7 @@ async def gather(site: Site, request: Request) -> Shown:
     options = {name: value for name, value in asked.items() if name in known and value is not None}
     found = dict(await site.ask("search", query=words, **options))
     names = await _names(site)
-    found["hits"] = [hit | {"who": names.get(hit.get("node", ""), "")} for hit in found["hits"]]
+    found["hits"] = [hit | {"who": names.get(_author(hit), "")} for hit in found["hits"]]
     found["query"] = words
     found["searched"] = searched(found["containers"], found["unreachable"])
     command = shell("search", words, **{**asked, "limit": None})
@@ -59,14 +59,23 @@ def searched(containers: Mapping[str, int], unreachable: Sequence[Mapping[str, A
     return ", ".join(parts) + "."
 
 
+def _author(hit: Mapping[str, Any]) -> str:
+    """Who a hit is of: the node that gave it, or the person that signed for a public space.
+
+    Which node published that is its own word, and could name anybody's.
+    """
+    return str(hit.get("root" if hit.get("public") else "node", ""))
+
+
 async def _names(site: Site) -> dict[str, str]:
-    """Peer id to the name of its person; mine is "me"."""
+    """Peer id, and root, to the name of the person; mine is "me"."""
     names = {}
     if site.has("peer", "list"):
-        peers = (await site.ask("peer", "list"))["peers"]
-        names = {peer["peer_id"]: peer["name"] for peer in peers if peer["name"]}
+        peers = [peer for peer in (await site.ask("peer", "list"))["peers"] if peer["name"]]
+        names = {peer["peer_id"]: peer["name"] for peer in peers}
+        names |= {str(peer.get("root")): peer["name"] for peer in peers if peer.get("root")}
     mine = await site.ask("id", "show")
-    return names | {str(mine.get("peer_id")): "me"}
+    return names | {str(mine.get("peer_id")): "me", str(mine.get("root")): "me"}
 
 
 def _limit(text: str) -> int:
