@@ -6,7 +6,7 @@ is answered exactly once. Who asks may enter the routing table, but only by answ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,28 @@ from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import OverlayId, PeerId, RequestId, Token
 from dms3.core.limits import (
+    HOLDERS_SLACK,
     QUESTION_BURST_US,
     QUESTION_COST_US,
     QUESTIONS_LOADING_MAX,
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply, Requested
 from dms3.core.network import BUCKET_SIZE
-from dms3.core.overlay import location
+from dms3.core.overlay import HOLDERS_MIN, location
 from dms3.core.verdict import Invalid
 from dms3.dht.asking import LIED, MALFORMED, Asking
 from dms3.dht.holding import Holding
-from dms3.dht.messages import Code, Codes, Get, Nodes, Question, Values, decode_question
+from dms3.dht.messages import (
+    Code,
+    Codes,
+    Get,
+    Nodes,
+    Offered,
+    PutValue,
+    Question,
+    Values,
+    decode_question,
+)
 from dms3.dht.pace import Pace, weight_of
 from dms3.dht.presence import Proven, Standing, Verified
 from dms3.dht.routing import Table
@@ -149,10 +160,7 @@ class Answering:
         if not self._standing.is_member:
             codes = (Code.FAR,) * (len(question.offers) + len(question.puts))
             return self._codes(peer, request, overlay, codes, now)
-        for offer in question.offers:
-            self._held.upkeep.heard(overlay, offer.type, offer.key, now)
-        for put in question.puts:
-            self._held.upkeep.heard(overlay, put.type, put.key, now)
+        self._hear(peer, overlay, (*question.offers, *question.puts), now)
         if question.offers:
             codes, effects = self._held.taking.offers(overlay, question.offers, now)
             return effects + self._codes(peer, request, overlay, codes, now)
@@ -161,6 +169,21 @@ class Answering:
             return self._codes(peer, request, overlay, codes, at)
 
         return self._held.taking.puts(overlay, question.puts, now, taken)
+
+    def _hear(
+        self, peer: PeerId, overlay: OverlayId, named: Sequence[Offered | PutValue], now: Now
+    ) -> None:
+        """Note that `peer` looks after contents, if it is one of those to hold them.
+
+        Else a stranger's empty offers would keep every holder from putting a content again.
+        """
+        table = self._tables[overlay]
+        if peer not in table:
+            return
+        for one in named:
+            holders = table.nearest(location(one.key), HOLDERS_MIN + HOLDERS_SLACK)
+            if any(node.peer == peer for node in holders):
+                self._held.upkeep.heard(overlay, one.type, one.key, now)
 
     def _get(self, asked: _Loading, now: Now) -> list[Effect]:
         holding, get = self._held.holding, asked.get

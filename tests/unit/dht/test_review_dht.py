@@ -23,13 +23,14 @@ from dms3.dht.messages import (
     PutValue,
     Question,
     Values,
+    decode_codes,
     decode_question,
     decode_values,
 )
 from dms3.dht.taking import Taking
 from unit.dht.holding_kit import LATER, NOTE, NOW, OWN
 from unit.dht.holding_kit import Rows as DictRows
-from unit.dht.overlay_kit import World, fill_tables
+from unit.dht.overlay_kit import World, fill_tables, nearest
 
 FIND = Question(PUBLIC, find=Find(bytes(32)))
 
@@ -186,3 +187,19 @@ def test_an_answer_holds_so_many_values_and_says_that_there_are_more():
     assert gathering.result(Nearest((), True, 1, 1)).more == b"%03d" % (DHT_VALUES_MAX - 1)
     rest, more = holding.values(PUBLIC, many, b"k", b"%03d" % (DHT_VALUES_MAX - 1), NOW)
     assert (rest, more) == ((b"k/%03d" % DHT_VALUES_MAX,), False)
+
+
+def test_a_strangers_offers_do_not_keep_a_holder_from_putting_again():
+    world, nodes = started(30)
+    holder = nodes[0]
+    key = next(
+        b"%d" % n for n in range(1_000) if nearest(nodes, location(b"%d" % n), 1)[0] is holder
+    )
+    near, far = nearest(nodes, location(key), 30)[1], nearest(nodes, location(key), 30)[-1]
+    stranger = world.add(900)
+    offer = Question(PUBLIC, offers=(Offered("note", key, bytes(16), LATER),))
+    heard = holder.machine._upkeep._heard
+    for one in (stranger, far, near):
+        world.connect(one, holder)
+        assert decode_codes(one.question(holder, offer), 1).codes == (Code.WANTED,)
+        assert list(heard) == ([(PUBLIC, "note", key)] if one is near else [])
