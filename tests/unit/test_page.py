@@ -342,10 +342,10 @@ async def test_the_token_opens_views_too():
 @in_loop
 async def test_a_public_hit_is_of_who_signed_and_not_of_the_node_it_names():
     class Stub:
-        def has(self, *_):
+        def has(self, *_: str) -> bool:
             return True
 
-        async def ask(self, *words, **_):
+        async def ask(self, *words: str) -> dict:
             alice = {"peer_id": "12D3Alice", "root": "aa", "name": "alice"}
             nobody = {"peer_id": "12D3Nobody", "root": None, "name": ""}
             mine = {"peer_id": "12D3Mine", "root": "11"}
