@@ -51,6 +51,7 @@ class Events:
         self.left = 0
         self.in_flight = 0
         self.handle = 0
+        self.failure: bytes | Failure | None = None
         self.done = asyncio.Event()
 
     def peer_up(self, peer: PeerId, address: str, *, inbound: bool) -> None:
@@ -73,9 +74,23 @@ class Events:
 
     def answered(self, handle: int, body: bytes | Failure) -> None:
         del handle
-        assert body == BODY, body
+        if body != BODY:
+            self.failure = body
+            self.done.set()
+            return
         self.in_flight -= 1
         self.fill(self.in_flight + 1)
+
+    async def run(self, total: int, in_flight: int) -> float:
+        """Seconds for `total` questions."""
+        self.left, self.done = total, asyncio.Event()
+        started = time.perf_counter()
+        self.fill(in_flight)
+        async with asyncio.timeout(DEADLINE_US / 1e6):
+            await self.done.wait()
+        if self.failure is not None:
+            raise RuntimeError(f"a request failed: {self.failure}")
+        return time.perf_counter() - started
 
     def fill(self, in_flight: int) -> None:
         """Ask until `in_flight` questions are under way."""
@@ -148,6 +163,11 @@ class BareAsker(Framed):
         self.unsent = requests - in_flight
         self.in_flight = in_flight
         self.done = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.lost.set()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -189,44 +209,43 @@ async def measure(
     rates = {}
     for name, count, total in (("single", 1, requests // 10), ("ours", in_flight, requests)):
         worked = busy(server)
-        events.left, events.done = total, asyncio.Event()
-        started = time.perf_counter()
-        events.fill(count)
-        await events.done.wait()
-        rates[name] = total / (time.perf_counter() - started)
+        rates[name] = total / await events.run(total, count)
         rates[f"{name} busy"] = (busy(server) - worked) / total * 1e6
     asker = BareAsker(requests, in_flight)
     worked = busy(server)
     started = time.perf_counter()
     await asyncio.get_running_loop().create_connection(lambda: asker, "127.0.0.1", port)
-    await asker.done.wait()
+    async with asyncio.timeout(DEADLINE_US / 1e6):
+        await asker.done.wait()
     rates["bare"] = requests / (time.perf_counter() - started)
     rates["bare busy"] = (busy(server) - worked) / requests * 1e6
+    asker.transport.close()
+    await asker.lost.wait()
     await ours.close()
     return rates
 
 
 def run(requests: int, in_flight: int, rounds: int) -> list[dict[str, float]]:
     """The rates of each round against one server process."""
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        address, port = server.stdout.readline().decode().split()
-        found = []
-        for number in range(rounds):
-            rates = uvloop.run(measure(address, int(port), server.pid, requests, in_flight))
-            found.append(rates)
-            note(
-                f"round {number + 1}, load {os.getloadavg()[0]:.1f}: framed 1 KB requests/s: "
-                f"{rates['single']:,.0f} one at a time, {rates['ours']:,.0f} with {in_flight} in "
-                f"flight; bare echo of frames {rates['bare']:,.0f}; "
-                f"ratio {rates['ours'] / rates['bare']:.2f}; processor per request "
-                f"{rates['ours busy']:.0f} and {rates['bare busy']:.0f} us"
-            )
-        return found
-    finally:
-        server.kill()
-        server.wait()
+    command = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            address, port = server.stdout.readline().decode().split()
+            found = []
+            for number in range(rounds):
+                rates = uvloop.run(measure(address, int(port), server.pid, requests, in_flight))
+                found.append(rates)
+                note(
+                    f"round {number + 1}, load {os.getloadavg()[0]:.1f}: framed 1 KB requests/s: "
+                    f"{rates['single']:,.0f} one at a time, {rates['ours']:,.0f} with {in_flight} in "
+                    f"flight; bare echo of frames {rates['bare']:,.0f}; "
+                    f"ratio {rates['ours'] / rates['bare']:.2f}; processor per request "
+                    f"{rates['ours busy']:.0f} and {rates['bare busy']:.0f} us"
+                )
+            return found
+        finally:
+            server.kill()
 
 
 def rows(requests: int = REQUESTS, in_flight: int = IN_FLIGHT, rounds: int = ROUNDS) -> list[Row]:
