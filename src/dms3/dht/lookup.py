@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from heapq import nsmallest
 from itertools import islice
 
 from dms3.core.ids import PeerId
@@ -61,13 +62,15 @@ class Nearest:
 
     `nodes`: at most the count that was wanted, those that answered, nearest first; `complete`:
     whether all nearer nodes that were heard of failed to answer, rather than a bound ending it;
-    `hops`: depth of the nearest (1: known at the start); `asked`: nodes asked in all.
+    `hops`: depth of the nearest (1: known at the start); `asked`: nodes asked in all; `radius`: how
+    far from the target all nodes were heard of, those that failed included; None: everywhere.
     """
 
     nodes: tuple[NodeAt, ...]
     complete: bool
     hops: int
     asked: int
+    radius: int | None = 0
 
 
 class Lookup:
@@ -167,9 +170,19 @@ class Lookup:
         depth = near[0].depth if near else 0
         nodes = tuple(candidate.node for candidate in near)
         complete = self.done and all(path.spent < self._spent_max for path in self._paths)
-        return Nearest(nodes, complete, depth, self.asked)
+        return Nearest(nodes, complete, depth, self.asked, self._radius() if complete else 0)
 
     # Small parts
+
+    def _radius(self) -> int | None:
+        """How far all nodes were heard of, once it is complete.
+
+        Whoever answers names the BUCKET_SIZE nearest that it knows, dead or not, so nobody is
+        missing this side of that many; and nobody at all when there are fewer.
+        """
+        if self.asked < BUCKET_SIZE:
+            return None
+        return nsmallest(BUCKET_SIZE, self._found.values())[-1].apart
 
     def _deal(self, nodes: Sequence[tuple[int, NodeAt]], depth: int, paths: list[_Path]) -> None:
         """Give each node to one of `paths`, in turn, so that paths begin apart."""

@@ -1,7 +1,7 @@
 """Neighbourhoods: which nodes are nearest to a location, remembered from lookups for a while.
 
 Source: Kademlia, section 2.3. The nodes that a lookup found around its target are all there are
-within the distance of the farthest of them, so they also answer for locations close by: a put of
+within the radius that it has seen of them, so they also answer for locations close by: a put of
 many values sorted by location needs few lookups, and one of an overlay below k nodes a single one.
 """
 
@@ -57,16 +57,11 @@ class Neighbourhoods:
         overlay: OverlayId,
         centre: int,
         nodes: Sequence[NodeAt],
-        *,
-        whole: bool,
+        radius: int | None,
         now_us: int,
     ) -> Neighbourhood:
-        """Remember what a lookup of `centre` found; `whole`: these are all nodes of the overlay."""
-        near = nearest_first(nodes, centre)
-        radius = None
-        if not whole:
-            radius = near[-1][0] ^ centre if near else 0
-        found = Neighbourhood(overlay, centre, tuple(near), radius, now_us)
+        """Remember what a lookup of `centre` found: all nodes within `radius`, and some beyond."""
+        found = Neighbourhood(overlay, centre, tuple(nearest_first(nodes, centre)), radius, now_us)
         self._kept = [found, *self._kept[: NEIGHBOURHOODS_MAX - 1]]
         return found
 

@@ -24,7 +24,6 @@ from dms3.core.limits import (
     PLACINGS_MAX,
 )
 from dms3.core.machine import Call, Effect, Now
-from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, NodeAt, Placed, location
 from dms3.dht.asking import Answer, Asking
 from dms3.dht.lookup import Nearest
@@ -216,9 +215,8 @@ class Placing:
             effects: list[Effect] = []
             if put.ended:
                 return effects
-            whole = nearest.complete and len(nearest.nodes) < BUCKET_SIZE
             found_nodes = self._neighbourhoods.add(
-                put.overlay, target, nearest.nodes, whole=whole, now_us=now.mono_us
+                put.overlay, target, nearest.nodes, nearest.radius, now.mono_us
             )
             for item in put.items:  # the one that was looked up has its nodes in any case
                 if item.location == target and not item.assigned:

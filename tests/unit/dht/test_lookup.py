@@ -116,7 +116,23 @@ def test_it_never_asks_itself_or_anybody_twice():
 
 def test_without_anybody_to_ask_it_ends_at_once():
     assert search([]).done
-    assert search([]).result() == Nearest((), complete=True, hops=0, asked=0)
+    assert search([]).result() == Nearest((), complete=True, hops=0, asked=0, radius=None)
+
+
+@pytest.mark.parametrize(("count", "radius"), [(19, None), (20, 20), (40, 20)])
+def test_how_far_all_nodes_are_known_counts_the_dead(count, radius):
+    """Nodes 1 to `count`, each second one dead, and each names the twenty nearest to the target."""
+    lookup = search(range(1, count + 1))
+    run(lookup, lambda number: list(range(1, min(count, 20) + 1)) if number % 2 else None)
+    assert lookup.result().complete
+    assert lookup.result().radius == radius
+
+
+def test_a_bound_that_ends_it_leaves_open_who_else_is_near():
+    lookup = search([10**9], asked_max=30)
+    assert lookup.result().radius == 0
+    run(lookup, lambda number: [number - n for n in range(1, 21)])
+    assert lookup.result().radius == 0
 
 
 def test_an_endless_chain_ends_at_the_bound():

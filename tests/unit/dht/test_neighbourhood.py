@@ -16,12 +16,18 @@ def nearest(target: int) -> list[NodeAt]:
     return [node for _, node in nearest_first(NODES, target)]
 
 
+def add(around: Neighbourhoods, centre: int, now_us: int = 0) -> None:
+    """The K nearest of all, as a lookup finds them."""
+    near = nearest_first(NODES, centre)[:K]
+    around.add(PUBLIC, centre, [node for _, node in near], near[-1][0] ^ centre, now_us)
+
+
 def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known():
     covered = 0
     for n in range(60):
         centre = int.from_bytes(location(b"centre %d" % n))
         around = Neighbourhoods()
-        around.add(PUBLIC, centre, nearest(centre)[:K], whole=False, now_us=0)
+        add(around, centre)
         for bits in (232, 240, 244, 246, 250):
             target = centre ^ DRAW.getrandbits(bits)
             found = around.covering(PUBLIC, target, 0)
@@ -36,7 +42,7 @@ def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known
 
 def test_the_neighbourhood_of_a_whole_overlay_answers_for_everything():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, NODES[:5], whole=True, now_us=0)
+    around.add(PUBLIC, 0, NODES[:5], None, 0)
     found = around.covering(PUBLIC, LAST, 0)
     assert found is not None
     distances = [at ^ LAST for at, _ in found.nearest(LAST)]
@@ -46,16 +52,16 @@ def test_the_neighbourhood_of_a_whole_overlay_answers_for_everything():
 
 def test_neighbourhoods_age_and_are_bounded():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, NODES[:5], whole=True, now_us=7)
+    around.add(PUBLIC, 0, NODES[:5], None, 7)
     assert around.covering(PUBLIC, 0, 6 + NEIGHBOURHOOD_LIFE_US) is not None
     assert around.covering(PUBLIC, 0, 7 + NEIGHBOURHOOD_LIFE_US) is None
     far = int.from_bytes(location(b"far"))
     for _ in range(NEIGHBOURHOODS_MAX):
-        around.add(PUBLIC, far, nearest(far)[:K], whole=False, now_us=8)
+        add(around, far, 8)
     assert around.covering(PUBLIC, 0, 8) is None  # pushed out
 
 
 def test_nobody_around_is_known_to_cover_nothing():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, [], whole=False, now_us=0)
+    around.add(PUBLIC, 0, [], 0, 0)
     assert around.covering(PUBLIC, 0, 0) is None

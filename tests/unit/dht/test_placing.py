@@ -12,7 +12,7 @@ from dms3.core.limits import (
     PLACINGS_MAX,
 )
 from dms3.core.machine import Call, Now
-from dms3.core.overlay import HOLDERS_MIN, PUBLIC, NodeAt, Placed, location
+from dms3.core.overlay import HOLDERS_MIN, PUBLIC, NodeAt, Placed, distance, location
 from dms3.dht.blocks import block_type
 from dms3.dht.holding import Holding, mark_of
 from dms3.dht.lookup import Nearest
@@ -37,6 +37,7 @@ class World:
     nodes: list
     says: Callable = lambda *_: Code.WANTED
     member: bool = False
+    dead: frozenset = frozenset()
     asked: list = field(default_factory=list)
     lookups: int = 0
     queue: list = field(default_factory=list)
@@ -59,8 +60,12 @@ class World:
 
     def nearest(self, _, target, __, done):
         self.lookups += 1
-        near = nearest(self.nodes, target)[:K]
-        found = Nearest(tuple(near), complete=True, hops=1, asked=len(near))
+        heard = nearest(self.nodes, target)[:K]
+        near = [node for node in heard if node.peer not in self.dead]
+        radius = None
+        if len(heard) == K:
+            radius = distance(node_location(heard[-1].peer), target)
+        found = Nearest(tuple(near), True, hops=1, asked=len(heard), radius=radius)
         self.queue.append((None, found, done))
         return []
 
@@ -113,6 +118,18 @@ def truth(key: bytes) -> set[PeerId]:
 
 def nearest(nodes, target: bytes) -> list[NodeAt]:
     return [node for _, node in nearest_first(nodes, int.from_bytes(target))]
+
+
+def test_a_lookup_among_the_dead_does_not_speak_for_the_whole_overlay():
+    """Of the twenty nearest some are dead: those that answer are fewer, and yet not all."""
+    dead = frozenset(node.peer for node in NODES[::2])
+    world = World(NODES, dead=dead)
+    for n in range(10):
+        world.put([note(n)])
+        near = [node.peer for node in nearest(NODES, location(b"%d" % n))[:K]]
+        living = [peer for peer in near if peer not in dead]
+        assert world.holders(b"%d" % n) == set(living[:HOLDERS_MIN])
+    assert world.lookups > 5
 
 
 def test_every_value_reaches_exactly_the_nodes_nearest_to_it():
