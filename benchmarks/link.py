@@ -225,6 +225,15 @@ async def measure(
     return rates
 
 
+def tell(number: int, in_flight: int, rates: dict[str, float]) -> None:
+    note(
+        f"round {number + 1}, load {os.getloadavg()[0]:.1f}: framed 1 KB requests/s: "
+        f"{rates['single']:,.0f} one at a time, {rates['ours']:,.0f} with {in_flight} in flight; "
+        f"bare echo of frames {rates['bare']:,.0f}; ratio {rates['ours'] / rates['bare']:.2f}; "
+        f"processor per request {rates['ours busy']:.0f} and {rates['bare busy']:.0f} us"
+    )
+
+
 def run(requests: int, in_flight: int, rounds: int) -> list[dict[str, float]]:
     """The rates of each round against one server process."""
     command = [sys.executable, __file__, "--serve"]
@@ -234,15 +243,10 @@ def run(requests: int, in_flight: int, rounds: int) -> list[dict[str, float]]:
             address, port = server.stdout.readline().decode().split()
             found = []
             for number in range(rounds):
-                rates = uvloop.run(measure(address, int(port), server.pid, requests, in_flight))
-                found.append(rates)
-                note(
-                    f"round {number + 1}, load {os.getloadavg()[0]:.1f}: framed 1 KB requests/s: "
-                    f"{rates['single']:,.0f} one at a time, {rates['ours']:,.0f} with {in_flight} in "
-                    f"flight; bare echo of frames {rates['bare']:,.0f}; "
-                    f"ratio {rates['ours'] / rates['bare']:.2f}; processor per request "
-                    f"{rates['ours busy']:.0f} and {rates['bare busy']:.0f} us"
+                found.append(
+                    uvloop.run(measure(address, int(port), server.pid, requests, in_flight))
                 )
+                tell(number, in_flight, found[-1])
             return found
         finally:
             server.kill()
