@@ -119,6 +119,7 @@ class Import:
         self._total = len(walked.files) + len(uploads)
         yield self._progress()
         small: list[File] = []
+        size = 0
         for start in range(0, len(walked.files), _LOOK_UP_FILES):
             for file in await self._changed(walked.files[start : start + _LOOK_UP_FILES]):
                 if file.size > IMPORT_PART_BYTES:
@@ -128,9 +129,10 @@ class Import:
                             yield progress
                     continue
                 small.append(file)
-                if self._is_round(small):
+                size += file.size
+                if len(small) >= self._round_files or size > IMPORT_BATCH_BYTES:
                     await self._turn(small)
-                    small = []
+                    small, size = [], 0
                     yield self._progress()
         await self._turn(small)
         await self._turn([])
@@ -197,13 +199,6 @@ class Import:
         self._bytes_done += file.size
 
     # rounds of small files
-
-    def _is_round(self, files: Sequence[File]) -> bool:
-        return (
-            len(files) >= self._round_files
-            or sum(file.size for file in files[-2:]) > IMPORT_BATCH_BYTES
-            or sum(file.size for file in files) > IMPORT_BATCH_BYTES
-        )
 
     async def _turn(self, files: Sequence[File]) -> None:
         """Read and stage `files` while what was read in the turn before is stored."""
