@@ -357,3 +357,8 @@ async def test_a_public_hit_is_of_who_signed_and_not_of_the_node_it_names():
     hits += [{"node": "12D3Alice"}, {"node": "12D3Mine"}, {"node": "None"}, {}]
     found = [names.get(searching._author(hit), "") for hit in hits]
     assert found == ["", "", "alice", "me", "alice", "me", "", ""]
+
+
+@pytest.mark.parametrize("us", [2**63, -(2**63), 253_402_300_800 * 1_000_000])
+def test_a_date_that_no_calendar_has_is_said_to_be_one(us):
+    assert when(us) == day(us) == "a date that no calendar has"

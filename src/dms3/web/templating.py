@@ -123,7 +123,10 @@ def day(us: int | None) -> Markup:
 def _time(us: int | None, shape: str, kind: str) -> Markup:
     if us is None:
         return Markup("")
-    moment = datetime.fromtimestamp(us // SECOND_US, UTC)
+    try:
+        moment = datetime.fromtimestamp(us // SECOND_US, UTC)
+    except (ValueError, OverflowError, OSError):  # a file may carry any date
+        return Markup("a date that no calendar has")
     exact = moment.isoformat().replace("+00:00", "Z")
     return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
         exact, kind, exact, moment.strftime(shape).lstrip("0")
