@@ -3,7 +3,8 @@
 import pytest
 
 from dms3.core import limits
-from dms3.core.codec import encode
+from dms3.core.cid import RAW, Cid
+from dms3.core.codec import check_items, encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import PeerId, Token
 from dms3.core.machine import Now, Request, Requested
@@ -13,7 +14,10 @@ from dms3.libp2p import identify
 from dms3.libp2p.identify import IdentifyReader
 from dms3.p2p import frames, probing
 from dms3.p2p.probing import PROTOCOL, Probe
+from dms3.search import messages
 from dms3.search.delivery import PREFIX, Outbox
+from dms3.search.messages import decode_search_answer
+from dms3.search.operations import Found, FoundHit
 from unit.test_peers import Rig, peer
 
 CROWD = b"\x9a\x00\x1f\xff\xff" + b"\x80" * 0x1FFFFF  # two million empty lists: seconds to decode
@@ -92,3 +96,28 @@ def test_an_offer_queued_again_while_it_is_under_way_takes_one_place():
     for number in range(limits.DELIVERIES_AT_ONCE_MAX):
         outbox.offer(number.to_bytes(16, "big"), reader, b"grant", "name", 10**15, now)
     assert len(outbox.send_due(b"certificate", now)) == limits.DELIVERIES_AT_ONCE_MAX
+
+
+def test_a_search_answer_of_too_many_items_is_not_decoded(monkeypatch):
+    text = "w" * limits.HIT_SNIPPET_CHARS_MAX
+    hit = FoundHit(Cid.of(RAW, b"heron"), text[: limits.HIT_TITLE_CHARS_MAX], text, "text", 7)
+    most = Found((hit,) * limits.SEARCH_HITS_MAX, 1_000, 2, 3)
+    assert decode_search_answer(encode(most)) == most
+    monkeypatch.setattr(messages, "decode", forbidden)
+    with pytest.raises(DecodeError, match="items"):
+        decode_search_answer(CROWD[: limits.SEARCH_ANSWER_BYTES_MAX])
+
+
+def test_items_are_counted_as_the_decoder_counts_them():
+    heads = [b"\x17", b"\x18\x18", b"\x1b" + b"\xff" * 8, b"\x38\xff", b"\xd8\x2a\x42\0\0"]
+    heads += [b"\xf6", b"\xf5", b"\x62ab", b"\x78\x18" + b"a" * 24, b"\x59\x01\0" + bytes(256)]
+    items = len(heads) + 1 + 1  # the list, and what is tagged
+    data = bytes([0x80 + len(heads)]) + b"".join(heads)
+    check_items(data, items)
+    with pytest.raises(DecodeError, match="more than"):
+        check_items(data, items - 1)
+    for odd in (b"\x9f\xff", b"\x1c", b"\x5f"):
+        with pytest.raises(DecodeError, match="length"):
+            check_items(odd, 9)
+    for cut in range(len(data)):
+        check_items(data[:cut], items)  # that it is cut off is for the decoder to say

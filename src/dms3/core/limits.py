@@ -313,6 +313,7 @@ SEARCH_HITS_MAX = 200  # in one answer
 SEARCH_TIMEOUT_US = 5 * SECOND_US  # default; late peers are named, not awaited
 SEARCH_TIMEOUT_US_MAX = 60 * SECOND_US  # nobody looks at a search for longer
 SEARCH_QUESTION_BYTES_MAX = 16 * KIB  # a query, conditions and a proof
+SEARCH_ITEMS_MAX = 8 * KIB  # dag-cbor items of one message: SEARCH_HITS_MAX hits have 2,600
 SEARCH_ANSWER_BYTES_MAX = 2 * MIB  # SEARCH_HITS_MAX hits of the longest texts need 1.2 MB
 BLOCK_QUESTION_BYTES_MAX = 4 * KIB  # a CID and a proof
 REMOTE_QUERY_CHARS_MAX = 1_024  # longer than any question a person types
@@ -482,7 +483,7 @@ NEIGHBOURHOOD_LIFE_US = 60 * SECOND_US  # ...for so long
 
 # public spaces: publishing, the open index and public search
 INDEX_BLOCK_BYTES_MAX = 256 * KIB  # one block of an open index: a chunk of a file
-INDEX_BLOCK_ITEMS_MAX = 32 * KIB  # dag-cbor items of one block: 5,000 parts of a root have 26,000
+INDEX_BLOCK_ITEMS_MAX = 32 * KIB  # dag-cbor items of one block: 5,000 parts of a root have 30,000
 INDEX_FILL_BYTES_MAX = 192 * KIB  # words or places of one block; the rest is its terms
 INDEX_TERM_BYTES_MAX = 128  # a longer word is no word; it is not found in public
 INDEX_PLACES_MAX = 4_096  # places of one word in one document that phrases can match
