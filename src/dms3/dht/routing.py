@@ -8,9 +8,9 @@ itself: `membership.py` does.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
@@ -40,8 +40,13 @@ class _Entry:
     node: NodeAt
     prefix: str | None
     heard_us: int  # monotonic, when it answered last or was read from disk
+    heard: bool = True  # False: read from disk, and not answered since
     failures: int = 0
     counted: int = 0  # how many answers of others there had been when its last failure counted
+
+    def answered(self, now_us: int) -> None:
+        """It is there."""
+        self.heard_us, self.heard, self.failures = now_us, True, 0
 
 
 @dataclass(slots=True)
@@ -72,6 +77,7 @@ class Table:
         self._work_bits = work_bits
         self._size = size
         self._buckets: dict[int, _Bucket] = {}
+        self._entries: dict[PeerId, _Entry] = {}  # of all buckets
         self._prefixes: dict[str, int] = {}
         self._answers = 0  # of all nodes, since the start
 
@@ -95,52 +101,67 @@ class Table:
     # Looking
 
     def __len__(self) -> int:
-        return sum(len(bucket.entries) for bucket in self._buckets.values())
+        return len(self._entries)
 
     def __contains__(self, peer: PeerId) -> bool:
-        return any(peer in bucket.entries for bucket in self._buckets.values())
+        return peer in self._entries
 
     def nearest(self, target: bytes, count: int) -> list[NodeAt]:
         """At most `count` nodes nearest to location `target`; the doubtful only for want of others.
 
         Doubtful is who did not answer last time.
         """
-        return [entry.node for entry in self._nearest(target, count)]
+        sure: list[NodeAt] = []
+        doubtful: list[NodeAt] = []
+        for entry in self._outward(target):
+            if len(sure) == count:
+                break
+            (doubtful if entry.failures else sure).append(entry.node)
+        return [*sure, *doubtful][:count]
 
     def presences(
         self, target: bytes, count: int, wall_us: int, but: PeerId | None = None
     ) -> tuple[bytes, ...]:
         """Presences to tell `but`: of the nearest other nodes that are in date and not doubtful."""
-        sure = (
-            entry
-            for entry in self._entries()
-            if not entry.failures
-            and entry.proven.presence.until_us > wall_us
-            and entry.proven.peer != but
-        )
-        at = int.from_bytes(target, "big")
-        near = heapq.nsmallest(count, sure, key=lambda entry: entry.proven.at ^ at)
-        return tuple(entry.proven.data for entry in near)
+        told: list[bytes] = []
+        for entry in self._outward(target):
+            if len(told) == count:
+                break
+            proven = entry.proven
+            if not entry.failures and proven.presence.until_us > wall_us and proven.peer != but:
+                told.append(proven.data)
+        return tuple(told)
 
     def in_date(self, wall_us: int) -> int:
         """How many nodes have a presence that is in date."""
-        return sum(entry.proven.presence.until_us > wall_us for entry in self._entries())
+        return sum(entry.proven.presence.until_us > wall_us for entry in self._entries.values())
 
     def rank(self, target: bytes, count: int) -> int:
-        """How many nodes of the table, at most `count`, are nearer to `target` than this one."""
+        """How many nodes, at most `count`, are nearer to `target` than this one and surely there.
+
+        Sure is who has answered since the start, and last time too: else values would be refused
+        for the sake of the dead.
+        """
         at = int.from_bytes(target, "big")
         near = self._at ^ at
-        return sum(entry.proven.at ^ at < near for entry in self._nearest(target, count))
+        nearer = (
+            entry
+            for entry in self._entries.values()
+            if entry.proven.at ^ at < near and entry.heard and not entry.failures
+        )
+        return sum(1 for _ in islice(nearer, count))
 
     def silent(self, before_us: int, wall_us: int, count: int) -> list[NodeAt]:
         """At most `count` nodes to ask whether they are there, the longest unheard first.
 
-        Those not heard since monotonic `before_us`, the doubtful, those whose presence is over.
+        Those not heard since the start or monotonic `before_us`, the doubtful, those whose presence
+        is over.
         """
         found = [
             entry
-            for entry in self._entries()
+            for entry in self._entries.values()
             if entry.heard_us < before_us
+            or not entry.heard
             or entry.failures
             or entry.proven.presence.until_us <= wall_us
         ]
@@ -188,7 +209,7 @@ class Table:
         if entry is None:
             return self._newcomer(proven, address, now_us)
         bucket.entries[proven.peer] = entry
-        entry.heard_us, entry.failures = now_us, 0
+        entry.answered(now_us)
         if proven.presence.since_us <= entry.proven.presence.since_us:
             return []
         node = proven.node(reach_of_text(address))
@@ -204,7 +225,7 @@ class Table:
         entry = bucket.entries.pop(peer, None)
         if entry is not None:
             bucket.entries[peer] = entry
-            entry.heard_us, entry.failures = now_us, 0
+            entry.answered(now_us)
             return []
         waiting = bucket.waiting.get(peer)
         if waiting is None or not self._has_room(self._index(at)):
@@ -230,7 +251,7 @@ class Table:
         found: list[NodeAt] = []
         for index in sorted(self._buckets):
             bucket = self._buckets[index]
-            if not self._has_room(index):
+            if not bucket.waiting or len(bucket.entries) >= self._size:
                 continue
             fresh = [peer for peer in reversed(bucket.waiting) if peer not in but]
             found += [bucket.waiting[peer].node for peer in fresh[: count - len(found)]]
@@ -261,6 +282,7 @@ class Table:
         entry = bucket.entries.pop(peer, None)
         if entry is None:
             return []
+        del self._entries[peer]
         if entry.prefix is not None:
             self._prefixes[entry.prefix] -= 1
             if not self._prefixes[entry.prefix]:
@@ -288,6 +310,7 @@ class Table:
                 return False
             self._prefixes[entry.prefix] = self._prefixes.get(entry.prefix, 0) + 1
         self._bucket(entry.proven.at).entries[entry.proven.peer] = entry
+        self._entries[entry.proven.peer] = entry
         return True
 
     def _has_prefix_room(self, peer: PeerId, prefix: str) -> bool:
@@ -298,16 +321,29 @@ class Table:
         same = sum(entry.prefix == prefix for entry in beside)
         return same < PREFIX_NODES_PER_BUCKET_MAX
 
-    def _nearest(self, target: bytes, count: int) -> list[_Entry]:
+    def _outward(self, target: bytes) -> Iterator[_Entry]:
+        """All entries, the nearest to `target` first; sorted as far as somebody looks."""
         at = int.from_bytes(target, "big")
-        return heapq.nsmallest(
-            count,
-            self._entries(),
-            key=lambda entry: (entry.failures > 0, entry.proven.at ^ at),
-        )
+        for piece in self._pieces(self._index(at)):
+            yield from sorted(piece, key=lambda entry: entry.proven.at ^ at)
 
-    def _entries(self) -> Iterator[_Entry]:
-        return (entry for bucket in self._buckets.values() for entry in bucket.entries.values())
+    def _pieces(self, index: int) -> Iterator[Iterable[_Entry]]:
+        """All entries in pieces, each of them nearer than the next to a location at `index`.
+
+        Its own bucket, all that lie below together, then those above, one after another.
+        """
+        buckets = self._buckets
+        if index in buckets:
+            yield buckets[index].entries.values()
+        yield [
+            entry
+            for lower, bucket in buckets.items()
+            if lower < index
+            for entry in bucket.entries.values()
+        ]
+        for upper in sorted(buckets):
+            if upper > index:
+                yield buckets[upper].entries.values()
 
     def _bucket(self, at: int) -> _Bucket:
         return self._buckets.setdefault(self._index(at), _Bucket())
@@ -347,4 +383,5 @@ def _remembered(proven: Proven, now_us: int) -> _Entry | None:
         return None
     pairs = zip(proven.presence.addresses, proven.reaches, strict=True)
     far = next((address for address, reach in pairs if reach is Reach.EVERYWHERE), None)
-    return _Entry(proven, node, None if far is None else prefix_of(far), now_us)
+    prefix = None if far is None else prefix_of(far)
+    return _Entry(proven, node, prefix, now_us, heard=False)

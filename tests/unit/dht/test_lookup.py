@@ -302,7 +302,7 @@ def test_patience_ends_with_what_there_is():
         each.delay_us = 10 * SECOND_US
     result = nodes[0].ask("find", FindNodes(PUBLIC, location(b"x"), patience_us=SECOND_US), 3)
     assert result.nodes == ()
-    made.go(60)
+    made.go(40)
     assert sizes(nodes[0].machine) == [0] * 7
 
 

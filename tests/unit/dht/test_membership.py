@@ -14,7 +14,7 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import PeerUp
 from dms3.core.overlay import PUBLIC, FindNodes, location
-from dms3.dht import connections
+from dms3.dht import connections, membership
 from dms3.dht.asking import Told
 from dms3.dht.messages import Find, Nodes, Question, decode_nodes
 from dms3.dht.presence import decode_presence
@@ -173,7 +173,8 @@ def _find(node: Node) -> bytes:
     return encode(Nodes((), node.presence()))
 
 
-def test_what_was_dialled_for_a_lookup_is_let_go_and_stays_known():
+def test_what_was_dialled_for_a_lookup_is_let_go_and_stays_known(monkeypatch):
+    monkeypatch.setattr(membership, "NODE_CHECK_US", 10 * DHT_IDLE_US)  # nothing else is asked
     world, nodes = warm(60)
     asker = nodes[0]
     asker.find(location(b"x"))

@@ -248,6 +248,43 @@ def test_rank_counts_who_is_nearer_than_this_node():
     assert known.rank(target, 1) == 1
 
 
+def test_rank_counts_nobody_who_may_be_dead():
+    """Neither who is known from the disk alone, nor who did not answer last time."""
+    view = Rows()
+    for row in warm_rows(PUBLIC, [(key.peer_id, proven(key).data) for key in KEYS[:3]]):
+        view.put(*row)
+    known = table()
+    known.load(view, VERIFIED, NOW)
+    target = node_location(KEYS[0].peer_id)
+    assert known.rank(target, 20) == 0
+    assert {node.peer for node in known.silent(0, WALL_US, 9)} == {key.peer_id for key in KEYS[:3]}
+    known.answered(KEYS[0].peer_id, at(KEYS[0]), 20)
+    assert known.rank(target, 20) == 1
+    assert len(known.silent(0, WALL_US, 9)) == 2
+    known.failed(KEYS[0].peer_id, at(KEYS[0]))
+    assert known.rank(target, 20) == 0
+
+
+def test_the_nearest_come_in_order_wherever_the_target_lies():
+    known = table()
+    for key in KEYS:
+        see(known, key)
+    doubtful = [key.peer_id for key in KEYS[:40:2] if key.peer_id in known]
+    for key in KEYS[:40:2]:
+        known.failed(key.peer_id, at(key))
+        known.answered(KEYS[1].peer_id, at(KEYS[1]), 20)  # so that the next failure counts
+    everybody = [key for key in KEYS if key.peer_id in known]
+    assert len(known) == len(everybody) > 60
+    for target in (node_location(OWN.peer_id), *(location(b"%d" % n) for n in range(20))):
+        to = int.from_bytes(target)
+        everybody.sort(key=lambda key: (key.peer_id in doubtful, at(key) ^ to))
+        peers = [key.peer_id for key in everybody]
+        assert [node.peer for node in known.nearest(target, 20)] == peers[:20]
+        assert [node.peer for node in known.nearest(target, 500)] == peers
+        told = known.presences(target, 20, WALL_US, peers[0])
+        assert [VERIFIED.remembered(data).peer for data in told] == peers[1:21]
+
+
 def test_sparse_parts_and_locations_in_them():
     known = table(size=2)
     assert known.sparse() == []
