@@ -18,7 +18,7 @@ from dms3.api.http import build_front
 from dms3.api.serve import serve
 from dms3.api.sessions import Sessions
 from dms3.core.errors import DecodeError, Dms3Error, first_error
-from dms3.core.limits import PASSPHRASE_BYTES_MAX
+from dms3.core.limits import PASSPHRASE_BYTES_MAX, SECOND_US, THREAD_TURN_US_MAX
 from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, decode_network
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
@@ -38,6 +38,7 @@ Ready = Callable[[Mapping[str, Any]], None]
 
 def run(config: Config, ready: Ready) -> None:
     """As `up`, from a program without an event loop."""
+    sys.setswitchinterval(THREAD_TURN_US_MAX / SECOND_US)
     if sys.platform == "win32":  # uvloop is not made for it
         asyncio.run(up(config, ready))
     else:

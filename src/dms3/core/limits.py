@@ -252,6 +252,7 @@ PORT_CALLS_MAX = 64  # calls of one io port at once; others wait their turn
 SUBSCRIBERS_MAX = 256  # readers of the event stream at once
 SUBSCRIBER_EVENTS_MAX = 1_024  # events a slow reader may lag behind before it is told of a gap
 LAG_PERIOD_US = SECOND_US // 10  # how often the lateness of the event loop is measured
+THREAD_TURN_US_MAX = 1_000  # a thread that computes lets the loop go on; Python's 5 ms add up
 
 # simulation
 SIM_SWEEP_EVENTS = 10_000  # checkers look at all nodes that often
