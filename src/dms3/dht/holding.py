@@ -9,7 +9,7 @@ the machine's tables and are read through the View, so memory does not grow with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
@@ -129,17 +129,21 @@ class Holding:
         rows = self._slots(overlay, kind, location(key), b"")
         return any(row.until_us > now.wall_us for _, row in rows)
 
-    def knows_block(self, cid: Cid) -> bool:
-        """Whether some overlay has the block here, as a row of a type of blocks."""
+    def knows_block(self, cid: Cid, but: Container[bytes] = ()) -> bool:
+        """Whether some overlay has the block here, as a row of a type of blocks.
+
+        `but`: table keys of rows that are being removed.
+        """
         at = location(cid.binary)
         kinds = [self._types[name] for name in sorted(self._types)]
         overlays = {OverlayId(key[:LOCATION_BYTES]) for key in self._counts}
-        return any(
-            self._row(Place(overlay, kind, at, b"").key) is not None
+        keys = [
+            Place(overlay, kind, at, b"").key
             for overlay in sorted(overlays)
             for kind in kinds
             if kind.kept_as == "blocks"
-        )
+        ]
+        return any(key not in but and self._row(key) is not None for key in keys)
 
     def counts(self, overlay: OverlayId, kind: ContentType) -> Counts:
         """How much of `kind` is held."""

@@ -7,7 +7,7 @@ whoever calls this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from dms3.core.cid import Cid
@@ -140,7 +140,18 @@ class Taking:
             effects += self._holding.remove(place, row)
             if place.type.kept_as == "blocks":
                 blocks.append(Cid(row.key))
-        return effects + self._release(blocks)
+        return effects + self._release(self._unneeded(blocks, {place.key for place, _ in rows}))
+
+    def _unneeded(self, blocks: Sequence[Cid], removed: Container[bytes] = ()) -> list[Cid]:
+        """Those of `blocks` that no row has but the `removed`, and no put under way brings."""
+        coming = {
+            admitted.row.key for taken in self._open.values() for _, admitted in taken.waiting
+        }
+        return [
+            cid
+            for cid in blocks
+            if cid.binary not in coming and not self._holding.knows_block(cid, removed)
+        ]
 
     def _release(self, blocks: Sequence[Cid]) -> list[Effect]:
         if not blocks:
@@ -151,8 +162,7 @@ class Taking:
         """Release the blocks for which there is no row."""
         if not isinstance(body, tuple):
             return []  # no library here, or it is busy: the next start compares
-        orphans = [cid for cid in body if not self._holding.knows_block(cid)]
-        effects = self._release(orphans)
+        effects = self._release(self._unneeded(body))
         if len(body) == HELD_PAGE_MAX:
             effects.append(Call("library.held", body[-1], Token(_HELD_PREFIX)))
         return effects

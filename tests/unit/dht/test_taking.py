@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from dms3.core.cid import RAW, Cid
 from dms3.core.errors import Failure
+from dms3.core.ids import OverlayId
 from dms3.core.limits import HELD_PAGE_MAX, TAKEN_OPEN_MAX
 from dms3.core.machine import Call, Persist
 from dms3.core.overlay import PUBLIC, HoldBlocks
@@ -26,12 +27,12 @@ class Kit:
         self.calls += [effect for effect in effects if isinstance(effect, Call)]
         return effects
 
-    def put(self, *puts: PutValue):
+    def put(self, *puts: PutValue, overlay: OverlayId = PUBLIC):
         def done(codes, _):
             self.answers.append(codes)
             return []
 
-        return self.apply(self.taking.puts(PUBLIC, puts, NOW, done))
+        return self.apply(self.taking.puts(overlay, puts, NOW, done))
 
     def library(self, body: object):
         call = self.calls.pop(0)
@@ -127,6 +128,31 @@ def test_a_start_releases_blocks_whose_rows_were_never_written():
     orphan = Cid.of(RAW, b"orphan")
     kit.library((Cid(kept.key), orphan))
     assert [call.arguments for call in kit.calls] == [(orphan,)]
+
+
+def test_a_block_that_two_overlays_have_is_released_by_the_last():
+    kit = Kit()
+    put, other = block(b"shared"), OverlayId(b"o" * 32)
+    for overlay in (PUBLIC, other):
+        kit.put(put, overlay=overlay)
+        kit.library(True)
+    for overlay, released in ((PUBLIC, []), (other, [(Cid(put.key),)])):
+        count, effects = kit.taking.drop(overlay, "block", put.key)
+        assert count == 1
+        kit.apply(effects)
+        assert [call.arguments for call in kit.calls] == released
+
+
+def test_a_start_does_not_release_what_is_being_put():
+    """The library has the block already when it is compared, its row comes right after."""
+    kit = Kit()
+    kit.apply(kit.taking.on_start())
+    put = block(b"new")
+    kit.put(put)
+    kit.library((Cid(put.key),))
+    assert [call.port for call in kit.calls] == ["library.hold"]
+    kit.library(True)
+    assert kit.answers == [(Code.WANTED,)]
 
 
 def test_a_start_reads_page_after_page_of_held_blocks():
