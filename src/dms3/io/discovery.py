@@ -1,6 +1,6 @@
 """Nodes on the local network by multicast DNS: says where this one is, hears where others are.
 
-Source: libp2p mDNS specification (discovery/mdns.md); RFC 6762, RFC 6763. The one place that knows
+Source: libp2p specification, "Multicast DNS (mDNS)"; RFC 6762, RFC 6763. The one place that knows
 the `zeroconf` package, which is loaded when it is needed first and runs on this event loop, without
 threads and without a word in the log. What is heard is nobody's proven word.
 """

@@ -278,3 +278,12 @@ class Wire(asyncio.Protocol):
     def _end_now(self) -> None:
         if self._socket is not None:
             self._socket.abort()
+            self._loop.call_soon(self._lose)
+
+    def _lose(self) -> None:
+        """After an abort the socket is gone, also where nobody says so.
+
+        uvloop closes the socket of an interrupted `create_connection` without `connection_lost`.
+        """
+        if self._socket is not None:
+            self.connection_lost(None)

@@ -1,6 +1,6 @@
 """Scenario "churn": a fifth of the nodes leaves every minute and returns later with its disk.
 
-Source: docs/simulator.md, "The scenario churn". Puts and gets go on all the time from random nodes;
+Source: docs/simulator.md, "The scenarios of the overlay". Puts and gets go on all the time from random nodes;
 holders put again what they hold every two minutes.
 """
 

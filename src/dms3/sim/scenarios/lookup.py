@@ -1,6 +1,6 @@
 """Scenario "lookup": notes are put on their neighbourhoods and got from random nodes.
 
-Source: docs/simulator.md, "The scenario lookup". Everything that was put is found; nothing but
+Source: docs/simulator.md, "The scenarios of the overlay". Everything that was put is found; nothing but
 distance stands in the way, unless a test takes nodes away or makes them lie.
 """
 
