@@ -1,6 +1,9 @@
 """What docs/interfaces.md says of every command's data is what two running nodes answer."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +72,13 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         added = ask("store add", paths=[str(letter)], space="letters")
         for name in ("status", "doctor", "id show", "id words", "contact list", "peer list"):
             ask(name)
+        ask("id confirm")
         ask("peer ping", peer="bob")
         ask("peer connect", address=bob.call("status")["addresses"][0])
         ask("store share", space="letters", **{"with": "bob"})
         ask("store list", space="letters")
+        ask("store recent")
+        ask("store containers")
         ask("store get", cid=added["root"])
         more = folder / "more"
         more.mkdir()
@@ -81,6 +87,8 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         ask("store folder", cid=whole["root"])
         ask("search", query="garden", scope="all")
         ask("store verify")
+        ask("store backup", url=str(folder / "kept"))
+        found["store restore"] = restored(folder, found["id words"]["words"])
         ask("store publish", space="letters")
         ask("store unpublish", space="letters")
         ask("store unshare", space="letters", **{"with": "bob"})
@@ -89,6 +97,17 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         ask("id protect", passphrase="correct horse battery staple")
         ask("unlock", passphrase="correct horse battery staple")
     return found
+
+
+def restored(folder: Path, twelve: list[str] | str) -> dict[str, Any]:
+    """What the command says that brings the backup back into a new home."""
+    secret = folder / "words"
+    secret.write_text(twelve if isinstance(twelve, str) else " ".join(twelve))
+    command = [sys.executable, "-m", "dms3", "store", "restore", str(folder / "kept"), "--json"]
+    places = ["--home", str(folder / "new"), "--words-file", str(secret)]
+    done = subprocess.run([*command, *places], check=True, capture_output=True, text=True)
+    data: dict[str, Any] = json.loads(done.stdout)["data"]
+    return data
 
 
 def test_every_command_answers_what_is_documented(tmp_path: Path) -> None:
