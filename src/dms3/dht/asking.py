@@ -261,8 +261,10 @@ class Asking:
             ask.presence = own
         ask.asked = True
         self.connections.used(peer, now)
-        body = encode(replace(ask.question, presence=ask.presence))
-        return Request(peer, PROTOCOL, body, Token(f"{ASK}{number}"), ask.deadline_us)
+        question = ask.question
+        if ask.presence:
+            question = replace(question, presence=ask.presence)
+        return Request(peer, PROTOCOL, encode(question), Token(f"{ASK}{number}"), ask.deadline_us)
 
     def _on_failure(self, number: int, ask: _Ask, failure: Failure, now: Now) -> list[Effect]:
         peer = ask.node.peer

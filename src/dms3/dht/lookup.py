@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from heapq import nsmallest
 from itertools import islice
+from operator import attrgetter
 
 from dms3.core.ids import PeerId
 from dms3.core.limits import LOOKUP_CANDIDATES_MAX, LOOKUP_NODES_MAX, LOOKUP_PATHS
@@ -36,6 +37,9 @@ class _Candidate:
     depth: int = field(compare=False)
 
 
+_APART = attrgetter("apart")
+
+
 @dataclass(slots=True)
 class _Path:
     """Candidates, nearest first; `spent`: how many of them this path has asked."""
@@ -43,16 +47,17 @@ class _Path:
     candidates: list[_Candidate] = field(default_factory=list)
     known: dict[PeerId, None] = field(default_factory=dict)
     spent: int = 0
+    in_flight: int = 0  # of those, asked and not slow yet
 
     def add(self, candidate: _Candidate) -> None:
         """Keep it when it is new and near enough."""
         if candidate.node.peer in self.known:
             return
         if len(self.candidates) >= LOOKUP_CANDIDATES_MAX:
-            if candidate > self.candidates[-1]:
+            if candidate.apart > self.candidates[-1].apart:
                 return
             del self.known[self.candidates.pop().node.peer]
-        insort(self.candidates, candidate)
+        insort(self.candidates, candidate, key=_APART)
         self.known[candidate.node.peer] = None
 
 
@@ -100,6 +105,7 @@ class Lookup:
         self._states: dict[PeerId, _State] = {}
         self._answered: list[_Candidate] = []  # nearest first
         self._found: dict[PeerId, _Candidate] = {}  # those asked
+        self._awaited = 0  # answers that may still come, of the slow too
         self._deal(seeds, 1, self._paths)
 
     @property
@@ -110,18 +116,15 @@ class Lookup:
     def next(self) -> list[NodeAt]:
         """The nodes to ask now; they count as asked."""
         chosen: list[NodeAt] = []
-        while self._in_flight() < self._parallel:
-            best = min(
-                ((self._in_flight(path), index) for index, path in self._waiting_paths()),
-                default=None,
-            )
-            if best is None:
+        while sum(path.in_flight for path in self._paths) < self._parallel:
+            waiting = self._waiting_paths()
+            if not waiting:
                 break
-            path = self._paths[best[1]]
-            candidate = self._next_of(path)
-            assert candidate is not None, "a path without a candidate was chosen"
+            path, candidate = min(waiting, key=lambda each: each[0].in_flight)
             peer = candidate.node.peer
             path.spent += 1
+            path.in_flight += 1
+            self._awaited += 1
             self._path_of[peer] = path
             self._states[peer] = _State.ASKED
             self._found[peer] = candidate
@@ -134,26 +137,26 @@ class Lookup:
         Nodes that are no nearer than others are harmless: they wait behind them.
         """
         candidate = self._found[peer]
-        self._states[peer] = _State.ANSWERED
-        insort(self._answered, candidate)
+        self._end(peer, _State.ANSWERED)
+        insort(self._answered, candidate, key=_APART)
         path = self._path_of[peer]
         empty = [each for each in self._paths if not each.known and each is not path]
         self._deal(nodes, candidate.depth + 1, [path, *empty])
 
     def failed(self, peer: PeerId) -> None:
         """`peer` will not answer."""
-        self._states[peer] = _State.FAILED
+        self._end(peer, _State.FAILED)
 
     def slow(self, peer: PeerId) -> None:
         """`peer` is taking long: it may still answer, and others are asked meanwhile."""
         if self._states.get(peer) is _State.ASKED:
+            self._path_of[peer].in_flight -= 1
             self._states[peer] = _State.SLOW
 
     @property
     def done(self) -> bool:
         """Whether on every path the nearest known have answered or failed, or its bound is met."""
-        waiting = any(state in (_State.ASKED, _State.SLOW) for state in self._states.values())
-        return not waiting and not any(True for _ in self._waiting_paths())
+        return not self._awaited and not self._waiting_paths()
 
     def is_settled(self, count: int) -> bool:
         """Whether the `count` nearest nodes heard of on any path have all answered or failed."""
@@ -184,20 +187,25 @@ class Lookup:
             return None
         return nsmallest(BUCKET_SIZE, self._found.values())[-1].apart
 
+    def _end(self, peer: PeerId, state: _State) -> None:
+        """Nothing more will come from `peer`."""
+        if self._states[peer] is _State.ASKED:
+            self._path_of[peer].in_flight -= 1
+        self._awaited -= 1
+        self._states[peer] = state
+
     def _deal(self, nodes: Sequence[tuple[int, NodeAt]], depth: int, paths: list[_Path]) -> None:
         """Give each node to one of `paths`, in turn, so that paths begin apart."""
         new = {each[1].peer: each for each in nodes if each[1].peer != self._own}
-        near = sorted(_Candidate(at ^ self._target, node, depth) for at, node in new.values())
+        found = [_Candidate(at ^ self._target, node, depth) for at, node in new.values()]
+        near = sorted(found, key=_APART)
         for index, candidate in enumerate(near):
             paths[index % len(paths)].add(candidate)
 
-    def _waiting_paths(self) -> list[tuple[int, _Path]]:
-        """The paths that have somebody to ask."""
-        return [
-            (index, path)
-            for index, path in enumerate(self._paths)
-            if path.spent < self._spent_max and self._next_of(path) is not None
-        ]
+    def _waiting_paths(self) -> list[tuple[_Path, _Candidate]]:
+        """The paths that have somebody to ask, with whom that is."""
+        nexts = [(path, self._next_of(path)) for path in self._paths]
+        return [(path, each) for path, each in nexts if each is not None]
 
     def _next_of(self, path: _Path) -> _Candidate | None:
         """The candidate of `path` to ask next, unless its nearest have been asked.
@@ -205,6 +213,8 @@ class Lookup:
         The slow do not count among those, as they may be dead: else each would have to be waited
         for before somebody takes its place.
         """
+        if path.spent >= self._spent_max:
+            return None
         near = 0
         for candidate in path.candidates:
             state = self._states.get(candidate.node.peer)
@@ -223,9 +233,3 @@ class Lookup:
             if self._states.get(candidate.node.peer) is not _State.FAILED
         )
         return list(islice(alive, count))
-
-    def _in_flight(self, path: _Path | None = None) -> int:
-        return sum(
-            state is _State.ASKED and (path is None or self._path_of[peer] is path)
-            for peer, state in self._states.items()
-        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.codec import INTEGER_MAX, decode, encode
@@ -123,7 +123,8 @@ class Proven:
     """A presence whose signature holds, with what follows from it.
 
     `data`: its bytes; `at`: the node's location as a number; `work`: the bits its peer id cost;
-    `reaches`: of each of its addresses, None for one that is not dialled: a name, or no TCP.
+    `reaches`: of each of its addresses, None for one that is not dialled: a name, or no TCP;
+    `nodes`: what `node` returns.
     """
 
     presence: Presence
@@ -131,6 +132,7 @@ class Proven:
     at: int
     work: int
     reaches: tuple[Reach | None, ...]
+    nodes: Mapping[Reach, NodeAt | None]
 
     @property
     def peer(self) -> PeerId:
@@ -142,9 +144,7 @@ class Proven:
 
         None when there is nothing: who is far away does not know what is near.
         """
-        pairs = zip(self.presence.addresses, self.reaches, strict=True)
-        addresses = tuple(text for text, far in pairs if far is not None and far >= near)
-        return NodeAt(self.peer, addresses) if addresses else None
+        return self.nodes[near]
 
     def owes_work(self, bits: int) -> bool:
         """Whether it says that it can be reached everywhere, and its key has not cost `bits`."""
@@ -232,7 +232,15 @@ def _prove(data: bytes) -> Proven:
     peer = PeerId(presence.peer)
     at = int.from_bytes(node_location(peer), "big")
     work = id_work(_public_key(peer))
-    return Proven(presence, data, at, work, tuple(map(_reach, presence.addresses)))
+    reaches = tuple(map(_reach, presence.addresses))
+    nodes = {near: _node(presence, reaches, near) for near in Reach}
+    return Proven(presence, data, at, work, reaches, nodes)
+
+
+def _node(presence: Presence, reaches: tuple[Reach | None, ...], near: Reach) -> NodeAt | None:
+    pairs = zip(presence.addresses, reaches, strict=True)
+    addresses = tuple(text for text, far in pairs if far is not None and far >= near)
+    return NodeAt(PeerId(presence.peer), addresses) if addresses else None
 
 
 def _reach(address: str) -> Reach | None:
