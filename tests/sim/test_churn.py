@@ -17,6 +17,20 @@ def test_what_was_put_a_minute_ago_is_found_while_nodes_come_and_go():
     assert figures["leavings"] >= 12
     assert figures["gets"] > 100
     assert figures["found"] >= 0.99 * figures["gets"]
+    assert figures["holders_min"] >= 8
+
+
+def test_a_run_whose_puts_stay_alone_fails():
+    class Alone(ChurnScenario):
+        def finished(self, world):
+            if world.time_us >= self._until_us:
+                self.tally.alone = 1 + self.tally.puts // 50
+            return super().finished(world)
+
+    scenario = Alone()
+    outcome = run(scenario, Setting(4, 1, 10 * SECOND_US, scenario.plan(1)))
+    assert not outcome.ok
+    assert "puts found no other holder" in outcome.violation
 
 
 def test_a_run_that_finds_too_little_fails():

@@ -1,7 +1,7 @@
 """Scenario "churn": a fifth of the nodes leaves every minute and returns later with its disk.
 
-Source: docs/simulator.md, "The scenarios of the overlay". Puts and gets go on all the time from random nodes;
-holders put again what they hold every two minutes.
+Source: docs/simulator.md, "The scenarios of the overlay". Puts and gets go on all the time from
+random nodes; holders put again what they hold every two minutes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ SETTLED_US = 60 * SECOND_US  # only what was placed so long ago is asked for
 PUT_EVERY_US = 2 * SECOND_US
 GET_EVERY_US = SECOND_US // 5
 FOUND_MIN = 0.99
+ALONE_MAX = 0.02
 _MINUTE_US = 60 * SECOND_US
 
 
@@ -41,7 +42,7 @@ class ChurnScenario(OverlayScenario):
         self._gets = 0
 
     def checkers(self) -> Sequence[Checker]:
-        """Nearly everything is found."""
+        """Nearly everything is held by others, and found."""
         return [_MostFound(self)]
 
     def begin(self, world: World, until_us: int) -> None:
@@ -107,8 +108,10 @@ class _MostFound(Checker):
         self._scenario = scenario
 
     def quiet(self, world: World) -> None:
-        """Enough of the gets have found."""
+        """Enough of the puts have another holder, and enough of the gets have found."""
         del world
         tally = self._scenario.tally
+        if tally.alone > ALONE_MAX * tally.puts:
+            raise ViolationError(f"{tally.alone} of {tally.puts} puts found no other holder")
         if not tally.gets or tally.found < FOUND_MIN * tally.gets:
             raise ViolationError(f"{tally.found} of {tally.gets} gets found their note")

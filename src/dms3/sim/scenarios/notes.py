@@ -54,10 +54,14 @@ class Note:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of puts and gets; those whose asker died on the way are `lost`."""
+    """What became of puts and gets; those whose asker died on the way are `lost`.
+
+    `placed`: puts that another node holds; `alone`: those that ended without one.
+    """
 
     puts: int = 0
     placed: int = 0
+    alone: int = 0
     gets: int = 0
     found: int = 0
     lost: int = 0

@@ -114,6 +114,7 @@ class OverlayScenario(Scenario):
 
         def done(body: Placed | Failure) -> None:
             if isinstance(body, Failure):
+                tally.alone += 1
                 world.record(node.index, "put failed", body.code.encode())
                 return
             note.holders = body.holders[0]
@@ -123,6 +124,8 @@ class OverlayScenario(Scenario):
                 tally.placed += 1
                 least = tally.holders_min
                 tally.holders_min = note.holders if least is None else min(least, note.holders)
+            else:
+                tally.alone += 1
 
         question = PutContent(PUBLIC, (Content(NOTE, note.key, note.value),))
         self._call(node, boot, "dht.put", question, done)
