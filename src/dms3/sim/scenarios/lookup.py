@@ -1,7 +1,7 @@
 """Scenario "lookup": notes are put on their neighbourhoods and got from random nodes.
 
-Source: docs/simulator.md, "The scenarios of the overlay". Everything that was put is found; nothing but
-distance stands in the way, unless a test takes nodes away or makes them lie.
+Source: docs/simulator.md, "The scenarios of the overlay". Everything that was put is found; nothing
+but distance stands in the way, unless a test takes nodes away or makes them lie.
 """
 
 from __future__ import annotations
