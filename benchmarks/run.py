@@ -92,7 +92,9 @@ def cells(row: Row) -> tuple[str, str, str, str, str, str, str]:
     return row.name, figure(row.ours), beside, row.peer_name, row.unit, ratio, row.bound
 
 
-def page_of(rows: list[tuple[str, Row]], loads: tuple[float, float]) -> str:
+def page_of(
+    rows: list[tuple[str, Row]], loads: tuple[float, float], broken: list[str] | None = None
+) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime())
     measured = (
         f"Measured {day} on {machine()}, at commit {commit()}. "
@@ -107,6 +109,8 @@ def page_of(rows: list[tuple[str, Row]], loads: tuple[float, float]) -> str:
     for name, row in rows:
         columns = (*cells(row), VERDICTS[row.ok], f"`{name}`", row.why)
         lines.append("| " + " | ".join(columns) + " |\n")
+    if broken:
+        lines.append(f"\nCould not be run: {', '.join(broken)}.\n")
     return "".join(lines)
 
 
@@ -143,12 +147,11 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([row.as_json() for _, row in rows], indent=1) + "\n")
     Console(width=140).print(table_of(rows))
+    if options.write:
+        PAGE.write_text(page_of(rows, (before, os.getloadavg()[0]), broken))
     if broken:
         note(f"could not be run: {', '.join(broken)}")
-        return 1
-    if options.write:
-        PAGE.write_text(page_of(rows, (before, os.getloadavg()[0])))
-    return 0
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
