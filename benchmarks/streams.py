@@ -157,14 +157,14 @@ def rows(rounds: int = ROUNDS) -> list[Row]:
     ours = found.pop("ours")
     lines: list[Row] = []
     for peer, figures in found.items():
-        goals = {"single": 20, "flight": 20, "bulk": 2} if peer == "py-libp2p" else {}
+        is_py = peer == "py-libp2p"
+        goals = {"single": 20, "flight": 20, "bulk": 2} if is_py else {"single": 1, "flight": 1}
         for figure, name, unit in (
             ("single", "new stream, 1 KB each way, one at a time", "requests/s"),
             ("flight", f"new stream, 1 KB each way, {FLIGHT} in flight", "requests/s"),
             ("bulk", f"bulk, {BULK_BYTES // 10**6} MB in writes of 64 KiB", "MB/s"),
         ):
-            lines.append(Row(name, ours[figure], figures[figure], peer, unit, goals.get(figure, 1)))
-        is_py = peer == "py-libp2p"
+            lines.append(Row(name, ours[figure], figures[figure], peer, unit, goals.get(figure)))
         beside = "py-libp2p, its delay 0" if is_py else peer
         dial = (ours["dial"] * 1e3, figures["dial"] * 1e3)
         lines.append(Row("dial and handshakes", *dial, beside, "ms", 1 / 3 if is_py else None))
