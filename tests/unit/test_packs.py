@@ -13,9 +13,11 @@ from dms3.core.cid import RAW, Cid
 from dms3.core.database import Connection
 from dms3.core.errors import Dms3Error
 from dms3.io import packfile as packfile_module
-from dms3.io import packs as packs_module
+from dms3.io import packsweep as packsweep_module
 from dms3.io.packfile import FRAME_BYTES, MARK
 from dms3.io.packs import Packs, Staged
+from dms3.io.packstage import Staging
+from dms3.io.packsweep import Sweeper
 from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
 from dms3.sim.seeds import SeededEntropy, stream
@@ -231,7 +233,7 @@ def test_a_sweep_removes_what_nobody_names(blocks: Blocks) -> None:
 def test_a_sweep_goes_through_more_rows_than_one_step(
     blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packs_module, "SWEEP_ROWS_MAX", 7)
+    monkeypatch.setattr(packsweep_module, "SWEEP_ROWS_MAX", 7)
     blocks.put(*(block(number, 50) for number in range(30)))
     assert list(blocks.packs.verify()) == []
     before = blocks.store.commits
@@ -243,7 +245,7 @@ def test_a_sweep_goes_through_more_rows_than_one_step(
 def test_a_step_of_a_sweep_removes_a_bounded_number_of_bytes(
     blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packs_module, "SWEEP_BYTES_MAX", 150)
+    monkeypatch.setattr(packsweep_module, "SWEEP_BYTES_MAX", 150)
     kept = [block(("kept", number), 50) for number in range(4)]
     gone = [block(("gone", number), 50) for number in range(10)]
     blocks.put(*kept[:2], *gone[:5], *kept[2:], *gone[5:])
@@ -320,22 +322,22 @@ def test_a_crash_while_a_pack_is_rewritten_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = [block(number, LARGE) for number in range(6)]
-    for stop in ("sync", "_delete_dead"):
+    for part, stop in ((Staging, "sync"), (Sweeper, "_delete_dead")):
         folder = tmp_path / stop
         folder.mkdir()
         blocks = Blocks(folder)
         blocks.put(*some)
         calls = []
-        real = getattr(Packs, stop)
+        real = getattr(part, stop)
 
-        def dies(self: Packs, calls=calls, real=real, stop=stop) -> int:
+        def dies(self: Staging | Sweeper, calls=calls, real=real, stop=stop) -> int:
             calls.append(stop)
             if stop == "_delete_dead" and len(calls) == 1:
                 return real(self)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Packs, stop, dies)
+            patch.setattr(part, stop, dies)
             with pytest.raises(KeyboardInterrupt):
                 blocks.packs.sweep(naming(some[0]))
         blocks.die()

@@ -3,7 +3,7 @@
 Source: docs/architecture.md, "Where data lies". A pack file is its 8-byte mark and then records:
 4-byte length, 12-byte nonce, then block and tag sealed under the pack's own random key and bound to
 pack and CID. The pack's key is kept elsewhere, sealed under the store key. Part of the block store:
-only `io/packs.py` uses it. It knows no database.
+only `io/packs.py` and its parts use it. It knows no database.
 """
 
 from __future__ import annotations
@@ -251,10 +251,15 @@ class PackReader:
         except OSError as cause:
             raise DecodeError(place, f"its pack cannot be read: {cause.strerror}") from cause
 
-    def forget(self, name: bytes) -> None:
-        """Let go of a pack that is being deleted."""
+    def size(self, name: bytes) -> int:
+        """Bytes of pack `name` on disk; raises FileNotFoundError."""
+        return pack_path(self._folder, name).stat().st_size
+
+    def delete(self, name: bytes) -> None:
+        """Let go of pack `name` and delete its file; one that is gone is no error."""
         with self._lock:
             self._open.pop(name, None)
+        pack_path(self._folder, name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of every file."""
