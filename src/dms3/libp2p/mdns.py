@@ -1,6 +1,6 @@
 """What a node says of itself on the local network: the TXT record of libp2p's mDNS discovery.
 
-Source: libp2p mDNS specification (discovery/mdns.md), RFC 6763 section 6 (TXT records). Encodes and
+Source: libp2p specification, "Multicast DNS (mDNS)"; RFC 6763 section 6 (TXT records). Encodes and
 decodes the record; sockets, names and questions are io/discovery.py.
 """
 
