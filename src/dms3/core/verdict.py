@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dms3.core.limits import CLOCK_AHEAD_US_MAX
+
 
 @dataclass(frozen=True, slots=True)
 class Valid:
@@ -37,3 +39,15 @@ class Abandoned:
 
 
 Verdict = Valid | Invalid | Unresolved | Abandoned
+
+
+def in_date(since_us: int, until_us: int, wall_us: int) -> Valid | Abandoned:
+    """Whether a dated word holds at `wall_us`: not over, nor from later than clocks may differ.
+
+    It may be the clock of this node that is wrong, so nobody is blamed.
+    """
+    if until_us <= wall_us:
+        return Abandoned("expired")
+    if since_us > wall_us + CLOCK_AHEAD_US_MAX:
+        return Abandoned("from the future")
+    return Valid()

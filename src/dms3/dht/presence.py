@@ -18,13 +18,12 @@ from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
-    CLOCK_AHEAD_US_MAX,
     PRESENCE_BYTES_MAX,
     PRESENCE_LIFE_US,
     PRESENCES_KEPT_MAX,
 )
 from dms3.core.overlay import LOCATION_BYTES, NodeAt
-from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.core.verdict import Abandoned, Invalid, Verdict, in_date
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
 from dms3.libp2p.multiaddr import Multiaddr
@@ -101,16 +100,8 @@ def check_signature(presence: Presence) -> bool:
 
 
 def check_dates(presence: Presence, wall_us: int) -> Verdict:
-    """Valid while `presence` is in date at `wall_us`.
-
-    Abandoned when it is over or begins later than two clocks may differ: it may be the clock of
-    this node that is wrong, so nobody is blamed.
-    """
-    if presence.until_us <= wall_us:
-        return Abandoned("it is over")
-    if presence.since_us > wall_us + CLOCK_AHEAD_US_MAX:
-        return Abandoned("it begins in the future")
-    return Valid()
+    """Valid while `presence` is in date at `wall_us`, otherwise Abandoned."""
+    return in_date(presence.since_us, presence.until_us, wall_us)
 
 
 def node_location(peer: PeerId) -> bytes:

@@ -17,14 +17,13 @@ from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
-    CLOCK_AHEAD_US_MAX,
     HELD_LIFE_US,
     PROVIDER_RECORD_BYTES_MAX,
     PROVIDERS_BYTES_MAX,
     PROVIDERS_MAX,
 )
 from dms3.core.overlay import Content, ContentType, Retention
-from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import PEER_ID_PREFIX, is_node_peer_id
 from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
 from dms3.libp2p.peer_id import NodeKey
@@ -87,10 +86,9 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
         return Invalid("form", error.reason)
     if record.cid.binary != key:
         return Invalid("key", "it is about another CID")
-    if record.until_us <= wall_us:
-        return Abandoned("expired")
-    if record.since_us > wall_us + CLOCK_AHEAD_US_MAX:
-        return Abandoned("from the future")
+    dates = in_date(record.since_us, record.until_us, wall_us)
+    if isinstance(dates, Abandoned):
+        return dates
     bare = dataclasses.replace(record, signature=b"")
     public = record.peer[len(PEER_ID_PREFIX) :]
     if not verify(public, DOMAIN, encode(bare), record.signature):

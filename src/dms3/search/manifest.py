@@ -15,7 +15,6 @@ from dms3.core.cid import Cid
 from dms3.core.codec import INTEGER_MAX, decode, encode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
-    CLOCK_AHEAD_US_MAX,
     DIRECTORY_KEYS,
     KIND_CHARS_MAX,
     MANIFEST_BYTES_MAX,
@@ -27,7 +26,7 @@ from dms3.core.limits import (
     SPACE_NAME_CHARS_MAX,
 )
 from dms3.core.overlay import Content, ContentType, Retention
-from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.crypto.grant import SPACE_BYTES
 from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
@@ -121,10 +120,9 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
         return Invalid("form", error.reason)
     if directory_key(manifest.space) != key:
         return Invalid("key", "its space lies under another key")
-    if manifest.until_us <= wall_us:
-        return Abandoned("expired")
-    if manifest.created_us > wall_us + CLOCK_AHEAD_US_MAX:
-        return Abandoned("from the future")
+    dates = in_date(manifest.created_us, manifest.until_us, wall_us)
+    if isinstance(dates, Abandoned):
+        return dates
     bare = dataclasses.replace(manifest, signature=b"")
     if not verify(manifest.root, DOMAIN, encode(bare), manifest.signature):
         return Invalid("signature", "its root has not signed it")
