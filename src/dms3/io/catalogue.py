@@ -72,6 +72,31 @@ class DocumentRow:
     note: str
 
 
+def plain_row(
+    *, number: int, space: int, source: str, kind: str, cid: Cid, now_us: int
+) -> DocumentRow:
+    """A row that only keeps `cid` and the blocks it needs: no file of a person, never searched."""
+    return DocumentRow(
+        number=number,
+        space=space,
+        container=None,
+        source=source,
+        name="",
+        title="",
+        kind=kind,
+        language="",
+        encoding="",
+        cid=cid,
+        bytes=0,
+        tree_bytes=0,
+        modified_us=now_us,
+        added_us=now_us,
+        stamp=0,
+        counted=False,
+        note="",
+    )
+
+
 class FoundRow(NamedTuple):
     """The part of a document that a search shows; a tuple, because a search makes many.
 

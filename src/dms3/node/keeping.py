@@ -7,6 +7,7 @@ space that is nobody's, held ones in none, so no grant covers them and no search
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from dms3.core.cid import Cid
 from dms3.core.database import Connection, Database
 from dms3.core.ids import Root, SpaceId
 from dms3.io import catalogue
-from dms3.io.catalogue import INCOMPLETE, DocumentRow
+from dms3.io.catalogue import INCOMPLETE
 from dms3.io.packs import Packs, Staged
 from dms3.search.operations import LibraryKeep
 
@@ -75,24 +76,8 @@ def _document(connection: Connection, space: int, kept: LibraryKeep, now_us: int
             catalogue.annotate(connection, row.number, note)
         return row.number
     number = catalogue.next_number(connection)
-    document = DocumentRow(
-        number=number,
-        space=space,
-        container=None,
-        source=source,
-        name="",
-        title="",
-        kind=FETCHED,
-        language="",
-        encoding="",
-        cid=kept.root,
-        bytes=0,
-        tree_bytes=0,
-        modified_us=now_us,
-        added_us=now_us,
-        stamp=0,
-        counted=False,
-        note=note,
+    document = catalogue.plain_row(
+        number=number, space=space, source=source, kind=FETCHED, cid=kept.root, now_us=now_us
     )
-    catalogue.put(connection, [document])
+    catalogue.put(connection, [dataclasses.replace(document, note=note)])
     return number

@@ -23,7 +23,6 @@ from dms3.core.limits import (
 )
 from dms3.core.unixfs_read import read_file
 from dms3.io import catalogue, published
-from dms3.io.catalogue import DocumentRow
 from dms3.io.extract import decode_text
 from dms3.io.packs import Packs, Staged
 from dms3.io.published import INDEX, IndexedRow
@@ -93,7 +92,15 @@ class Published:
         number = catalogue.next_number(connection)  # above all there are: see ListBlocks.since
         for old in catalogue.known(connection, made.space, [INDEX]).values():
             catalogue.drop(connection, old.number)
-        catalogue.put(connection, [_index_row(number, made.space, built, wanted.wall_us)])
+        row = catalogue.plain_row(
+            number=number,
+            space=made.space,
+            source=INDEX,
+            kind=INDEX,
+            cid=built.root,
+            now_us=wanted.wall_us,
+        )
+        catalogue.put(connection, [row])
         catalogue.need_blocks(connection, ((cid, made.space, number) for cid in made.cids))
         return asked.IndexBuilt(built, number, made.mark)
 
@@ -261,25 +268,3 @@ def _number(connection: Connection, space: SpaceId) -> int:
     if not numbers:
         raise Dms3Error("not_found", f"There is no space {space.hex()}.")
     return numbers[0]
-
-
-def _index_row(number: int, space: int, built: Built, wall_us: int) -> DocumentRow:
-    return DocumentRow(
-        number=number,
-        space=space,
-        container=None,
-        source=INDEX,
-        name="",
-        title="",
-        kind=INDEX,
-        language="",
-        encoding="",
-        cid=built.root,
-        bytes=0,
-        tree_bytes=0,
-        modified_us=wall_us,
-        added_us=wall_us,
-        stamp=0,
-        counted=False,
-        note="",
-    )
