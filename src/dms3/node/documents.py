@@ -6,27 +6,22 @@ answers for programs and people. Implements `DocumentServices` of node/services.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from dms3.core.cid import Cid
-from dms3.core.errors import DecodeError, Dms3Error, first_error
+from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, SpaceId
-from dms3.core.limits import DOCUMENTS_LISTED_MAX, SEARCH_HITS_MAX, SECOND_US
-from dms3.libp2p.peer_id import peer_id_text
-from dms3.node import importing, overview, publishing
+from dms3.core.limits import DOCUMENTS_LISTED_MAX, SECOND_US
+from dms3.node import importing, overview, publishing, searching
 from dms3.node.checking import Verified
-from dms3.node.finding import Question
 from dms3.node.node import Node
 from dms3.node.publishing import plain_text
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import ROOT_HEX_CHARS_MIN, Contact
-from dms3.search.operations import Grants, PeersFound, SearchPeers, Share, Unshare
-from dms3.search.query import parse_query
-from dms3.search.snippet import find_marks
+from dms3.search.operations import Grants, Share, Unshare
 
 _LEAVING = ("withdraw", "drop")  # stages of a space that is public no longer
 
@@ -219,120 +214,7 @@ class Documents:
 
     async def search(self, asked: SearchAsked) -> dict[str, Any]:
         """Hits of this node and of peers in one ranking, with what was opened and what was not."""
-        if not 1 <= asked.limit <= SEARCH_HITS_MAX:
-            raise Dms3Error("argument_invalid", f"The limit is 1 to {SEARCH_HITS_MAX} hits.")
-        begun_us = self._node.clock.now().mono_us
-        await self._check_where(asked)
-        answers = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                if asked.scope in ("local", "all"):
-                    answers.append(group.create_task(self._search_here(asked)))
-                if asked.scope in ("peers", "all"):
-                    answers.append(group.create_task(self._search_peers(asked)))
-                if asked.scope in ("public", "all") and asked.space is None:
-                    answers.append(group.create_task(publishing.search_public(self._node, asked)))
-        except* Dms3Error as failures:  # a query that is refused is refused here and there
-            raise first_error(failures) from None
-        parts = [answer.result() for answer in answers]
-        hits = _merged(parts)
-        containers = {
-            key: sum(part["containers"][key] for part in parts)
-            for key in ("opened", "skipped", "unreachable")
-        }
-        return {
-            "hits": hits[: asked.limit],
-            "total": sum(part["total"] for part in parts),
-            "containers": containers,
-            "unreachable": [one for part in parts for one in part["unreachable"]],
-            "milliseconds": (self._node.clock.now().mono_us - begun_us) / 1_000,
-        }
-
-    async def _check_where(self, asked: SearchAsked) -> None:
-        """Return when there is such a scope and, here or shared with me, such a space."""
-        if asked.scope == "cloud":
-            raise Dms3Error(
-                "argument_invalid",
-                "There is no cloud to search in this version yet.",
-                hint="Use --scope local, peers, public or all.",
-            )
-        if asked.scope == "public" and asked.space is not None:
-            raise Dms3Error(
-                "argument_invalid",
-                "Public spaces are searched all at once: their names are not unique.",
-                hint="Leave out --space.",
-            )
-        if asked.space is None:
-            return
-        if asked.scope != "local":
-            grants: Grants = await self._node.call("sharing.grants")
-            if any(received.name == asked.space for received in grants.received):
-                return
-        await self._node.library.space(asked.space)  # says that there is none
-
-    async def _search_here(self, asked: SearchAsked) -> dict[str, Any]:
-        spaces = {row.space: row.name for row in await self._node.library.spaces()}
-        wanted: tuple[SpaceId, ...] | None = None
-        if asked.space is not None:
-            wanted = tuple(space for space, name in spaces.items() if name == asked.space)
-        question = Question(asked.query, wanted, asked.kind, asked.where, asked.limit)
-        found, _ = await self._node.library.search(question)
-        node = peer_id_text(self._node.identity.peer)
-        hits = [
-            {
-                "cid": str(hit.cid),
-                "title": hit.title,
-                "snippet": hit.snippet,
-                "marks": [list(mark) for mark in hit.marks],
-                "score": hit.score,
-                "kind": hit.kind,
-                "space": spaces.get(hit.space, ""),
-                "node": node,
-                "source": hit.source,
-                "bytes": hit.bytes,
-            }
-            for hit in found.hits
-        ]
-        return _part(hits, found.total, found.opened, found.skipped, [])
-
-    async def _search_peers(self, asked: SearchAsked) -> dict[str, Any]:
-        grants: Grants = await self._node.call("sharing.grants")
-        names = {received.space: received.name for received in grants.received}
-        query = parse_query(asked.query)
-        wanted: list[SpaceId | None] = [None]
-        if asked.space is not None:
-            wanted = [space for space, name in sorted(names.items()) if name == asked.space]
-        hits: list[dict[str, Any]] = []
-        total = opened = skipped = 0
-        unreachable = []
-        for space in wanted:
-            question = SearchPeers(asked.query, asked.limit, asked.kind, asked.where, space)
-            found: PeersFound = await self._node.call("sharing.search", question)
-            granted = tuple(one.hit.cid for one in found.hits)
-            if granted:  # asking strangers for them would reveal them
-                await self._node.call("fetch.private", granted)
-            hits += [
-                {
-                    "cid": str(one.hit.cid),
-                    "title": plain_text(one.hit.title),
-                    "snippet": plain_text(one.hit.snippet),
-                    "marks": [
-                        list(mark) for mark in find_marks(plain_text(one.hit.snippet), query)
-                    ],
-                    "score": one.hit.score,
-                    "kind": plain_text(one.hit.kind),
-                    "space": names.get(one.space, ""),
-                    "node": peer_id_text(one.peer),
-                }
-                for one in found.hits
-            ]
-            total, opened = total + found.total, opened + found.opened
-            skipped += found.skipped
-            unreachable += [
-                {"space": one.name, "code": one.code, "message": plain_text(one.message)}
-                for one in found.unreached
-            ]
-        return _part(hits, total, opened, skipped, unreachable)
+        return await searching.search(self._node, asked)
 
     async def _names(self) -> dict[Root, str]:
         contacts = await self._node.call("peers.contact_list")
@@ -374,31 +256,4 @@ def _imported(done: importing.Imported) -> dict[str, Any]:
         "skipped_count": done.skipped_count,
         "kept_count": done.kept_count,
         "root": None if done.root is None else str(done.root),
-    }
-
-
-def _merged(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hits of all scopes, best first; what is public and was found elsewhere too, only there."""
-    known = {hit["cid"] for part in parts for hit in part["hits"] if not hit.get("public")}
-    hits = [
-        hit
-        for part in parts
-        for hit in part["hits"]
-        if not (hit.get("public") and hit["cid"] in known)
-    ]
-    return sorted(hits, key=lambda hit: -hit["score"])
-
-
-def _part(
-    hits: list[dict[str, Any]],
-    total: int,
-    opened: int,
-    skipped: int,
-    unreachable: list[dict[str, Any]],
-) -> dict[str, Any]:
-    return {
-        "hits": hits,
-        "total": total,
-        "containers": {"opened": opened, "skipped": skipped, "unreachable": len(unreachable)},
-        "unreachable": unreachable,
     }

@@ -1,7 +1,8 @@
 """Public spaces for people: publish, unpublish, and hits of public search.
 
 Source: docs/interfaces.md, `store publish`, `search --scope public`; docs/publishing.md. Shapes
-what machines "publishing" and "public" answer; used by `node/documents.py`.
+what machines "publishing" and "public" answer; used by `node/documents.py` and
+`node/searching.py`.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def summary(one: Publication) -> str:
 
 
 async def search_public(node: Node, asked: SearchAsked) -> dict[str, Any]:
-    """Hits in public spaces of others, as `node/documents.py` shapes the answer of a scope."""
+    """Hits in public spaces of others, as `node/searching.py` shapes the answer of a scope."""
     query = parse_query(asked.query)
     kind = None if asked.kind is None else check_kind(asked.kind)
     question = SearchPublic(query, asked.limit, kind, parse_conditions(asked.where))
