@@ -13,22 +13,20 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dms3.core.cid import RAW, Cid
+from dms3.core.cid import Cid
 from dms3.core.dag_pb import Link
 from dms3.core.database import Database
-from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     IMPORT_BATCH_BYTES,
     IMPORT_BATCH_FILES_MAX,
-    IMPORT_JOB_BYTES,
-    IMPORT_JOB_FILES_MAX,
     IMPORT_PART_BYTES,
 )
 from dms3.core.unixfs import Block, Built, FileBuilder, build_directory
-from dms3.io.extract import Extracted, decode_text
-from dms3.io.intake import Taken, UnreadableError, extract_beginning, read_parts, take_files
+from dms3.io.extract import Extracted
+from dms3.io.intake import UnreadableError, extract_beginning, read_parts
 from dms3.io.packs import Packs, Staged
 from dms3.io.pool import Pool
+from dms3.node.batch import Batch, body_of, read_batch
 from dms3.node.shelving import FOLDER, Item, Shelf
 from dms3.node.walk import File, Folder, Skip, Walked
 
@@ -97,7 +95,7 @@ class Import:
         self._shelf = Shelf(database, packs, space, kind, now_us)
         self._pool = pool
         self._walked = Walked(Folder("", ""))
-        self._ready: _Ready | None = None  # what the last round read; not stored yet
+        self._ready: Batch | None = None  # what the last round read; not stored yet
         self._round_files = _FIRST_ROUND_FILES
         self._done = 0
         self._bytes_done = 0
@@ -206,35 +204,17 @@ class Import:
         ready, self._ready = self._ready, None
         try:
             async with asyncio.TaskGroup() as group:
-                reading = group.create_task(self._make_ready(files))
+                reading = group.create_task(self._read(files))
                 if ready is not None:
                     group.create_task(self._store_ready(ready))
         except BaseExceptionGroup as errors:
             raise _first_of(errors) from None
         self._ready = reading.result()
 
-    async def _make_ready(self, files: Sequence[File]) -> _Ready | None:
-        """The files read by as many jobs as they need, their blocks on the disk already."""
-        if not files:
-            return None
-        async with asyncio.TaskGroup() as group:
-            reads = [group.create_task(self._take(some)) for some in _jobs_of(files)]
-        taken = [one for read in reads for one in read.result()]
-        return await asyncio.to_thread(_prepare, self._shelf, taken)
+    async def _read(self, files: Sequence[File]) -> Batch | None:
+        return await read_batch(self._pool, self._shelf, files) if files else None
 
-    async def _take(self, files: Sequence[File]) -> list[_Taken]:
-        """Read files in one job of a worker; when the job fails, each in its own."""
-        try:
-            taken = await self._pool.run(take_files, [file.source for file in files])
-        except Dms3Error as error:
-            if error.code not in ("content_invalid", "timed_out", "internal"):
-                raise
-            if len(files) == 1:
-                return [_Taken(files[0], Taken(files[0].source, "it could not be read as text"))]
-            return [found for file in files for found in await self._take([file])]
-        return [_Taken(file, one) for file, one in zip(files, taken, strict=True)]
-
-    async def _store_ready(self, ready: _Ready) -> None:
+    async def _store_ready(self, ready: Batch) -> None:
         for file, fault in ready.faults:
             self._skip(file, fault)
         if ready.items:
@@ -290,7 +270,7 @@ class Import:
             file.stamp,
             extracted,
             (*cids, *(cid for cid, _ in built.blocks)),
-            await asyncio.to_thread(_body, extracted, beginning),
+            await asyncio.to_thread(body_of, extracted, beginning),
         )
 
     # storing
@@ -344,85 +324,6 @@ class Import:
             "",
         )
         await self._shelf.store_folder(item, blocks)
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    file: File
-    taken: Taken
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A round that only needs its transaction: `blocks` are those that `staged` holds."""
-
-    faults: list[tuple[File, str]]
-    items: list[Item]
-    blocks: list[Block]
-    staged: Staged
-
-
-def _jobs_of(files: Sequence[File]) -> Iterator[list[File]]:
-    """`files` in order, in parts of about IMPORT_JOB_BYTES."""
-    some: list[File] = []
-    size = 0
-    for file in files:
-        some.append(file)
-        size += file.size
-        if size >= IMPORT_JOB_BYTES or len(some) == IMPORT_JOB_FILES_MAX:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-def _prepare(shelf: Shelf, taken: Sequence[_Taken]) -> _Ready:
-    """Items, and all their blocks made durable. For a thread."""
-    faults: list[tuple[File, str]] = []
-    items: list[Item] = []
-    blocks: list[Block] = []
-    for one in taken:
-        if one.taken.fault:
-            faults.append((one.file, one.taken.fault))
-        else:
-            items.append(_item(one))
-            blocks += _built(one).blocks
-    return _Ready(faults, items, blocks, shelf.stage(blocks))
-
-
-def _built(one: _Taken) -> Built:
-    built = one.taken.built
-    assert built is not None
-    return built
-
-
-def _item(one: _Taken) -> Item:
-    built, extracted = _built(one), one.taken.extracted
-    assert extracted is not None
-    data = built.blocks[0][1] if len(built.blocks) == 1 else _content(built)
-    cids = tuple(dict.fromkeys(cid for cid, _ in built.blocks))
-    return Item(
-        one.file,
-        built.cid,
-        built.size,
-        built.tree_bytes,
-        one.taken.stamp,
-        extracted,
-        cids,
-        _body(extracted, data),
-    )
-
-
-def _content(built: Built) -> bytes:
-    """The bytes of a file whose blocks are all here, leaves in order."""
-    return b"".join(data for cid, data in built.blocks if cid.codec == RAW)
-
-
-def _body(extracted: Extracted, data: bytes) -> str:
-    """The searchable text of a file."""
-    if not extracted.encoding:
-        return ""
-    return decode_text(data, extracted.encoding) if extracted.text is None else extracted.text
 
 
 def _build_folder(folder: Folder, blocks: list[Block]) -> Built:
