@@ -51,6 +51,7 @@ async def up(config: Config, ready: Ready) -> None:
     home = Home(config.home)
     home.create()
     with home.locked():
+        home.token()  # one that cannot be had is said before the home is opened and written to
         clock = SystemClock()
         log = node_logger(sys.stderr, level=config.log_level, wall_us=lambda: clock.now().wall_us)
         settings = Settings(
