@@ -21,13 +21,17 @@ Located = tuple[int, NodeAt]
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """The nodes around `centre`: all within `radius` of it, or (None) all of the overlay."""
+    """The nodes around `centre`: all within `radius` of it, or (None) all of the overlay.
+
+    `known`: how many nodes the routing table had then.
+    """
 
     overlay: OverlayId
     centre: int
     nodes: tuple[Located, ...]
     radius: int | None
     at_us: int
+    known: int
 
     def nearest(self, target: int) -> list[Located]:
         """Its nodes, nearest to `target` first."""
@@ -59,17 +63,25 @@ class Neighbourhoods:
         nodes: Sequence[NodeAt],
         radius: int | None,
         now_us: int,
+        known: int,
     ) -> Neighbourhood:
         """Remember what a lookup of `centre` found: all nodes within `radius`, and some beyond."""
-        found = Neighbourhood(overlay, centre, tuple(nearest_first(nodes, centre)), radius, now_us)
+        near = tuple(nearest_first(nodes, centre))
+        found = Neighbourhood(overlay, centre, near, radius, now_us, known)
         self._kept = [found, *self._kept[: NEIGHBOURHOODS_MAX - 1]]
         return found
 
-    def covering(self, overlay: OverlayId, target: int, now_us: int) -> Neighbourhood | None:
-        """A neighbourhood that answers for `target`, or None."""
+    def covering(
+        self, overlay: OverlayId, target: int, now_us: int, known: int
+    ) -> Neighbourhood | None:
+        """A neighbourhood that answers for `target`, or None; `known`: as in Neighbourhood, now.
+
+        One of a whole overlay is not believed any more when more nodes are known than were then.
+        """
         for each in self._kept:
             fresh = now_us - each.at_us < NEIGHBOURHOOD_LIFE_US
-            if each.overlay == overlay and fresh and each.covers(target):
+            grown = each.radius is None and known > each.known
+            if each.overlay == overlay and fresh and not grown and each.covers(target):
                 return each
         return None
 

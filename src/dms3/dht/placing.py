@@ -201,8 +201,9 @@ class Placing:
         waiting = [item for item in put.items if not item.assigned]
         # The first lookup often covers all others.
         most = PLACING_LOOKUPS_MAX if len(waiting) < len(put.items) else 1
+        known = len(self._lookups.table(put.overlay))
         for item in sorted(waiting, key=lambda each: each.location):
-            found = self._neighbourhoods.covering(put.overlay, item.location, now.mono_us)
+            found = self._neighbourhoods.covering(put.overlay, item.location, now.mono_us, known)
             if found is not None:
                 own += self._assign_one(put, item, found)
             elif len(put.lookups) < most and item.location not in put.lookups:
@@ -210,13 +211,15 @@ class Placing:
         return effects + self._keep_own(put, own, now)
 
     def _look_up(self, put: _Put, target: int, now: Now) -> list[Effect]:
+        known = len(self._lookups.table(put.overlay))
+
         def found(nearest: Nearest, now: Now) -> list[Effect]:
             put.lookups.remove(target)
             effects: list[Effect] = []
             if put.ended:
                 return effects
             found_nodes = self._neighbourhoods.add(
-                put.overlay, target, nearest.nodes, nearest.radius, now.mono_us
+                put.overlay, target, nearest.nodes, nearest.radius, now.mono_us, known
             )
             for item in put.items:  # the one that was looked up has its nodes in any case
                 if item.location == target and not item.assigned:

@@ -19,7 +19,7 @@ def nearest(target: int) -> list[NodeAt]:
 def add(around: Neighbourhoods, centre: int, now_us: int = 0) -> None:
     """The K nearest of all, as a lookup finds them."""
     near = nearest_first(NODES, centre)[:K]
-    around.add(PUBLIC, centre, [node for _, node in near], near[-1][0] ^ centre, now_us)
+    around.add(PUBLIC, centre, [node for _, node in near], near[-1][0] ^ centre, now_us, 400)
 
 
 def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known():
@@ -30,7 +30,7 @@ def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known
         add(around, centre)
         for bits in (232, 240, 244, 246, 250):
             target = centre ^ DRAW.getrandbits(bits)
-            found = around.covering(PUBLIC, target, 0)
+            found = around.covering(PUBLIC, target, 0, 500)
             if found is None:
                 continue
             covered += 1
@@ -42,26 +42,28 @@ def test_what_a_neighbourhood_answers_for_is_answered_as_if_all_nodes_were_known
 
 def test_the_neighbourhood_of_a_whole_overlay_answers_for_everything():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, NODES[:5], None, 0)
-    found = around.covering(PUBLIC, LAST, 0)
+    around.add(PUBLIC, 0, NODES[:5], None, 0, 5)
+    found = around.covering(PUBLIC, LAST, 0, 5)
     assert found is not None
     distances = [at ^ LAST for at, _ in found.nearest(LAST)]
     assert distances == sorted(distances)
-    assert around.covering(OverlayId(bytes(32)), 0, 0) is None
+    assert around.covering(OverlayId(bytes(32)), 0, 0, 5) is None
+    assert around.covering(PUBLIC, LAST, 0, 4) is not None, "one has left"
+    assert around.covering(PUBLIC, LAST, 0, 6) is None, "one has come"
 
 
 def test_neighbourhoods_age_and_are_bounded():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, NODES[:5], None, 7)
-    assert around.covering(PUBLIC, 0, 6 + NEIGHBOURHOOD_LIFE_US) is not None
-    assert around.covering(PUBLIC, 0, 7 + NEIGHBOURHOOD_LIFE_US) is None
+    around.add(PUBLIC, 0, NODES[:5], None, 7, 5)
+    assert around.covering(PUBLIC, 0, 6 + NEIGHBOURHOOD_LIFE_US, 5) is not None
+    assert around.covering(PUBLIC, 0, 7 + NEIGHBOURHOOD_LIFE_US, 5) is None
     far = int.from_bytes(location(b"far"))
     for _ in range(NEIGHBOURHOODS_MAX):
         add(around, far, 8)
-    assert around.covering(PUBLIC, 0, 8) is None  # pushed out
+    assert around.covering(PUBLIC, 0, 8, 5) is None  # pushed out
 
 
 def test_nobody_around_is_known_to_cover_nothing():
     around = Neighbourhoods()
-    around.add(PUBLIC, 0, [], 0, 0)
-    assert around.covering(PUBLIC, 0, 0) is None
+    around.add(PUBLIC, 0, [], 0, 0, 0)
+    assert around.covering(PUBLIC, 0, 0, 0) is None

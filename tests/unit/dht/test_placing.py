@@ -58,6 +58,9 @@ class World:
         self.queue.append((node.peer, question, done))
         return []
 
+    def table(self, _):
+        return self.nodes
+
     def nearest(self, _, target, __, done):
         self.lookups += 1
         heard = nearest(self.nodes, target)[:K]
@@ -287,3 +290,14 @@ def test_nodes_that_do_not_answer_count_as_not_holding():
 
 def unreachable(_placed, _now):
     raise AssertionError("a cancelled put answers nobody")
+
+
+def test_what_was_whole_before_more_nodes_were_known_is_not_believed():
+    world = World([], member=True)
+    assert world.put([note(1)]) == Placed((1,), 1)  # nobody else is there yet
+    world.nodes = NODES[:1]
+    assert world.put([note(2)]) == Placed((2,), 2)
+    world.nodes = NODES[:5]
+    assert world.put([note(3)]) == Placed((6,), 6)
+    assert world.put([note(4)]) == Placed((6,), 6)
+    assert world.lookups == 3
