@@ -109,6 +109,8 @@ class Dht:
                 effects = self._answered(event, now)
             case Called(operation, arguments, request):
                 effects = self._commands.called(operation, arguments, request, now)
+                if operation == "listening":
+                    self._membership.announce()
             case PeerUp(peer, address, inbound):
                 effects = self._asking.on_up(peer, address, now, inbound=inbound)
                 effects += self._membership.on_up(peer, address, now)

@@ -43,6 +43,7 @@ class _Care:
     joined_us: int | None = None  # when it last looked for itself; None: not yet
     joined_size: int = 0  # of the table after that
     looking: bool = False
+    unsaid: bool = False  # this node has new addresses that nobody was told yet
     sparse: list[int] = field(default_factory=list)  # magnitudes still to be looked up
     checking: dict[PeerId, None] = field(default_factory=dict)
 
@@ -78,6 +79,14 @@ class Membership:
     def open(self) -> int:
         """Nodes whose answers are awaited."""
         return sum(len(care.checking) for care in self._cares.values())
+
+    def announce(self) -> None:
+        """This node can be reached elsewhere, or only now: a small overlay is told at once.
+
+        In a larger one it gets about with what is asked anyway.
+        """
+        for care in self._cares.values():
+            care.unsaid = len(care.table) < BUCKET_SIZE
 
     def on_up(self, peer: PeerId, address: str, now: Now) -> list[Effect]:
         """Somebody is connected: while few nodes are known, ask whether it is in the overlay."""
@@ -128,6 +137,7 @@ class Membership:
         if care.looking or not len(care.table):
             return []
         care.joined_us, care.joined_size, care.join_us = now.mono_us, len(care.table), None
+        care.unsaid = False
 
         def found(_: Nearest, at: Now) -> list[Effect]:
             care.looking = False
@@ -187,8 +197,8 @@ class Membership:
 def _join_us(care: _Care, now: Now) -> int | None:
     """When to look for oneself because the table is small and has changed; None: no need."""
     size = len(care.table)
-    if not size or care.looking or size == care.joined_size:
+    if not size or care.looking or (size == care.joined_size and not care.unsaid):
         return None
-    if care.joined_us is None:
+    if care.joined_us is None or care.unsaid:
         return now.mono_us
     return care.joined_us + JOIN_US if size < BUCKET_SIZE else None

@@ -118,9 +118,20 @@ def test_who_cannot_be_reached_is_a_guest_until_it_says_where():
     world.go(30)
     assert all(late.peer not in known(node) for node in nodes)
     late.call("listening", (late.address,))
-    late.find(bytes(32))
-    world.go(30)
+    world.go(3)  # it says so by itself
     assert all(late.peer in known(node) for node in nodes)
+
+
+def test_two_that_met_before_one_could_be_reached_know_each_other_soon():
+    world = World()
+    early, late = world.add(1).start(), world.add(2).start(listen=False)
+    world.connect(late, early)
+    world.go(1)
+    assert known(early) == set()
+    late.call("listening", (late.address,))
+    world.go(1)
+    assert known(early) == {late.peer}
+    assert known(late) == {early.peer}
 
 
 @pytest.mark.parametrize("code", ["protocol_unsupported", "network_mismatch"])
