@@ -135,10 +135,6 @@ class Connections:
         """Do not dial `peer` when its turn comes."""
         self._queue.pop(peer, None)
 
-    def is_coming(self, peer: PeerId) -> bool:
-        """Whether `peer` is being dialled or will be."""
-        return peer in self._dialing or peer in self._queue
-
     def used(self, peer: PeerId, now: Now) -> None:
         """Something was asked or answered on the connection."""
         if peer in self._ours:

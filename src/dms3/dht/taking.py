@@ -40,7 +40,7 @@ class _Taken:
 
 
 class Taking:
-    """What comes in; `near` says what this node is near to, `refused` is told of wrong values."""
+    """What comes in; `near` says what this node is near to."""
 
     def __init__(self, holding: Holding, near: IsNear) -> None:
         self._holding = holding

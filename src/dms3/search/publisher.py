@@ -192,10 +192,6 @@ class Publisher:
             return [self._call("dht.figures", None, "look")]
         return self._put_manifest(now)
 
-    def tokens_gone(self) -> list[Effect]:
-        """Cancel what is under way."""
-        return self._leave_stage()
-
     # answers
 
     def take(self, token: Token, kind: str, body: Any, now: Now) -> list[Effect]:
