@@ -26,8 +26,10 @@ def test_the_main_job_is_done_with_keys_alone(alice: Running, visit: Visit, tmp_
     page.keyboard.press("d")
     expect(page.get_by_role("heading", name="Documents", exact=True)).to_be_visible()
     files = page.get_by_label("Choose files")
-    reached_by_tab(page, files)
+    # Keys and the wish to be told of the chooser reach the page on two ways: what is asked of the
+    # page in between makes sure that the wish is there first.
     with page.expect_file_chooser() as opened:
+        reached_by_tab(page, files)
         page.keyboard.press("Enter")
     opened.value.set_files(tmp_path / "keys.txt")
     expect(page.get_by_text("1 file imported into documents.")).to_be_visible()
@@ -45,6 +47,31 @@ def test_the_main_job_is_done_with_keys_alone(alice: Running, visit: Visit, tmp_
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_label("The text")).to_contain_text("a plover on the keys")
+
+
+def test_the_keys_stay_where_they_are_when_the_view_changes_under_them(
+    alice: Running, visit: Visit, tmp_path: Path
+):
+    (tmp_path / "one.txt").write_text("one")
+    alice.call("store", "add", paths=[str(tmp_path / "one.txt")], space="kept")
+    page = visit(alice).go("/documents")
+    article = page.get_by_role("article").filter(has_text="kept")
+    share = article.get_by_role("button", name="Share ...")
+    share.focus()
+    alice.call("store", "share", space="kept", **{"with": "bob"})
+    expect(article).to_contain_text("bob can read and search it")
+    expect(share).to_be_focused()
+
+
+def test_a_link_into_the_view_does_not_ask_for_it_again(alice: Running, visit: Visit):
+    person = visit(alice)
+    asked = len(person.requests)
+    person.page.keyboard.press("Tab")
+    person.page.keyboard.press("Enter")
+    expect(person.page).to_have_url(f"{person.origin}/#main")
+    person.page.keyboard.press("?")
+    expect(person.page.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert [url for url in person.requests[asked:] if "/api/" not in url and "/static/" not in url] == []
 
 
 @pytest.mark.parametrize("view", LISTED, ids=[view.title for view in LISTED])

@@ -219,9 +219,9 @@ export async function refresh(wanted = () => true) {
     localise(now);
     for (const one of $$("details[open][id]", old)) now.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("open", "");
     if (old.isEqualNode(now)) continue;
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceChildren(...now.childNodes);
-    if (focused) document.getElementById(focused)?.focus();
+    if (focused) (document.getElementById(focused.id) ?? $$(focused.localName, old).find((one) => one.isEqualNode(focused)))?.focus();
   }
 }
 
@@ -302,6 +302,7 @@ async function visit(address, how) {
   const main = fresh.getElementById("main");
   if (!main) return location.assign(address);
   if (how) history[how](null, "", address);
+  view = location.pathname + location.search;
   localise(fresh.body);
   document.title = fresh.title;
   const same = $("#results") && fresh.getElementById("results");
@@ -340,7 +341,11 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   search();
 });
-addEventListener("popstate", () => visit(location.href, ""));
+// A link into the view that is shown, such as "Skip to the content", is a popstate, too.
+let view = location.pathname + location.search;
+addEventListener("popstate", () => {
+  if (location.pathname + location.search !== view) visit(location.href, "");
+});
 
 /** Arrow keys lead from the search box into what was found, and back. */
 function step(event) {
