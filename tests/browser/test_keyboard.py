@@ -71,7 +71,9 @@ def test_a_link_into_the_view_does_not_ask_for_it_again(alice: Running, visit: V
     expect(person.page).to_have_url(f"{person.origin}/#main")
     person.page.keyboard.press("?")
     expect(person.page.get_by_role("dialog", name="Keys")).to_be_visible()
-    assert [url for url in person.requests[asked:] if "/api/" not in url and "/static/" not in url] == []
+    assert [
+        url for url in person.requests[asked:] if "/api/" not in url and "/static/" not in url
+    ] == []
 
 
 @pytest.mark.parametrize("view", LISTED, ids=[view.title for view in LISTED])
