@@ -54,6 +54,8 @@ def check(node: Running, expected: dict[str, Any]) -> None:
     (mine,) = [one for one in spaces if one["name"] == "letters"]
     assert [reader["name"] for reader in mine["readers"]] == [expected["contact"]["name"]]
     assert [one["owner"] for one in spaces if not one["mine"]] == [expected["contact"]["name"]]
+    public = [one["name"] for one in spaces if one["mine"] and one["public"]]
+    assert public == expected.get("public", [])
     for query in ("lighthouse", "potatoes", "tide"):
         assert node.call("search", query=query)["hits"], query
     verified = node.call("store", "verify")
@@ -97,4 +99,4 @@ def test_a_migration_keeps_a_copy_that_the_program_before_it_opens(
 
 
 def test_there_is_a_home_for_each_finished_issue() -> None:
-    assert "issue-2" in SAVED
+    assert {"issue-2", "issue-3"} <= set(SAVED)
