@@ -136,4 +136,49 @@ _HELD = Migration(
     statements=("CREATE TABLE held_block (cid BLOB PRIMARY KEY) WITHOUT ROWID",),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD)
+# Messages of conversations, by hash. `shown`: a row of its own on a screen, not an edit, a reaction
+# or a receipt. Counts of a person's messages are kept in `correspondence`, so nothing is counted.
+_MESSAGES = Migration(
+    number=4,
+    name="messages",
+    statements=(
+        """
+        CREATE TABLE correspondence (
+            id INTEGER PRIMARY KEY,
+            person TEXT NOT NULL UNIQUE,
+            total INTEGER NOT NULL,
+            unread INTEGER NOT NULL,
+            last_ms INTEGER NOT NULL
+        )
+        """,
+        "CREATE INDEX correspondence_last ON correspondence (last_ms, id)",
+        """
+        CREATE TABLE message (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            hash TEXT NOT NULL UNIQUE,
+            correspondence INTEGER NOT NULL REFERENCES correspondence (id),
+            mine INTEGER NOT NULL,
+            sender TEXT NOT NULL,
+            sent_ms INTEGER NOT NULL,
+            order_ms INTEGER NOT NULL,
+            type TEXT NOT NULL,
+            shown INTEGER NOT NULL,
+            reference TEXT NOT NULL,
+            state TEXT NOT NULL,
+            problem TEXT NOT NULL,
+            retry_us INTEGER NOT NULL,
+            information TEXT NOT NULL,
+            text TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX message_order ON message (correspondence, order_ms, sender, sent_ms, hash) "
+        "WHERE shown",
+        "CREATE INDEX message_about ON message (reference) WHERE reference != ''",
+        "CREATE INDEX message_arrived ON message (id) WHERE shown AND NOT mine",
+        "CREATE INDEX message_unread ON message (correspondence) "
+        "WHERE shown AND NOT mine AND state = 'received'",
+        "CREATE INDEX message_unsent ON message (id) WHERE state IN ('halted', 'queued')",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD, _MESSAGES)

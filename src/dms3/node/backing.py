@@ -60,6 +60,8 @@ SAVED_TABLES = {
     "document_text": True,
     "space_block": True,
     "held_block": False,  # what this node holds for others
+    "correspondence": True,
+    "message": True,  # what a person wrote and was written; a second sending is known by its hash
 }
 """Whether a backup holds each table of `io/schema.py`; the tables of full-text indexes always."""
 
