@@ -138,3 +138,19 @@ def test_a_document_is_removed_and_that_can_be_undone(alice: Running, visit: Vis
     wait_until(lambda: not alice.call("store", "list", space="passing")["documents"])
     page.goto("/documents?space=passing")
     expect(page.get_by_text("There is nothing in it yet.")).to_be_visible()
+
+
+def test_what_another_program_adds_and_removes_shows_at_once(
+    alice: Running, visit: Visit, tmp_path: Path
+):
+    (tmp_path / "quick.txt").write_text("a turnstone, gone in a moment\n")
+    page = visit(alice).go("/documents")
+    alice.call("store", "add", paths=[str(tmp_path / "quick.txt")], space="quick")
+    card = page.get_by_role("article").filter(has=page.get_by_role("link", name="quick"))
+    expect(card).to_contain_text("1 document,")
+    one = page.locator("#recent").get_by_role("link", name="quick.txt")
+    expect(one).to_be_visible()
+    cid = alice.call("store", "list", space="quick")["documents"][0]["cid"]
+    alice.call("store", "remove", cid=cid, space="quick")
+    expect(card).to_contain_text("0 documents")
+    expect(one).to_be_hidden()

@@ -23,7 +23,7 @@ from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
 from dms3.node import upkeep as upkeep_module
 from dms3.node.library import Library
-from dms3.node.noting import Compacted, LastBackup, Noting
+from dms3.node.noting import Changed, Compacted, LastBackup, Noting
 from dms3.node.upkeep import Upkeep, in_thread
 from unit.test_library import FixedClock
 
@@ -237,6 +237,10 @@ def test_what_is_noted_is_told_and_the_last_backup_is_kept() -> None:
     again = Noting()
     again.on_start(view, now)
     assert again.on_event(Called("last", None, 8), now) == [Reply(8, last)]
+    for what in ("added", "removed"):
+        changed, done = again.on_event(Called("changed", Changed(what, "letters", 3), 10), now)
+        assert changed == Notify(f"store.{what}", {"space": "letters", "documents": 3})
+        assert done == Reply(10, None)
     (refused,) = again.on_event(Called("nothing", None, 9), now)
     assert isinstance(refused, Reply)
     assert refused.body.code == "method_unknown"

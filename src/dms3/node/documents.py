@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
@@ -17,6 +17,7 @@ from dms3.core.limits import DOCUMENTS_LISTED_MAX, SECOND_US
 from dms3.node import importing, overview, publishing, searching
 from dms3.node.checking import Verified
 from dms3.node.node import Node
+from dms3.node.noting import Changed
 from dms3.node.publishing import plain_text
 from dms3.node.services import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
@@ -41,7 +42,7 @@ class Documents:
             if isinstance(step, importing.Progress):
                 yield Progress(step.done, step.total, "files")
             else:
-                await self._node.call("publishing.changed")
+                await self._changed("added", space, step.documents)
                 yield Result(_imported(step))
         for path in paths:
             if path.blob is not None:
@@ -141,8 +142,16 @@ class Documents:
         if not removed:
             where = "here" if space is None else f"in the space {space!r}"
             raise Dms3Error("not_found", f"There is no document {where} with the content {cid}.")
-        await self._node.call("publishing.changed")
+        await self._changed("removed", space, removed)
         return {"removed": removed}
+
+    async def _changed(
+        self, what: Literal["added", "removed"], space: str | None, documents: int
+    ) -> None:
+        """Tell publishing, and whoever looks, that documents came or went."""
+        await self._node.call("publishing.changed")
+        if documents:
+            await self._node.call("noting.changed", Changed(what, space, documents))
 
     async def share(self, space: str, contact: str, until: str | None) -> dict[str, Any]:
         """The grant; raises `not_found` for an unknown space or contact."""

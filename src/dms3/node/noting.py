@@ -9,7 +9,7 @@ backup: a restored home has never been backed up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Failure
@@ -43,11 +43,20 @@ class Compacted:
     moved: int
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Documents came into a space ("added") or left it ("removed"); None: several spaces."""
+
+    what: Literal["added", "removed"]
+    space: str | None
+    documents: int
+
+
 class Noting:
     """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None).
 
-    `words`: whether the person has said that the twelve words are written down; `words_written`:
-    they say so.
+    `changed` (Changed): documents came or went, whichever client asked for it. `words`: whether the
+    person has said that the twelve words are written down; `words_written`: they say so.
     """
 
     def __init__(self) -> None:
@@ -68,14 +77,8 @@ class Noting:
         match event.operation, event.arguments:
             case "last", _:
                 return [Reply(event.request, self._last)]
-            case "compacted", Compacted() as done:
-                data = {
-                    "blocks": done.blocks,
-                    "bytes": done.bytes,
-                    "packs": done.packs,
-                    "moved": done.moved,
-                }
-                return [Notify("store.compacted", data), Reply(event.request, None)]
+            case ("compacted", Compacted()) | ("changed", Changed()):
+                return [_told(event.arguments), Reply(event.request, None)]
             case "backed_up", LastBackup() as last:
                 return self._backed_up(last, event)
             case (("words" | "words_written"), _):
@@ -110,3 +113,18 @@ class Noting:
     def next_timer(self) -> int | None:
         """None."""
         return None
+
+
+def _told(done: Compacted | Changed) -> Notify:
+    if isinstance(done, Compacted):
+        data = {
+            "blocks": done.blocks,
+            "bytes": done.bytes,
+            "packs": done.packs,
+            "moved": done.moved,
+        }
+        return Notify("store.compacted", data)
+    changed = {"space": done.space, "documents": done.documents}
+    if done.what == "added":
+        return Notify("store.added", changed)
+    return Notify("store.removed", changed)

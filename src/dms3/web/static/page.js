@@ -219,6 +219,7 @@ export async function refresh(wanted = () => true) {
     localise(now);
     for (const one of $$("details[open][id]", old)) now.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("open", "");
     if (old.isEqualNode(now)) continue;
+    if (!old.dispatchEvent(new CustomEvent("fresh", { detail: now, cancelable: true }))) continue; // its module does it
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     old.replaceChildren(...now.childNodes);
     if (focused) (document.getElementById(focused.id) ?? $$(focused.localName, old).find((one) => one.isEqualNode(focused)))?.focus();
@@ -228,6 +229,7 @@ export async function refresh(wanted = () => true) {
 let source = null;
 let followed = "";
 let waiting = 0;
+let asking = -Infinity; // when live regions were last asked for
 const changed = new Set();
 const SECOND = 1000;
 
@@ -235,10 +237,12 @@ function heard(topics) {
   const about = (wanted) => topics.some((topic) => topic === "gap" || topic === wanted || topic.startsWith(`${wanted}.`));
   for (const region of regions()) if (topicsOf(region).some(about)) changed.add(region.id);
   if (!changed.size) return;
+  const pause = Math.max(0, asking + 0.4 * SECOND - performance.now());
   waiting ||= setTimeout(() => {
     waiting = 0;
+    asking = performance.now();
     refresh((region) => changed.delete(region.id));
-  }, 0.4 * SECOND);
+  }, pause);
 }
 
 /** Progress of what runs; a list that has become another one is asked for again. */
