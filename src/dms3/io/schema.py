@@ -185,4 +185,55 @@ _MESSAGES = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD, _MESSAGES)
+# What waits at this node as a delivery service (role `delivery`); never in a backup. `envelope` is
+# the text as it came, with the postmark, without the delivery information: that is `information`,
+# encrypted under a service key. `sender` is a keyed hash of the sender's name, `hash` what the
+# envelope names the message by. `mail_seen`: envelopes that were picked up, so that no copy comes.
+_MAILROOM = Migration(
+    number=5,
+    name="mailroom of a delivery service",
+    statements=(
+        "CREATE TABLE mail_key (id INTEGER PRIMARY KEY CHECK (id = 1), seed BLOB NOT NULL)",
+        """
+        CREATE TABLE mail_account (
+            id INTEGER PRIMARY KEY,
+            address TEXT NOT NULL UNIQUE,
+            profile TEXT NOT NULL,
+            earlier TEXT NOT NULL,
+            rules TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            messages INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE mail_message (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            account INTEGER NOT NULL REFERENCES mail_account (id),
+            sender BLOB NOT NULL,
+            hash BLOB NOT NULL,
+            seen BLOB NOT NULL,
+            arrived_ms INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            information BLOB NOT NULL,
+            sealed TEXT NOT NULL,
+            envelope TEXT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX mail_message_hash ON mail_message (account, sender, hash)",
+        "CREATE INDEX mail_message_sender ON mail_message (account, sender, id)",
+        "CREATE INDEX mail_message_account ON mail_message (account, id)",
+        "CREATE INDEX mail_message_arrived ON mail_message (arrived_ms)",
+        "CREATE TABLE mail_seen (seen BLOB PRIMARY KEY, until_ms INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE INDEX mail_seen_until ON mail_seen (until_ms)",
+        """
+        CREATE TABLE mail_interval (
+            start_s INTEGER PRIMARY KEY,
+            messages INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        )
+        """,
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD, _MESSAGES, _MAILROOM)

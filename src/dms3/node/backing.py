@@ -62,6 +62,11 @@ SAVED_TABLES = {
     "held_block": False,  # what this node holds for others
     "correspondence": True,
     "message": True,  # what a person wrote and was written; a second sending is known by its hash
+    "mail_key": False,  # a delivery service is not moved: its name is that of the node
+    "mail_account": False,
+    "mail_message": False,  # what waits for others is nobody's to copy
+    "mail_seen": False,
+    "mail_interval": False,
 }
 """Whether a backup holds each table of `io/schema.py`; the tables of full-text indexes always."""
 
