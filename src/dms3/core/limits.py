@@ -133,6 +133,28 @@ LINK_TICK_US = SECOND_US  # how often a busy link looks for what has stalled
 ANSWER_WAIT_US = 120 * SECOND_US  # a question still unanswered here is answered `timed_out`
 DEADLINE_US_MAX = 600 * SECOND_US  # a Request's deadline is cut to this
 
+# messages: tables, courier, commands
+MESSAGES_LISTED_MAX = 500  # of one page of a conversation: some 5 MB with the largest envelopes
+MESSAGES_UNSENT_MAX = 10_000  # looked at together; the rest after these
+MESSAGE_FOLDS_MAX = 5_000  # edits, deletions and reactions read for one page
+CONVERSATIONS_LISTED_MAX = 1_000  # of one answer
+MESSAGE_TEXT_CHARS_MAX = 50_000  # services take 100,000 bytes; four-byte letters may not fit then
+ATTACHMENTS_MAX = 16  # of one message
+ATTACHMENT_BYTES_MAX = 16 * MIB  # read from disk before the limits of services are known
+SERVICE_ENVELOPE_BYTES = 100_000  # what a delivery service takes unless it says otherwise (dm3)
+COURIER_CONNECT_SECONDS_MAX = 10  # then the service counts as unreachable
+COURIER_SECONDS_MAX = 60  # one question to a service, wholly
+COURIER_ANSWER_BYTES_MAX = 64 * KIB  # of any answer but the messages that wait
+COURIER_ENVELOPE_BYTES_MAX = 24 * MIB  # the specification caps at 20 MB; larger ones are skipped
+COURIER_INCOMING_BYTES_MAX = 64 * MIB  # taken in one fetch; the rest waits for the next one
+COURIER_READ_BYTES_MAX = 256 * MIB  # read in one fetch, skipped ones included
+COURIER_ACKNOWLEDGED_MAX = 500  # in one question
+COURIER_TOKEN_CHARS_MAX = 4 * KIB  # challenges and session tokens have about 300
+COURIER_WORDS_CHARS_MAX = 200  # of what a service says when it refuses
+PUSH_LISTENERS_MAX = 16  # own services with a push connection
+PUSH_BACKOFF_SECONDS_MIN = 1  # after a push connection ended; doubles
+PUSH_BACKOFF_SECONDS_MAX = 300  # a service that is back is noticed within five minutes
+
 # p2p: the peer book
 PEERS_KNOWN_MAX = 4_096  # remembered peers: the longest unseen that nobody needs goes first
 CONTACTS_MAX = 1_024  # people one knows; each is kept connected
@@ -400,6 +422,8 @@ SESSION_FRESH_US_MAX = 10 * 60 * SECOND_US  # so long after a login the page sho
 PAGE_DOCUMENTS_MAX = 50  # rows of one page of a list
 PAGE_EVENTS_MAX = 512  # latest events looked through for what is new: one read
 PAGE_PREVIEW_BYTES_MAX = 64 * KIB  # beginning of a text that is shown inside the page
+PAGE_MESSAGES_MAX = 50  # of a conversation at once; earlier ones are loaded when wanted
+PAGE_TALKS_MAX = 100  # conversations in the list, those with the latest message
 PAGE_HITS_MAX = 20  # search results on the home page
 PAGE_PEERS_MAX = 200  # nodes in picture and table; more dots than that say nothing
 
@@ -536,3 +560,104 @@ PUBLIC_SPACE_BLOCKS_MAX = 64  # index blocks of one space in one search: 16 MiB
 PUBLIC_SEARCH_BYTES_MAX = 64 * MIB  # index blocks of one search
 PUBLIC_CACHE_BYTES_MAX = 32 * MIB  # index blocks kept in memory for the next search
 PUBLIC_PREFIX_TERMS_MAX = 1_024  # words that one prefix may stand for in one space
+
+# dm3: formats
+DM3_ENVELOPE_BYTES_MAX = 20_000_000  # the specification's hard cap; a service sets a lower one
+DM3_RECORD_BYTES_MAX = 64 * KIB  # a profile has 600 bytes; an ENS text record costs gas by the byte
+DM3_SMALL_BYTES_MAX = 16 * KIB  # a postmark, delivery information, an extension: padded to 2 KiB
+DM3_JSON_DEPTH_MAX = 16  # the deepest object of the protocol has 5 levels
+DM3_JSON_ITEMS_MAX = 16_384  # brackets, commas and colons: 1,001 acknowledgements have 6,000
+DM3_NUMBER_CHARS_MAX = 64  # JavaScript prints at most 25 characters of a number
+DM3_NAME_CHARS_MAX = 255  # a DNS name, which ENS wildcards are asked by
+DM3_SERVICES_MAX = 16  # delivery services of one profile: each costs the sender a submission
+DM3_ATTACHMENTS_MAX = 256  # of one message; its bytes are bounded by the envelope
+DM3_URL_CHARS_MAX = 2_048  # of a delivery service: what every browser and proxy takes
+DM3_ACKNOWLEDGEMENTS_MAX = 1_024  # in one request: a service returns at most 1,001 of a conversation
+DM3_TOKEN_CHARS_MAX = 2_048  # a challenge with a name of 255 characters has 600
+DM3_TOKEN_AHEAD_SECONDS_MAX = 60  # a token of a service whose clock is ahead of ours is still taken
+
+# names
+PROFILE_RECORD_BYTES_MAX = 8 * KIB  # two keys, up to eight services, a URL, two signatures
+PROFILE_RECORDS_BYTES_MAX = 64 * MIB  # held for others by one node: some 60,000 people
+NAME_CLAIM_BYTES_MAX = KIB  # a name, a key, a puzzle, a signature
+NAME_CLAIMS_BYTES_MAX = 16 * MIB  # held for others by one node
+NAME_RECORD_LIFE_US = 30 * 24 * 3_600 * SECOND_US  # a person may be away for a month of holidays
+NAME_AGAIN_US = 12 * 3_600 * SECOND_US  # own records are put again, well before they expire
+NAME_SHORT_US_MIN = 2 * SECOND_US  # ...and sooner while fewer than HOLDERS_MIN nodes hold them...
+NAME_SHORT_US_MAX = 600 * SECOND_US  # ...twice as late each time, up to this
+NAME_LABEL_CHARS_MIN = 3  # of a first-come name, so that the shortest are left for later rules
+NAME_LABEL_CHARS_MAX = 48  # shorter than the 52 characters of a name that is a key
+NAME_WORK_BITS = 18  # leading zeros of the puzzle of a claim: 0.3 s of one core, for each name
+NAME_WORK_SLICE_TRIES_MAX = 2_048  # 2 ms of a node's loop at once
+NAME_WORK_PAUSE_US = 1_000  # between two slices, so that others get their turn
+NAME_WORK_TRIES_MAX = 1 << 24  # (1 - 2**-18)**(2**24) = e**-64: as good as never all in vain
+NAMES_OWN_MAX = 16  # names of one person, the self-certifying one beside them
+NAMES_CACHED_MAX = 4_096  # people and services of a busy delivery service: 2 KB each
+NAMES_PINNED_MAX = 4_096  # first-come names remembered with the key they had when first seen
+NAMES_LOOKUPS_MAX = 32  # at once...
+NAMES_WAITING_MAX = 1_024  # ...and waiting for their turn; the next one is told to come later
+NAMES_WAITERS_MAX = 256  # who waits for the same name; the next one is told to come later
+NAME_FRESH_US = 60 * SECOND_US  # a changed record is seen within this time
+NAME_MISSING_US = 10 * SECOND_US  # ...and a new one within this: people try again at once
+NAME_FAILED_US = 2 * SECOND_US  # a source that could not be asked is left alone for so long
+
+# places of conversation storage
+PLACE_OBJECT_BYTES_MAX = 2 * MIB  # one object: what is larger is cut by whoever stores it
+PLACE_NAME_CHARS = 64  # of an object: 32 bytes in hex
+PLACE_LIST_NAMES_MAX = 1_000  # names of one page, as in S3
+PLACE_LISTED_MAX = 200_000  # names read to make a page where a place cannot begin in the middle
+PLACE_CALLS_MAX = 8  # at one place at once: the other half of a home's line stays free
+PLACE_WAITING_MAX = 1_024  # operations waiting for their turn at one place
+PLACE_SECONDS_MAX = 60  # one operation: 2 MiB over a line of 0.3 Mbit/s
+PLACES_OPEN_MAX = 4  # places with open connections: two of a move, and two that are checked
+PLACE_URL_CHARS_MAX = 2_048  # what every browser and proxy takes
+PLACE_SECRET_BYTES_MAX = 16 * KIB  # options as JSON; a key file of a cloud has 3 KB
+PLACE_PART_OLD_US_MIN = 24 * 3_600 * SECOND_US  # then an unfinished upload is of a device that died
+CHUNK_VALUE_BYTES_MAX = 56 * KIB  # a row of the database has 64 KiB, with its key and dates
+CHUNK_PART_BYTES = 48 * KIB  # of an object in one chunk of the overlay
+CHUNK_LIFE_US = 60 * 24 * 3_600 * SECOND_US  # a person may be away for a month...
+CHUNK_RENEW_US = 30 * 24 * 3_600 * SECOND_US  # ...after any renewal: at half of the life
+CHUNKS_BYTES_MAX = 256 * MIB  # chunks held for others by one node
+CHUNK_WORK_BITS = 14  # zero bits of the puzzle of a key: 25 ms of one core, once for each name
+CHUNK_WORK_TRIES_MAX = 1 << 20  # (1 - 2**-14)**(2**20) = e**-64: as good as never all in vain
+CHUNK_HOLDERS_MIN = 3  # as many as a get hears: with fewer it is nowhere durable
+CHUNK_SEEN_MAX = 16_384  # names whose newest sequence is remembered, so that an old one is noticed
+CHUNK_PUTS_MAX = 8  # chunks of one put to the overlay: 0.5 MiB in memory
+CHUNK_RENEWALS_MAX = 64  # names looked at in one round of renewal
+
+# the public listener
+PUBLIC_BODY_BYTES_MAX = 512 * KIB  # the largest envelope, twice escaped, in a JSON-RPC request
+PUBLIC_BODY_SECONDS_MAX = 20  # for a body to arrive whole: 25 KB/s
+PUBLIC_CONNECTIONS_MAX = 2_048  # open at once: every push is one
+PUBLIC_CONNECTIONS_PER_HOST_MAX = 64  # of one address: a family behind one router
+PUBLIC_REQUESTS_PER_SECOND = 50  # of one address...
+PUBLIC_REQUESTS_BURST_MAX = 500  # ...after so many at once
+PUBLIC_HOSTS_NOTED_MAX = 16_384  # addresses whose requests are counted; the longest quiet one goes
+
+# the delivery service
+MAIL_ENVELOPE_BYTES_MAX = 100_000  # as the reference; a service may set less
+MAIL_ACCOUNTS_MAX = 100_000  # of one service: 1 KB each
+MAIL_ACCOUNTS_CACHED_MAX = 4_096  # in memory, 1 KB each: who gets and fetches messages now
+MAIL_ACCOUNT_BYTES = 64 * 1024 * KIB  # waiting for one receiver, unless the operator says another
+MAIL_ACCOUNT_MESSAGES_MAX = 10_000  # waiting for one receiver: 64 MiB of the smallest
+MAIL_SENDER_MESSAGES_MAX = 1_001  # of one sender, for one receiver: what the reference hands out
+MAIL_SENDER_PER_SECOND = 20  # messages of one sender...
+MAIL_SENDER_BURST_MAX = 1_001  # ...after so many at once: what was kept for a receiver while away
+MAIL_SENDERS_NOTED_MAX = 16_384  # senders whose messages are counted; the longest quiet one goes
+MAIL_CONVERSATIONS_FETCHED_MAX = 101  # as the reference: its index is read from 0 to 100
+MAIL_FETCH_BYTES_MAX = 16 * 1024 * KIB  # of one answer; the rest comes after the acknowledgement
+MAIL_FETCHES_MAX = 4  # answers in the making at once: 64 MiB
+MAIL_SEEN_MS = 30 * 24 * 3_600_000  # a picked-up envelope is known for so long when it comes again
+MAIL_SWEEP_ROWS_MAX = 256  # expired rows removed in one transaction
+MAIL_SWEEP_SECONDS = 300  # between two looks for what has expired
+MAIL_TRUNCATE_SECONDS = 1  # after a deletion, until the log that still has it is emptied
+MAIL_INTERVAL_SECONDS = 86_400  # of the metrics of the reference
+MAIL_INTERVALS_SECONDS = 864_000  # for how long they are kept
+MAIL_NAMES_CACHED_MAX = 4_096  # names resolved lately: 1 KB each
+MAIL_NAME_FRESH_US = 60 * SECOND_US  # then a name is resolved again
+MAIL_NAME_STALE_US = 3_600 * SECOND_US  # as long a profile is believed that cannot be asked again
+MAIL_NAME_AGAIN_US = 10 * SECOND_US  # between two fresh looks at a name whose signature is wrong
+MAIL_CHALLENGES_SPENT_MAX = 65_536  # used ones are remembered until they expire, 15 min
+MAIL_RULE_DIGITS_MAX = 78  # of a number of tokens: 2**256
+MAIL_SOCKETS_PER_ACCOUNT_MAX = 16  # devices of one person that get pushes
+MAIL_PROFILES_NOTED_MAX = 32  # replaced profiles of one account that do not come back
