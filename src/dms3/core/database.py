@@ -94,3 +94,7 @@ class Database(Protocol):
     def read(self) -> AbstractContextManager[Connection]:
         """A read-only connection that sees one snapshot."""
         ...
+
+    def truncate(self) -> Future[bool]:
+        """Leave nothing of what was deleted in the log; False when a reader held it up."""
+        ...

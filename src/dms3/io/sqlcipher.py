@@ -17,7 +17,12 @@ from sqlcipher3 import dbapi2
 
 from dms3.core.database import Migration
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import STORE_BUSY_MS_MAX, STORE_CHECK_BYTES_MAX, STORE_WAL_BYTES_MAX
+from dms3.core.limits import (
+    STORE_BUSY_MS_MAX,
+    STORE_CHECK_BYTES_MAX,
+    STORE_TRUNCATE_MS_MAX,
+    STORE_WAL_BYTES_MAX,
+)
 from dms3.io.disk import check_space, flush_folder
 
 Error = dbapi2.Error
@@ -44,7 +49,7 @@ def connect(path: Path, key: bytes, *, writer: bool) -> Any:
     assert len(key) == KEY_BYTES, f"a store key has {KEY_BYTES} bytes, not {len(key)}"
     connection = dbapi2.connect(str(path), isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
-    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    _set_key(connection, key)
     _check_key(connection, path)
     connection.execute(f"PRAGMA busy_timeout = {STORE_BUSY_MS_MAX}")
     connection.execute("PRAGMA temp_store = MEMORY")  # sorting leaves nothing on disk
@@ -57,6 +62,10 @@ def connect(path: Path, key: bytes, *, writer: bool) -> Any:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA cache_size = -4000")
     return connection
+
+
+def _set_key(connection: Any, key: bytes) -> None:
+    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
 
 
 class Session:
@@ -123,6 +132,16 @@ def enter_wal(connection: Any) -> None:
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {STORE_WAL_BYTES_MAX}")
+
+
+def empty_log(connection: Any) -> bool:
+    """Move the log of a writer into the database and truncate it; False when a reader is in it."""
+    connection.execute(f"PRAGMA busy_timeout = {STORE_TRUNCATE_MS_MAX}")
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {STORE_BUSY_MS_MAX}")
+    return not busy
 
 
 def _check_key(connection: Any, path: Path) -> None:

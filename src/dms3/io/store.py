@@ -124,6 +124,13 @@ class Store:
             self.check_space()
         return self._enqueue(work, STORE_WORKS_MAX)
 
+    def truncate(self) -> Future[bool]:
+        """Move the log into the database and leave the log empty: what was deleted is in neither.
+
+        False when a reader held it up for `STORE_TRUNCATE_MS_MAX`; try again later.
+        """
+        return self._enqueue(_truncate, STORE_WORKS_MAX)
+
     def commit(self, writes: Sequence[Write], events: Sequence[StoredEvent]) -> Future[None]:
         """One group of the driver: state rows, event rows and the trimming of old events.
 
@@ -287,8 +294,14 @@ class Store:
                     return
                 count = min(len(self._jobs), STORE_GROUP_WORKS_MAX)
                 group = [self._jobs.popleft() for _ in range(count)]
-            self._write_group([job for job in group if job[1].set_running_or_notify_cancel()])
-            del group  # what the works hold is let go of now, not with the next group
+            group = [job for job in group if job[1].set_running_or_notify_cancel()]
+            works = [job for job in group if job[0] is not _truncate]
+            if works:
+                self._write_group(works)
+            for work, future in group:
+                if work is _truncate:  # outside a transaction, after what was asked before it
+                    self._empty_log(future)
+            del group, works  # what they hold is let go of now, not with the next group
 
     def _write_group(self, group: list[Job]) -> None:
         """One transaction for `group`; afterwards every future of it is resolved."""
@@ -306,6 +319,13 @@ class Store:
             return
         for future, result in done:
             future.set_result(result)
+
+    def _empty_log(self, future: Future[bool]) -> None:
+        try:
+            future.set_result(sqlcipher.empty_log(self._writer))
+        except sqlcipher.Error as cause:
+            self._note(cause)
+            future.set_exception(sqlcipher.explain(cause, self._path))
 
     def _run(
         self,
@@ -353,6 +373,11 @@ class Store:
         for _, future in group:
             if not future.done():
                 future.set_exception(cause)
+
+
+def _truncate(_connection: Connection) -> bool:
+    """Stands in the queue for a truncation, which is no work inside a transaction."""
+    raise AssertionError("a truncation runs outside of transactions")
 
 
 def _append_events(connection: Connection, events: Sequence[StoredEvent]) -> None:
