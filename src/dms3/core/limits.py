@@ -604,7 +604,6 @@ NAME_FAILED_US = 2 * SECOND_US  # a source that could not be asked is left alone
 
 # places of conversation storage
 PLACE_OBJECT_BYTES_MAX = 2 * MIB  # one object: what is larger is cut by whoever stores it
-PLACE_NAME_CHARS = 64  # of an object: 32 bytes in hex
 PLACE_LIST_NAMES_MAX = 1_000  # names of one page, as in S3
 PLACE_LISTED_MAX = 200_000  # names read to make a page where a place cannot begin in the middle
 PLACE_CALLS_MAX = 8  # at one place at once: the other half of a home's line stays free

@@ -171,16 +171,16 @@ _MESSAGES = Migration(
             text TEXT NOT NULL
         )
         """,
-        (
-            "CREATE INDEX message_order ON message (correspondence, order_ms, sender, sent_ms, hash) "
-            "WHERE shown"
-        ),
+        """
+        CREATE INDEX message_order ON message (correspondence, order_ms, sender, sent_ms, hash)
+        WHERE shown
+        """,
         "CREATE INDEX message_about ON message (reference) WHERE reference != ''",
         "CREATE INDEX message_arrived ON message (id) WHERE shown AND NOT mine",
-        (
-            "CREATE INDEX message_unread ON message (correspondence) "
-            "WHERE shown AND NOT mine AND state = 'received'"
-        ),
+        """
+        CREATE INDEX message_unread ON message (correspondence)
+        WHERE shown AND NOT mine AND state = 'received'
+        """,
         "CREATE INDEX message_unsent ON message (id) WHERE state IN ('halted', 'queued')",
     ),
 )
