@@ -15,10 +15,17 @@ Source: docs/architecture.md, "Messages". Calls to the machine:
 | `mailbox.people` | None | tuple of Correspondent |
 | `mailbox.settings` | MailSettings to change, or None | MailSettings |
 | `mailbox.profile` | None | SignedProfile of this person as published now |
+| `mailbox.met` | None: a card or a name arrived, look again for halted messages | None |
+| `mailbox.rotate` | the generation of the profile keys to use, None: the next | SignedProfile |
+| `mailbox.adopt` | AdoptSeed: use the keys that a wallet's signature made | SignedProfile |
+| `mailbox.refused` | None | tuple of Refused: what was proven wrong, newest first |
+| `mailbox.merge` | tuple of storage Items of other devices | None, when they are kept |
 
 Port `messages` (tables of one node, `io/messages.py`; every write idempotent):
 `messages.keep` tuple[Kept] -> tuple[bool] (new or not) · `messages.mark` Mark -> None ·
-`messages.body` hash -> Kept | None · `messages.unsent` None -> tuple[hash]
+`messages.body` hash -> Kept | None · `messages.unsent` None -> tuple[hash] ·
+`messages.unread` person -> tuple[hash], of others, shown on no screen yet · `messages.join` Join ->
+None. A message that is kept already goes forward as by Mark and gets the earlier `order_ms`.
 
 Port `courier` (HTTP to delivery services, `io/courier.py`; bounded, no secrets in logs):
 `courier.submit` Submit -> None · `courier.login` Login -> token ·
@@ -107,6 +114,14 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Two people turned out to be one: what was kept for `person` belongs to `into`."""
+
+    person: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
 class Correspondent:
     """One person, with several names. `id` is stable: the name under which they were first met.
 
@@ -150,6 +165,23 @@ class MailSettings:
 
     receipts: bool = True
     requests: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptSeed:
+    """The 32 bytes of messaging keys that a wallet's signature made."""
+
+    seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An envelope that was proven wrong: when (wall), through which service, who it claimed."""
+
+    at_us: int
+    service: str
+    sender: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
