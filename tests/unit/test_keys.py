@@ -68,6 +68,7 @@ def test_the_tree_is_the_one_the_record_fixes(row):
         "store": tree.store().hex(),
         "backup": tree.backup().hex(),
         "dm3": tree.dm3().hex(),
+        "storage_generation_1": tree.storage(1).hex(),
         "account": tree.account().address,
     } == row["keys"]
 
@@ -93,6 +94,8 @@ def test_purpose_device_dna_and_generation_each_give_another_key():
         tree.store(1),
         tree.backup(),
         tree.dm3(),
+        tree.storage(),
+        tree.storage(1),
     ]
     assert len(set(keys)) == len(keys)
 
