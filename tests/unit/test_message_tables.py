@@ -17,7 +17,7 @@ from dms3.io.messages import Messages
 from dms3.io.schema import MIGRATIONS
 from dms3.io.sqlcipher import connect
 from dms3.io.store import Store
-from dms3.messaging.operations import Kept, Mark, State
+from dms3.messaging.operations import Join, Kept, Mark, State
 from unit.fronts import in_loop
 
 KEY = b"k" * 32
@@ -154,6 +154,17 @@ def test_what_was_held_takes_its_place_once_it_is_verified(connection: Connectio
     assert told == ["1 received", "5 held", "5 received"]
 
 
+def test_two_people_become_one(connection: Connection) -> None:
+    keep(connection, kept(1, "old"), kept(3, "old"), kept(2))
+    for _ in range(2):
+        messages.join(connection, Join("old", "bob.dms3"))
+    assert order(connection) == [1, 2, 3]
+    assert counts(connection) == {"bob.dms3": (3, 3)}
+    messages.join(connection, Join("bob.dms3", "new"))
+    messages.join(connection, Join("new", "new"))
+    assert counts(connection) == {"new": (3, 3)}
+
+
 def test_the_earliest_postmark_counts(connection: Connection) -> None:
     keep(connection, kept(5), kept(6))
     keep(connection, kept(6, order_ms=2), kept(5, order_ms=9))
@@ -217,9 +228,10 @@ QUERIES = [
     lambda c: messages.about(c, [kept(1).hash, kept(2).hash]),
     lambda c: messages.conversations(c, 20),
     lambda c: messages.unread(c, "p1"),
-    lambda c: messages.unsent(c),
+    messages.unsent,
     lambda c: messages.by_hash(c, kept(1).hash),
     lambda c: messages.mark(c, Mark(kept(1).hash, State.READ)),
+    lambda c: messages.join(c, Join("p1", "p2")),
 ]
 
 

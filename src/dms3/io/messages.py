@@ -17,7 +17,7 @@ from dms3.core.database import Connection, Database
 from dms3.core.errors import Failure
 from dms3.core.limits import MESSAGE_FOLDS_MAX, MESSAGES_UNSENT_MAX
 from dms3.dm3.message import MessageType
-from dms3.messaging.operations import Kept, Mark, State
+from dms3.messaging.operations import Join, Kept, Mark, State
 
 SHOWN = frozenset({MessageType.NEW, MessageType.REPLY})
 """The types that are rows of their own; others are folded into the one they are about."""
@@ -35,6 +35,10 @@ _RANKS = {
 _COLUMNS = (
     "hash, person, mine, sender, sent_ms, order_ms, type, reference, state, text, problem, "
     "retry_us, information"
+)
+_OPEN = (
+    "INSERT INTO correspondence (person, total, unread, last_ms) VALUES (?, 0, 0, 0) "
+    "ON CONFLICT (person) DO NOTHING"
 )
 _FROM = "FROM message JOIN correspondence ON correspondence.id = message.correspondence"
 _VARIABLES = 500  # values in one statement
@@ -76,6 +80,12 @@ class Messages:
                 return await self._write(lambda c: keep(c, arguments, self._shelve))
             case "mark", Mark():
                 return await self._write(lambda c: mark(c, arguments))
+            case "join", Join():
+                return await self._write(lambda c: join(c, arguments))
+        return await self._serve_reader(operation, arguments)
+
+    async def _serve_reader(self, operation: str, arguments: Any) -> Any:
+        match operation, arguments:
             case "body", str():
                 found = await self._read(lambda c: by_hash(c, arguments))
                 return None if found is None else found.kept
@@ -137,13 +147,30 @@ def mark(connection: Connection, wanted: Mark) -> None:
     _count(connection, changed.person, 0, _is_unread(changed) - _is_unread(found.kept))
 
 
+def join(connection: Connection, wanted: Join) -> None:
+    """What was kept for one person belongs to another now; a second time changes nothing."""
+    row = connection.execute(
+        "SELECT id, total, unread, last_ms FROM correspondence WHERE person = ?", (wanted.person,)
+    ).fetchone()
+    if row is None or wanted.person == wanted.into:
+        return
+    connection.execute(_OPEN, (wanted.into,))
+    connection.execute(
+        "UPDATE message SET correspondence = (SELECT id FROM correspondence WHERE person = ?) "
+        "WHERE correspondence = ?",
+        (wanted.into, row[0]),
+    )
+    connection.execute(
+        "UPDATE correspondence SET total = total + ?, unread = unread + ?, "
+        "last_ms = max(last_ms, ?) WHERE person = ?",
+        (*row[1:], wanted.into),
+    )
+    connection.execute("DELETE FROM correspondence WHERE id = ?", (row[0],))
+
+
 def _insert(connection: Connection, one: Kept, number: int | None = None) -> None:
     shown = one.type in SHOWN
-    connection.execute(
-        "INSERT INTO correspondence (person, total, unread, last_ms) VALUES (?, 0, 0, 0) "
-        "ON CONFLICT (person) DO NOTHING",
-        (one.person,),
-    )
+    connection.execute(_OPEN, (one.person,))
     connection.execute(
         "INSERT INTO message (id, hash, correspondence, mine, sender, sent_ms, order_ms, type, "
         "shown, reference, state, problem, retry_us, information, text) "
@@ -216,7 +243,7 @@ def page(
         values += tuple(place)
     rows = connection.execute(
         f"SELECT message.id, {_COLUMNS} {_FROM} "
-        "WHERE shown AND correspondence = (SELECT id FROM correspondence WHERE person = ?) "
+        "WHERE shown = 1 AND correspondence = (SELECT id FROM correspondence WHERE person = ?) "
         f"{end}ORDER BY order_ms DESC, sender DESC, sent_ms DESC, hash DESC LIMIT ?",
         (*values, limit),
     ).fetchall()

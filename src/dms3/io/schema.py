@@ -172,8 +172,8 @@ _MESSAGES = Migration(
         )
         """,
         """
-        CREATE INDEX message_order ON message (correspondence, order_ms, sender, sent_ms, hash)
-        WHERE shown
+        CREATE INDEX message_order
+        ON message (correspondence, shown, order_ms, sender, sent_ms, hash)
         """,
         "CREATE INDEX message_about ON message (reference) WHERE reference != ''",
         "CREATE INDEX message_arrived ON message (id) WHERE shown AND NOT mine",
