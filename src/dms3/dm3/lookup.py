@@ -8,6 +8,10 @@ Source: docs/architecture.md, "Names". Types only; `names/` is the machine. The 
 | `names.own` | None | OwnNames |
 | `names.publish` | PublishProfile | Published |
 | `names.claim` | the wanted name, such as "alice.dms3" | Resolved |
+| `names.add` | a name of ENS whose address is the person's account | Resolved |
+| `names.use` | one of the person's names, to be the primary one | OwnNames |
+| `names.drop` | one of the person's names, to be given up | OwnNames |
+| `names.forget` | a first-come name, to be believed anew | whether it was known |
 
 Every answer may be a Failure: `not_found` (nobody has this name), `argument_invalid` (no name),
 `timed_out` and `peer_unreachable` (could not be asked: try later), `content_invalid` (the record
@@ -23,7 +27,7 @@ from dms3.dm3.profile import ServiceProfile, SignedProfile
 
 Voucher = Literal["card", "ens", "dms3", "address"]
 """Who says so: a card of the person, the Ethereum Name Service, a first-come name of the public
-overlay, or the name itself because it contains the key."""
+overlay, or ("address") the name itself because it contains the key or the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,12 @@ class PublishProfile:
 
     Puts the signed records of `key_name` (and claimed names) and `service_name` into the public
     overlay, now and again before they expire. ENS records are written by the person's wallet.
+    `address`: the account that signed the profile, "" for that of the person's twelve words.
     """
 
     profile: SignedProfile = field(repr=False)
     service: ServiceProfile | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,9 +178,9 @@ def is_message_by(message: Message, signing_public: bytes, name: str) -> bool:
 
 
 def instant_of(value: Any, name: str) -> int:
-    """`value`, when it is milliseconds since the Unix epoch; `name` is for the error."""
+    """`value`, when it is a time or a count as JavaScript has it; `name` is for the error."""
     if type(value) is not int or not 0 <= value <= SAFE_INTEGER_MAX:
-        raise DecodeError(0, f"{name}: expected milliseconds since 1970")
+        raise DecodeError(0, f"{name}: expected a whole number, 0 or more")
     return value
 
 
