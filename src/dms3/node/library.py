@@ -43,7 +43,7 @@ from dms3.node.keeping import NOBODYS, hold_blocks, keep_blocks, release_blocks
 from dms3.node.shelving import remove_document
 from dms3.node.walk import walk
 from dms3.search import operations
-from dms3.search.kind import check_kind
+from dms3.search.kind import MESSAGE, check_kind
 
 DEFAULT_SPACE = "documents"
 _SPACE_BYTES = 32
@@ -147,8 +147,8 @@ class Library:
         """
         if not paths:
             raise Dms3Error("argument_invalid", "There is nothing to import.", hint="Name a path.")
-        if kind is not None:
-            check_kind(kind)
+        if kind is not None and check_kind(kind) == MESSAGE:
+            raise Dms3Error("argument_invalid", "A file cannot be imported as a message.")
         uploads = [path for path in paths if isinstance(path, Upload)]
         for upload in uploads:
             faults = (name_fault(name) for name in (*upload.folders, upload.name))

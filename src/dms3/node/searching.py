@@ -16,6 +16,7 @@ from dms3.core.limits import SEARCH_HITS_MAX
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node import publishing
 from dms3.node.finding import Question
+from dms3.node.message_search import MESSAGES, place_messages
 from dms3.node.node import Node
 from dms3.node.publishing import plain_text
 from dms3.node.services import SearchAsked
@@ -81,7 +82,7 @@ async def _check_where(node: Node, asked: SearchAsked) -> None:
 
 async def _search_here(node: Node, asked: SearchAsked) -> dict[str, Any]:
     spaces = {row.space: row.name for row in await node.library.spaces()}
-    wanted: tuple[SpaceId, ...] | None = None
+    wanted = (*spaces, MESSAGES)
     if asked.space is not None:
         wanted = tuple(space for space, name in spaces.items() if name == asked.space)
     question = Question(asked.query, wanted, asked.kind, asked.where, asked.limit)
@@ -102,6 +103,7 @@ async def _search_here(node: Node, asked: SearchAsked) -> dict[str, Any]:
         }
         for hit in found.hits
     ]
+    hits = await place_messages(node.store, hits)
     return _part(hits, found.total, found.opened, found.skipped, [])
 
 

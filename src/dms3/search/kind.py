@@ -1,4 +1,4 @@
-"""Kinds: the versioned schemas of documents, and the typed fields a search can ask for.
+"""Kinds: the versioned schemas of documents, and the typed fields that a search can ask for.
 
 Source: docs/vocabulary.md, docs/architecture.md, "Storage and search". The first kinds are
 those of files; a kind only gains fields, a changed meaning is a new version. Which kind a file is
@@ -50,6 +50,7 @@ _FILE_FIELDS = (
 )
 
 TEXT, MARKDOWN, HTML, CODE, FILE = "text", "markdown", "html", "code", "file"
+MESSAGE = "message"
 
 KINDS = MappingProxyType(
     {
@@ -60,6 +61,7 @@ KINDS = MappingProxyType(
             Kind(HTML, 1, "a web page", _FILE_FIELDS),
             Kind(CODE, 1, "source code and configuration", _FILE_FIELDS),
             Kind(FILE, 1, "any other file, found by its name", _FILE_FIELDS),
+            Kind(MESSAGE, 1, "a message, found on this node only", _FILE_FIELDS),
         )
     }
 )
