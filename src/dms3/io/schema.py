@@ -236,4 +236,78 @@ _MAILROOM = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_STATE_AND_BLOCKS, _DOCUMENTS, _HELD, _MESSAGES, _MAILROOM)
+# Conversation storage. `place_chunk`: what this node put into the overlay, so that it is put again
+# before it expires. `locker*`: sealed objects of accounts of this node as a delivery service;
+# `cloud_*`: the same as the dm3 reference stores it (contact names and containers are sealed by
+# clients). `stored`: its place in a conversation, by date and arrival.
+_PLACES = Migration(
+    number=6,
+    name="places of conversation storage",
+    statements=(
+        """
+        CREATE TABLE place_chunk (
+            name TEXT PRIMARY KEY,
+            work INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            until_us INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX place_chunk_until ON place_chunk (until_us)",
+        """
+        CREATE TABLE locker (
+            id INTEGER PRIMARY KEY,
+            account TEXT NOT NULL UNIQUE,
+            objects INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE locker_object (
+            id INTEGER PRIMARY KEY,
+            locker INTEGER NOT NULL REFERENCES locker (id),
+            name TEXT NOT NULL,
+            data BLOB NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX locker_object_name ON locker_object (locker, name)",
+        """
+        CREATE TABLE cloud_conversation (
+            id INTEGER PRIMARY KEY,
+            locker INTEGER NOT NULL REFERENCES locker (id),
+            contact TEXT NOT NULL,
+            location TEXT,
+            updated_ms INTEGER NOT NULL,
+            hidden INTEGER NOT NULL,
+            messages INTEGER NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX cloud_conversation_contact ON cloud_conversation (locker, contact)",
+        """
+        CREATE INDEX cloud_conversation_updated ON cloud_conversation (locker, updated_ms, id)
+        WHERE NOT hidden
+        """,
+        """
+        CREATE TABLE cloud_message (
+            id INTEGER PRIMARY KEY,
+            locker INTEGER NOT NULL REFERENCES locker (id),
+            conversation INTEGER NOT NULL REFERENCES cloud_conversation (id),
+            key TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            halted INTEGER NOT NULL,
+            container TEXT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX cloud_message_key ON cloud_message (locker, key)",
+        "CREATE INDEX cloud_message_created ON cloud_message (conversation, created_ms, id)",
+        "CREATE INDEX cloud_message_halted ON cloud_message (locker, created_ms) WHERE halted",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _STATE_AND_BLOCKS,
+    _DOCUMENTS,
+    _HELD,
+    _MESSAGES,
+    _MAILROOM,
+    _PLACES,
+)

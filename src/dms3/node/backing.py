@@ -67,6 +67,11 @@ SAVED_TABLES = {
     "mail_message": False,  # what waits for others is nobody's to copy
     "mail_seen": False,
     "mail_interval": False,
+    "place_chunk": False,  # written again with what is put into the overlay
+    "locker": False,  # of others, as what waits for them
+    "locker_object": False,
+    "cloud_conversation": False,
+    "cloud_message": False,
 }
 """Whether a backup holds each table of `io/schema.py`; the tables of full-text indexes always."""
 
