@@ -622,7 +622,9 @@ CHUNK_WORK_BITS = 14  # zero bits of the puzzle of a key: 25 ms of one core, onc
 CHUNK_WORK_TRIES_MAX = 1 << 20  # (1 - 2**-14)**(2**20) = e**-64: as good as never all in vain
 CHUNK_HOLDERS_MIN = 3  # as many as a get hears: with fewer it is nowhere durable
 CHUNK_SEEN_MAX = 16_384  # names whose newest sequence is remembered, so that an old one is noticed
+CHUNK_PARTS_MAX = 64  # chunks of one object: more than PLACE_OBJECT_BYTES_MAX needs
 CHUNK_PUTS_MAX = 8  # chunks of one put to the overlay: 0.5 MiB in memory
+CHUNK_RENEW_PAUSE_US = 3_600 * SECOND_US  # between two looks for what expires
 CHUNK_RENEWALS_MAX = 64  # names looked at in one round of renewal
 
 # the public listener

@@ -27,7 +27,7 @@ from typing import Literal
 
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
-from dms3.core.limits import GET_PATIENCE_US, PUT_PATIENCE_US
+from dms3.core.limits import GET_PATIENCE_US, HELD_LIFE_US, PUT_PATIENCE_US
 from dms3.core.verdict import Verdict
 
 LOCATION_BYTES = 32
@@ -67,7 +67,9 @@ class ContentType:
     of one slot stays; `retention(key, value)`: where and how long a valid value is kept.
     `value_bytes_max`: of one value; `slots_max`: values side by side under one key; `quota_bytes`:
     of this type held by one node for others. `kept_as`: rows of the database, or blocks of the
-    library whose CID is the key.
+    library whose CID is the key. `life_us`: how long a value may be held at most after it was put.
+    `contested`: of one slot, and honest holders may hold different values: several are asked, and
+    a get gives every value, the one that most of them hold first.
     """
 
     name: str
@@ -78,6 +80,8 @@ class ContentType:
     slots_max: int
     quota_bytes: int
     kept_as: Literal["rows", "blocks"] = "rows"
+    life_us: int = HELD_LIFE_US
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,9 @@ class Placed:
 class GetContent:
     """Bring the values of `type` under `key`.
 
-    A type of one slot is answered by the first valid value; of several slots the values of all
-    holders that answer are joined. `after`: only slots after this one, to read on (see Got.more).
+    A type of one slot is answered by the first valid value; of several slots, or contested, the
+    values of several holders are joined. `after`: only slots after this one, to read on (see
+    Got.more).
     """
 
     overlay: OverlayId
@@ -133,16 +138,18 @@ class GetContent:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """The valid `values`, in order of slot; none: not found.
+    """The valid `values`, in order of slot (contested: most holders first); none: not found.
 
     `more`: a holder has further slots: ask again with `after` = the last slot. `hops`: depth of the
     node that gave the first value (0: held here; 1: known at the start). `asked`: nodes asked.
+    `holders`: of a contested type, how many nodes have each value.
     """
 
     values: tuple[bytes, ...] = field(repr=False)
     more: bytes | None
     hops: int
     asked: int
+    holders: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

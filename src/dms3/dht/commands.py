@@ -160,14 +160,15 @@ class Commands:
         gathering = Gathering(kind, Get(get.type, get.key, get.after))
         if kind.kept_as == "rows":
             held, more = self._parts.holding.values(get.overlay, kind, get.key, get.after, now)
-            if held and kind.slots_max == 1:
+            if held and kind.slots_max == 1 and not kind.contested:
                 return [Reply(request, Got(held, None, 0, 0))]
             gathering.take(self._parts.own, 0, held, more=more, wall_us=now.wall_us)
 
         def fetched(found: Fetched, at: Now) -> list[Effect]:
             del self._finds[request]
             values = tuple(value for _, value in found.values)
-            got = Got(values, found.more, found.hops, found.nearest.asked)
+            asked = found.nearest.asked
+            got = Got(values, found.more, found.hops, asked, found.holders)
             return [Reply(request, got), *self._mend(get, kind, found, at)]
 
         self._finds[request] = None

@@ -19,7 +19,6 @@ from dms3.core.limits import (
     DHT_ANSWER_BYTES_MAX,
     DHT_VALUES_MAX,
     HELD_EVICTED_MAX,
-    HELD_LIFE_US,
     HELD_SLOT_BYTES_MAX,
 )
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
@@ -180,7 +179,7 @@ class Holding:
         kind = self._types.get(offer.type)
         if kind is None:
             return Code.UNKNOWN, []
-        until_us = _bounded(offer.until_us, now)
+        until_us = _bounded(kind, offer.until_us, now)
         for key, row in self._marked(overlay, kind, offer):
             if row.mark == offer.mark and row.until_us > now.wall_us:
                 return Code.HELD, self._extend(key, row, kind, until_us)
@@ -200,14 +199,15 @@ class Holding:
         if refused is not None:
             return refused, []
         kept = kind.retention(put.key, put.value)
-        until_us = _bounded(put.until_us, now, kept.until_us)
+        until_us = _bounded(kind, put.until_us, now, kept.until_us)
         place = Place(overlay, kind, location(put.key), kept.slot)
         inline = b"" if kind.kept_as == "blocks" else put.value
         mark = mark_of(put.value)
         held = self._row(place.key)
         if held is not None and held.mark == mark:
             return Code.HELD, self._extend(place.key, held, kind, until_us)
-        if held is not None and inline and kind.merge(held.value, put.value) == held.value:
+        in_force = held is not None and inline and held.until_us > now.wall_us
+        if held is not None and in_force and kind.merge(held.value, put.value) == held.value:
             return Code.HELD, []
         evicted = self._room(place, len(put.value), held, now)
         if evicted is None:
@@ -388,7 +388,7 @@ def _refused(kind: ContentType, put: PutValue, now: Now) -> Code | None:
     if not isinstance(verdict, Valid):
         return Code.INVALID if isinstance(verdict, Invalid) else Code.BUSY
     kept = kind.retention(put.key, put.value)
-    over = _bounded(put.until_us, now, kept.until_us) <= now.wall_us
+    over = _bounded(kind, put.until_us, now, kept.until_us) <= now.wall_us
     return Code.INVALID if over or len(kept.slot) > HELD_SLOT_BYTES_MAX else None
 
 
@@ -399,7 +399,7 @@ def _span(target: bytes, bits: int) -> tuple[bytes, bytes]:
     return (number & ~free).to_bytes(32, "big"), (number | free).to_bytes(32, "big")
 
 
-def _bounded(until_us: int, now: Now, own_us: int | None = None) -> int:
+def _bounded(kind: ContentType, until_us: int, now: Now, own_us: int | None = None) -> int:
     """The instant until which to hold: the least of what was asked, may be, and the value says."""
-    most = min(until_us, now.wall_us + HELD_LIFE_US)
+    most = min(until_us, now.wall_us + kind.life_us)
     return most if own_us is None else min(most, own_us)

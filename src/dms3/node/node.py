@@ -47,6 +47,7 @@ from dms3.node.identity import Identity, create_identity, keep_identity, load_id
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
+from dms3.node.naming import name_types, names_machine
 from dms3.node.network import Network, over_tcp
 from dms3.node.noting import Noting
 from dms3.node.opening import public_machines
@@ -242,7 +243,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         identity.peer, identity.root, settings.join, entropy, public=settings.overlay
     )
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
-    types = (block_type(), provider_type(), manifest_type())
+    types = (block_type(), provider_type(), manifest_type(), *name_types())
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
@@ -253,6 +254,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         ),
         Hosted("sharing", sharing, protocols),
         *public_machines(identity, entropy),
+        names_machine(identity),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
     ]
