@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the foreign programs that tests and benchmarks use into build/peers: js-libp2p and the
-# IPFS importer (npm), py-libp2p and kademlia (each in an environment of its own), go-libp2p, axe-core
-# for the browser tests (npm). A program whose language is not on this machine is left out with a
+# IPFS importer (npm), the libraries of the dm3 reference (npm), py-libp2p and kademlia (each in an
+# environment of its own), go-libp2p, axe-core for the browser tests (npm). A program whose language is not on this machine is left out with a
 # message; DMS3_REQUIRE_PEERS=1 makes that a failure.
 set -eu
 
@@ -43,6 +43,12 @@ install_js() {
     has_npm js-libp2p || return 0
     install_npm js "$LOCKS/js"
     cp "$LOCKS"/js/*.mjs "$PEERS/js/" # a module finds node_modules beside itself
+}
+
+install_dm3() {
+    has_npm "the dm3 libraries" || return 0
+    install_npm dm3 "$LOCKS/dm3"
+    cp "$LOCKS"/dm3/*.mjs "$PEERS/dm3/" # as above
 }
 
 install_axe() {
@@ -91,7 +97,7 @@ install_go() {
 }
 
 case ${1:-all} in
-    all) install_js; install_py; install_kademlia; install_go; install_axe ;;
-    js | py | kademlia | go | axe) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|py|kademlia|go|axe]" >&2; exit 2 ;;
+    all) install_js; install_dm3; install_py; install_kademlia; install_go; install_axe ;;
+    js | dm3 | py | kademlia | go | axe) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|dm3|py|kademlia|go|axe]" >&2; exit 2 ;;
 esac

@@ -101,6 +101,6 @@ def wallet_text(address: str, nonce: str = DEFAULT_NONCE) -> str:
 def seed_of_wallet_signature(signature: str) -> bytes:
     """The 32-byte seed of the keys, from the wallet's `signature` ("0x" and 130 hex digits).
 
-    The reference hashes the text of the signature, not its bytes, so its case counts: lower.
+    The reference hashes the text of the signature as the wallet wrote it, so its case counts.
     """
-    return hashlib.sha256(signature.lower().encode()).digest()
+    return hashlib.sha256(signature.encode()).digest()
