@@ -35,6 +35,7 @@ OPEN_PATHS = (
     *("/healthz", "/readyz", "/metrics"),
 )
 UPLOAD_PATH = "/api/v1/blob"
+UPLOAD_HINT = "Upload large input with PUT /api/v1/blob and give the id it answers."
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
     "Content-Security-Policy": (
@@ -164,16 +165,19 @@ class Guard:
     def _bounded(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         upload = scope["path"] == UPLOAD_PATH and scope["method"] == "PUT"
         limit = UPLOAD_BYTES_MAX if upload else API_BODY_BYTES_MAX
-        if _content_length(headers) > limit:
-            raise _too_large(limit)
-        return _BoundedBody(receive, limit, whole=not upload)
+        if content_length(headers) > limit:
+            raise too_large(limit, UPLOAD_HINT)
+        return BoundedBody(receive, limit, whole=not upload)
 
 
-class _BoundedBody:
+class BoundedBody:
     """A `receive` that counts the body and does not wait for ever for the next piece of it."""
 
-    def __init__(self, receive: Receive, limit: int, *, whole: bool) -> None:
+    def __init__(
+        self, receive: Receive, limit: int, *, whole: bool, hint: str = UPLOAD_HINT
+    ) -> None:
         self._receive = receive
+        self._hint = hint
         self._limit = limit
         self._seen = 0
         self._more = True
@@ -181,6 +185,7 @@ class _BoundedBody:
         self._deadline = asyncio.get_running_loop().time() + API_BODY_SECONDS_MAX
 
     async def __call__(self) -> Message:
+        """The next message of the request; raises `body_slow` and `body_too_large`."""
         if not self._more:
             return await self._receive()  # waits for the client to go away
         now = asyncio.get_running_loop().time()
@@ -197,7 +202,7 @@ class _BoundedBody:
         self._more = bool(message.get("more_body", False))
         if self._seen > self._limit:
             self._more = False
-            raise _too_large(self._limit)
+            raise too_large(self._limit, self._hint)
         return message
 
 
@@ -236,19 +241,17 @@ def _host_name(host: str) -> str:
     return host.rpartition(":")[0].lower() if host.count(":") == 1 else host.lower()
 
 
-def _content_length(headers: Headers) -> int:
+def content_length(headers: Headers) -> int:
+    """The announced size of the body in bytes, 0 without one; raises `body_malformed`."""
     given = headers.get("content-length", "0")
     if not (given.isascii() and given.isdigit()):
         raise Dms3Error("body_malformed", f"Content-Length is {given[:32]!r}, not a number.")
     return int(given) if len(given) < 20 else UPLOAD_BYTES_MAX + 1
 
 
-def _too_large(limit: int) -> Dms3Error:
-    return Dms3Error(
-        "body_too_large",
-        f"The body is larger than {limit} bytes.",
-        hint="Upload large input with PUT /api/v1/blob and give the id it answers.",
-    )
+def too_large(limit: int, hint: str) -> Dms3Error:
+    """The refusal of a body of more than `limit` bytes."""
+    return Dms3Error("body_too_large", f"The body is larger than {limit} bytes.", hint=hint)
 
 
 def _digest(token: str) -> bytes:

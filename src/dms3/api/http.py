@@ -95,7 +95,7 @@ def build_front(
     reference.add_reference(app, pages)
     add_page(app, Site(node, table, pages, VIEWS, running.shown), sessions)
     guard = Guard(
-        _Boundary(app, report),
+        Boundary(app, report),
         token=token,
         sessions=sessions,
         hosts=hosts,
@@ -325,14 +325,15 @@ def _line(data: dict[str, Any]) -> Message:
     return {"type": "http.response.body", "body": dumps(data) + b"\n", "more_body": True}
 
 
-class _Boundary:
-    """Reports what nobody expected; the client was answered by `_on_unexpected`, if it could be."""
+class Boundary:
+    """Reports what nobody expected of `app`, which answers the client before, if it can."""
 
     def __init__(self, app: ASGIApp, report: Report) -> None:
         self._app = app
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; `scope["dms3.report"]` reports from inside an answer."""
         path = scope["path"]
         scope["dms3.report"] = lambda error: self._report(path, error)
         try:

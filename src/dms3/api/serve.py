@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,10 @@ from dms3.core.limits import (
     API_HEADER_BYTES_MAX,
     API_HEADER_SECONDS_MAX,
     API_STOP_SECONDS_MAX,
+    PUBLIC_CONNECTIONS_MAX,
+    PUBLIC_CONNECTIONS_PER_HOST_MAX,
 )
+from dms3.core.loopback import is_loopback
 
 BACKLOG = 128
 
@@ -44,19 +48,38 @@ class Listening:
         return f"http://{host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What is special about a listener.
+
+    `option`: the setting that chooses its port. `connections`: open at once, `per_host` of them
+    from one address that is not this machine (0: as many as there are).
+    """
+
+    option: str = "--api-listen"
+    connections: int = API_CONNECTIONS_MAX
+    per_host: int = 0
+
+
+PRIVATE = Door()
+PUBLIC = Door("--public", PUBLIC_CONNECTIONS_MAX, PUBLIC_CONNECTIONS_PER_HOST_MAX)
+
+
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening]:
+async def serve(
+    app: ASGIApp, host: str, port: int, door: Door = PRIVATE
+) -> AsyncIterator[Listening]:
     """Serve `app` on `host`:`port` (0: a free port) for as long as the block runs.
 
     Raises `port_in_use` or `argument_invalid` before the block begins. At its end requests that
     still run get `API_STOP_SECONDS_MAX`, then they are cancelled.
     """
-    listener = await _bind(host, port)
+    listener = await _bind(host, port, door.option)
     name = listener.getsockname()
     server = _Server(
         uvicorn.Config(
             app,
-            http=_BoundedHead,
+            http=_counting(door.per_host) if door.per_host else _BoundedHead,
             ws="websockets-sansio",
             ws_max_size=API_BODY_BYTES_MAX,
             loop="none",
@@ -66,7 +89,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening]:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=API_CONNECTIONS_MAX,
+            limit_concurrency=door.connections,
             timeout_graceful_shutdown=API_STOP_SECONDS_MAX,
         )
     )
@@ -83,7 +106,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[Listening]:
         raise failures.exceptions[0] from None
 
 
-async def _bind(host: str, port: int) -> socket.socket:
+async def _bind(host: str, port: int, option: str) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -104,7 +127,7 @@ async def _bind(host: str, port: int) -> socket.socket:
             raise Dms3Error(
                 "port_in_use",
                 f"Port {port} on {host} is in use by another program.",
-                hint="Stop that program, or choose another port with --api-listen HOST:PORT.",
+                hint=f"Stop that program, or choose another port with {option} HOST:PORT.",
             ) from cause
         raise Dms3Error(
             "argument_invalid",
@@ -185,3 +208,43 @@ class _BoundedHead(HttpToolsProtocol):
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def _counting(per_host: int) -> type[_BoundedHead]:
+    """Connections of one listener, at most `per_host` of which come from one foreign address."""
+    opened: Counter[str] = Counter()
+
+    class Counted(_BoundedHead):
+        _host = ""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+            """Take it, or close it at once."""
+            super().connection_made(transport)
+            peer = transport.get_extra_info("peername")
+            host = str(peer[0]) if peer else ""
+            if not host or is_loopback(host):
+                return
+            if opened[host] >= per_host:
+                transport.close()
+                return
+            self._host = host
+            opened[host] += 1
+
+        def handle_websocket_upgrade(self) -> None:
+            """From here on it is counted where the application sees it (api/public.py)."""
+            self._leave()
+            super().handle_websocket_upgrade()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """Its place is free again."""
+            super().connection_lost(exc)
+            self._leave()
+
+        def _leave(self) -> None:
+            if self._host:
+                opened[self._host] -= 1
+                if not opened[self._host]:
+                    del opened[self._host]
+                self._host = ""
+
+    return Counted

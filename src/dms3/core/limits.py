@@ -613,6 +613,16 @@ PLACES_OPEN_MAX = 4  # places with open connections: two of a move, and two that
 PLACE_URL_CHARS_MAX = 2_048  # what every browser and proxy takes
 PLACE_SECRET_BYTES_MAX = 16 * KIB  # options as JSON; a key file of a cloud has 3 KB
 PLACE_PART_OLD_US_MIN = 24 * 3_600 * SECOND_US  # then an unfinished upload is of a device that died
+LOCKER_OBJECT_BYTES_MAX = MIB  # what conversation storage writes at once
+LOCKER_BYTES = 256 * MIB  # of one account at a delivery service
+LOCKER_OBJECTS_MAX = 20_000  # of one account; merged chunks of 100,000 messages are some hundred
+LOCKER_LIST_NAMES_MAX = 1_000  # names of one page
+CLOUD_TEXT_CHARS_MAX = 2_048  # a sealed contact name or profile location; names have up to 255
+CLOUD_CONTAINER_BYTES_MAX = 512 * KIB  # a sealed envelope in base64, twice
+CLOUD_BATCH_MAX = 256  # messages of one request; the reference's client sends some dozens
+CLOUD_PAGE_MAX = 1_000  # messages or conversations of one answer
+CLOUD_ANSWER_BYTES_MAX = 16 * MIB  # containers of one answer; the rest is on the next page
+CLOUD_NUMBER_MAX = (1 << 53) - 1  # what JavaScript counts exactly
 CHUNK_VALUE_BYTES_MAX = 56 * KIB  # a row of the database has 64 KiB, with its key and dates
 CHUNK_PART_BYTES = 48 * KIB  # of an object in one chunk of the overlay
 CHUNK_LIFE_US = 60 * 24 * 3_600 * SECOND_US  # a person may be away for a month...
@@ -628,8 +638,7 @@ CHUNK_RENEW_PAUSE_US = 3_600 * SECOND_US  # between two looks for what expires
 CHUNK_RENEWALS_MAX = 64  # names looked at in one round of renewal
 
 # the public listener
-PUBLIC_BODY_BYTES_MAX = 512 * KIB  # the largest envelope, twice escaped, in a JSON-RPC request
-PUBLIC_BODY_SECONDS_MAX = 20  # for a body to arrive whole: 25 KB/s
+PUBLIC_BODY_BYTES_MAX = MIB + 64 * KIB  # an object of a locker; an envelope twice escaped is less
 PUBLIC_CONNECTIONS_MAX = 2_048  # open at once: every push is one
 PUBLIC_CONNECTIONS_PER_HOST_MAX = 64  # of one address: a family behind one router
 PUBLIC_REQUESTS_PER_SECOND = 50  # of one address...
@@ -661,6 +670,7 @@ MAIL_NAME_STALE_US = 3_600 * SECOND_US  # as long a profile is believed that can
 MAIL_NAME_AGAIN_US = 10 * SECOND_US  # between two fresh looks at a name whose signature is wrong
 MAIL_CHALLENGES_SPENT_MAX = 65_536  # used ones are remembered until they expire, 15 min
 MAIL_RULE_DIGITS_MAX = 78  # of a number of tokens: 2**256
+MAIL_PUSHES_WAITING_MAX = 1_024  # of all sockets; further ones are fetched, not pushed: 10 KB each
 MAIL_SOCKETS_PER_ACCOUNT_MAX = 16  # devices of one person that get pushes
 MAIL_PROFILES_NOTED_MAX = 32  # replaced profiles of one account that do not come back
 

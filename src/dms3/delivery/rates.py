@@ -21,8 +21,8 @@ class Rates:
     def take(self, name: str, mono_us: int) -> int:
         """0 when `name` may do one more now, else how many microseconds it has to wait.
 
-        `mono_us`: the monotonic clock. A name that was not heard of for long starts with a full burst: forgetting it changes that
-        only for those who are busy while more than `noted` others are.
+        `mono_us`: the monotonic clock. Names beyond `noted` are forgotten, the longest quiet one
+        first, and start with a full burst again.
         """
         due = max(self._due.pop(name, 0), mono_us)
         wait = due + self._cost_us - mono_us - self._burst_us

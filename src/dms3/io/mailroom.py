@@ -248,7 +248,8 @@ class Mailroom:
     ) -> Future[int]:
         """Delete what `account` has durably: how many of `messages` there were.
 
-        `messages`: pairs of normalised sender and hash. Marks of them stay for `MAIL_SEEN_MS`, so that a copy of an envelope is not delivered again.
+        `messages`: pairs of normalised sender and hash. Marks of them stay for `MAIL_SEEN_MS`, so
+        that a copy of an envelope is not delivered again.
         """
         marks = [(self._mark("sender", one), self._mark("hash", other)) for one, other in messages]
 
@@ -310,7 +311,7 @@ class Mailroom:
                 "SELECT start_s, messages, bytes FROM mail_interval WHERE start_s < ? "
                 "ORDER BY start_s",
                 (before_s,),
-            ).fetchall()  # type: ignore[return-value]  # three integers by the schema
+            ).fetchall()
 
     def truncate(self) -> Future[bool]:
         """Leave nothing of what was deleted in the log; False when a reader held it up."""
@@ -332,12 +333,7 @@ class Mailroom:
         number, information, original, envelope, seen = row
         nonce, secret = information[:NONCE_BYTES], information[NONCE_BYTES:]
         opened = self._cipher.decrypt(nonce, secret, seen).decode()
-        head, mark, tail = envelope.partition(_METADATA)
-        text = f'{head}{mark}"deliveryInformation":{opened},{tail}'
-        if sealed:
-            beside = json.dumps(original, ensure_ascii=False)
-            text = f'{text[:-1]},"sealedDeliveryInformation":{beside}}}'
-        return Waiting(number, text)
+        return Waiting(number, delivered(envelope, opened, original if sealed else ""))
 
     @staticmethod
     def _bounded(waiting: Iterator[Waiting]) -> list[Waiting]:
@@ -352,6 +348,18 @@ class Mailroom:
 
     def _mark(self, what: str, text: str) -> bytes:
         return hmac.digest(self._marks, f"{what}\0{text}".encode(), "sha256")[:MARK_BYTES]
+
+
+def delivered(envelope: str, information: str, sealed: str = "") -> str:
+    """An envelope as its receiver gets it, JSON text, put together from what `Arrival` has.
+
+    `sealed`: beside it, so that the receiver can check what the sender signed; "" leaves it out.
+    """
+    head, mark, tail = envelope.partition(_METADATA)
+    text = f'{head}{mark}"deliveryInformation":{information},{tail}'
+    if not sealed:
+        return text
+    return f'{text[:-1]},"sealedDeliveryInformation":{json.dumps(sealed)}}}'
 
 
 def profile_mark(profile: str) -> str:

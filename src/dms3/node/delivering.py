@@ -1,0 +1,267 @@
+"""A delivery service over a running node: takes envelopes for its accounts and hands them out.
+
+Source: docs/delivery.md; dm3 specification (DM3MTP). The rules are in `delivery/`, the tables in
+`io/mailroom.py`, HTTP in `api/dm3.py`. It has keys of its own, made from a random seed in the
+store, and never talks to another delivery service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dms3.core.errors import Dms3Error, Retry
+from dms3.core.limits import (
+    MAIL_FETCHES_MAX,
+    MAIL_INTERVAL_SECONDS,
+    MAIL_SENDER_BURST_MAX,
+    MAIL_SENDER_PER_SECOND,
+    MAIL_SENDERS_NOTED_MAX,
+    MAIL_SWEEP_SECONDS,
+    MAIL_TRUNCATE_SECONDS,
+    SECOND_US,
+)
+from dms3.core.machine import Entropy
+from dms3.delivery.admission import check_signature, named, read_envelope, read_information
+from dms3.delivery.properties import Properties
+from dms3.delivery.rates import Rates
+from dms3.delivery.rules import Asked
+from dms3.dm3.canonical import canonical
+from dms3.dm3.envelope import DeliveryInformation, Envelope
+from dms3.dm3.keys import ProfileKeys
+from dms3.dm3.lookup import Resolved
+from dms3.dm3.postmark import stamp
+from dms3.dm3.profile import ServiceProfile
+from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered
+from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver
+from dms3.node.delivery_names import Call, Clock, Names
+
+Chain = Callable[[str, Any], Awaitable[Any]]
+"""The io port "ethereum": operation and arguments (`io/ethereum.py`)."""
+
+Push = Callable[[str, str, str], None]
+"""Told of a new envelope: the receiver's address, its text, and that with what was sealed."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a service did since it started; `refused`: why, by code."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    fetched: int = 0
+    acknowledged: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Delivering:
+    """One service. `run` it as a task; `push` may be set by whoever carries pushes."""
+
+    def __init__(
+        self,
+        room: Mailroom,
+        keys: ProfileKeys,
+        call: Call,
+        chain: Chain | None,
+        clock: Clock,
+        entropy: Entropy,
+        properties: Properties,
+    ) -> None:
+        self.properties = properties
+        self.figures = Figures()
+        self.push: Push | None = None
+        self._room = room
+        self._keys = keys
+        self._chain = chain
+        self._clock = clock
+        self._entropy = entropy
+        self._names = Names(call, clock)
+        self.accounts = Accounts(room, keys, self._names, clock, entropy)
+        self._senders = Rates(MAIL_SENDER_PER_SECOND, MAIL_SENDER_BURST_MAX, MAIL_SENDERS_NOTED_MAX)
+        self._fetches = asyncio.Semaphore(MAIL_FETCHES_MAX)
+        self._deleted = asyncio.Event()
+
+    def profile(self, url: str) -> ServiceProfile:
+        """What this service publishes when it answers at `url`."""
+        return ServiceProfile(self._keys.encryption_public, self._keys.signing_public, url)
+
+    async def submit(self, given: Any) -> None:
+        """Take the envelope in `given` (JSON value or text); returns when it is durable.
+
+        One that waits already, or was picked up, is taken without effect. Raises Dms3Error:
+        `body_malformed`, `body_too_large`, `content_invalid` (form, seal or signature),
+        `not_found` (no such receiver), `forbidden` (the receiver's rules), `limit_reached`
+        (quotas), `timed_out` (the sender cannot be verified now: try later), `disk_full`.
+        """
+        try:
+            is_new = await self._submit(given)
+        except Dms3Error as error:
+            self.figures.refused[error.code] += 1
+            raise
+        if is_new:
+            self.figures.accepted += 1
+        else:
+            self.figures.duplicates += 1
+
+    async def _submit(self, given: Any) -> bool:
+        envelope, _ = read_envelope(given, self.properties.envelope_bytes)
+        information = read_information(self._keys.encryption_secret, envelope)
+        receiver = await self.accounts.of_name(named(information.receiver))
+        if receiver is None:
+            raise Dms3Error(
+                "not_found", f"{information.receiver[:64]} has no account at this service."
+            )
+        sender = await self._sender(envelope, information.sender)
+        wait_us = self._senders.take(sender.name, self._clock.now().mono_us)
+        if wait_us:
+            raise Dms3Error(
+                "limit_reached",
+                f"{information.sender[:64]} sends too much at once.",
+                hint=f"Send again in {wait_us // SECOND_US + 1} s.",
+            )
+        for asked in receiver.rules.asked():
+            await self._ask(asked, sender.address)
+        return await self._keep(envelope, information, receiver)
+
+    async def _sender(self, envelope: Envelope, sender: str) -> Resolved:
+        """Who `sender` is, after the signature of `envelope` was checked with their profile."""
+        name = named(sender)
+        try:
+            resolved = await self._names.resolve(name)
+        except Dms3Error as error:
+            if error.retry is Retry.NEVER:
+                raise _unverifiable(sender) from error
+            raise
+        if resolved.profile is not None:
+            with contextlib.suppress(Dms3Error):
+                check_signature(envelope, sender, resolved.profile.profile.signing)
+                return resolved
+        fresh = await self._names.again(name) or resolved
+        if fresh.profile is None:
+            raise _unverifiable(sender)
+        check_signature(envelope, sender, fresh.profile.profile.signing)
+        return fresh
+
+    async def _ask(self, asked: Asked, address: str) -> None:
+        """Ask Ethereum what a rule of the receiver needs; raises `forbidden`, `timed_out`."""
+        if not address:
+            asked.judge(0)
+        if self._chain is None:
+            raise _unjudged()
+        arguments = (asked.token, address) if asked.token else address
+        try:
+            number = await self._chain(asked.operation, arguments)
+        except Dms3Error as error:
+            raise _unjudged() from error
+        asked.judge(int(number))
+
+    async def _keep(
+        self, envelope: Envelope, information: DeliveryInformation, receiver: Receiver
+    ) -> bool:
+        wall_ms = self._clock.now().wall_us // US_PER_MS
+        public = receiver.signed.profile.encryption
+        postmark = stamp(self._keys, envelope, public, wall_ms, self._entropy)
+        assert isinstance(envelope.delivery, str), "it was opened"
+        value = envelope.value() | {"postmark": postmark}
+        del value["metadata"]["deliveryInformation"]
+        arrival = Arrival(
+            account=receiver.id,
+            sender=named(information.sender),
+            hash=envelope.message_hash,
+            signature=envelope.signature,
+            arrived_ms=wall_ms,
+            information=canonical(information.value()),
+            sealed=envelope.delivery,
+            envelope=canonical(value),
+        )
+        kept = self._room.keep(arrival, self.properties.account_bytes)
+        is_new = await asyncio.wrap_future(kept)
+        if is_new and self.push is not None:
+            plain = delivered(arrival.envelope, arrival.information)
+            both = delivered(arrival.envelope, arrival.information, arrival.sealed)
+            self.push(receiver.address, plain, both)
+        return is_new
+
+    async def incoming(
+        self, receiver: Receiver, *, sealed: bool = False, page: tuple[int, int] | None = None
+    ) -> list[Waiting]:
+        """What waits for `receiver`; `page`: at most so many with an id above the first number."""
+        async with self._fetches:
+            if page is None:
+                found = await asyncio.to_thread(self._room.incoming, receiver.id, sealed=sealed)
+            else:
+                found = await asyncio.to_thread(self._room.page, receiver.id, *page, sealed=sealed)
+        self.figures.fetched += len(found)
+        return found
+
+    async def conversation(self, receiver: Receiver, sender: str) -> list[Waiting]:
+        """What waits for `receiver` of the name `sender`."""
+        async with self._fetches:
+            return await asyncio.to_thread(self._room.conversation, receiver.id, named(sender))
+
+    async def acknowledge(self, receiver: Receiver, messages: Sequence[tuple[str, str]]) -> int:
+        """Delete what `receiver` has; pairs of sender name and hash. How many waited here."""
+        pairs = [(named(sender), name) for sender, name in messages]
+        now_ms = self._clock.now().wall_us // US_PER_MS
+        count = await asyncio.wrap_future(self._room.acknowledge(receiver.id, pairs, now_ms))
+        self.figures.acknowledged += count
+        if count:
+            self._deleted.set()
+        return count
+
+    async def intervals(self) -> list[tuple[int, int, int]]:
+        """Start (seconds), messages and bytes of each interval of the metrics that is over."""
+        now_s = self._clock.now().wall_us // US_PER_S
+        begun = now_s // MAIL_INTERVAL_SECONDS * MAIL_INTERVAL_SECONDS
+        return await asyncio.to_thread(self._room.intervals, begun)
+
+    async def totals(self) -> Totals:
+        """How much lies here."""
+        return await asyncio.to_thread(self._room.totals)
+
+    async def run(self) -> None:
+        """Remove what has expired, and empty the log after deletions, until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._expire())
+            group.create_task(self._truncate())
+
+    async def _expire(self) -> None:
+        while True:
+            now_ms = self._clock.now().wall_us // US_PER_MS
+            before_ms = now_ms - self.properties.keep_ms if self.properties.keep_ms else 0
+            with contextlib.suppress(Dms3Error):  # a busy or full store: at the next look
+                while await asyncio.wrap_future(self._room.expire(before_ms, now_ms)):
+                    self._deleted.set()
+            await asyncio.sleep(MAIL_SWEEP_SECONDS)
+
+    async def _truncate(self) -> None:
+        while True:
+            await self._deleted.wait()
+            await asyncio.sleep(MAIL_TRUNCATE_SECONDS)  # what is deleted meanwhile goes along
+            self._deleted.clear()
+            try:
+                is_empty = await asyncio.wrap_future(self._room.truncate())
+            except Dms3Error:
+                is_empty = False
+            if not is_empty:
+                self._deleted.set()
+
+
+def _unverifiable(sender: str) -> Dms3Error:
+    return Dms3Error(
+        "content_invalid",
+        f"{sender[:64]} has no dm3 profile, so nobody can tell who sends this.",
+        hint="Publish the profile under that name first.",
+    )
+
+
+def _unjudged() -> Dms3Error:
+    return Dms3Error(
+        "timed_out",
+        "The receiver's rules for senders cannot be checked now: Ethereum does not answer.",
+        hint="Nothing was taken; send it again in a minute.",
+    )

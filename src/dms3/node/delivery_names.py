@@ -1,0 +1,133 @@
+"""Names as a delivery service needs them: resolved lately, and when nobody answers.
+
+Source: docs/delivery.md, "Rules"; `dm3/lookup.py`. The service sees the same names again and again;
+it remembers them for a minute, and a profile that cannot be asked again for an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dms3.core.errors import Dms3Error, Retry
+from dms3.core.limits import (
+    MAIL_NAME_AGAIN_US,
+    MAIL_NAME_FRESH_US,
+    MAIL_NAME_STALE_US,
+    MAIL_NAMES_CACHED_MAX,
+)
+from dms3.core.machine import Now
+from dms3.dm3.lookup import Resolve, Resolved
+
+Call = Callable[[str, Any], Awaitable[Any]]
+"""Asks an operation of a machine (`Node.call`)."""
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+
+
+class Clock(Protocol):
+    """Where the time comes from (`io/clock.py`)."""
+
+    def now(self) -> Now:
+        """This instant."""
+        ...
+
+
+@dataclass(slots=True)
+class _Known:
+    resolved: Resolved
+    asked_us: int
+    fresh_us: int
+
+
+class Names:
+    """Asks `names.resolve` through `call`; all names given are normalised."""
+
+    def __init__(self, call: Call, clock: Clock) -> None:
+        self._call = call
+        self._clock = clock
+        self._known: dict[str, _Known] = {}  # the longest unasked first
+        self._asking: dict[str, asyncio.Future[Resolved]] = {}
+
+    async def resolve(self, name: str) -> Resolved:
+        """Who `name` is. An address is itself.
+
+        Raises `not_found`, `argument_invalid` or `content_invalid` for good, and `timed_out` when
+        nobody could be asked now and nothing is known from the hour before.
+        """
+        if _ADDRESS.fullmatch(name):
+            return Resolved(name, name, None, None, "address", "")
+        known = self._known.get(name)
+        if known is not None and self._age(known) < MAIL_NAME_FRESH_US:
+            return known.resolved
+        return await self._asked(name, fresh=False)
+
+    async def again(self, name: str) -> Resolved | None:
+        """Who `name` is, past every cache, as a signature does not match; None: just looked."""
+        known = self._known.get(name)
+        now_us = self._clock.now().mono_us
+        if (
+            known is not None
+            and known.fresh_us > 0
+            and now_us - known.fresh_us < MAIL_NAME_AGAIN_US
+        ):
+            return None
+        if known is not None:
+            known.fresh_us = now_us
+        return await self._asked(name, fresh=True)
+
+    def _age(self, known: _Known) -> int:
+        return self._clock.now().mono_us - known.asked_us
+
+    async def _asked(self, name: str, *, fresh: bool) -> Resolved:
+        """Ask once, for all who want to know `name` at the same time."""
+        asking = self._asking.get(name)
+        if asking is not None and not fresh:
+            return await asyncio.shield(asking)
+        asking = self._asking[name] = asyncio.get_running_loop().create_future()
+        try:
+            resolved = await self._call_names(name, fresh=fresh)
+        except Dms3Error as error:
+            asking.set_exception(error)
+            asking.exception()  # seen, also when nobody else waits for it
+            raise
+        except asyncio.CancelledError:
+            asking.set_exception(_unknown(name))
+            asking.exception()
+            raise
+        else:
+            asking.set_result(resolved)
+            return resolved
+        finally:
+            if self._asking.get(name) is asking:
+                del self._asking[name]
+
+    async def _call_names(self, name: str, *, fresh: bool) -> Resolved:
+        try:
+            resolved = await self._call("names.resolve", Resolve(name, fresh))
+        except Dms3Error as error:
+            known = self._known.get(name)
+            if error.retry is Retry.NEVER and error.code != "method_unknown":
+                self._known.pop(name, None)
+                raise
+            if known is not None and self._age(known) < MAIL_NAME_STALE_US:
+                return known.resolved
+            raise _unknown(name) from error
+        assert isinstance(resolved, Resolved), "what names.resolve answers"
+        known = self._known.pop(name, None)
+        now_us = self._clock.now().mono_us
+        self._known[name] = _Known(resolved, now_us, known.fresh_us if known else 0)
+        if len(self._known) > MAIL_NAMES_CACHED_MAX:
+            del self._known[next(iter(self._known))]
+        return resolved
+
+
+def _unknown(name: str) -> Dms3Error:
+    return Dms3Error(
+        "timed_out",
+        f"Who {name[:64]} is cannot be asked now.",
+        hint="Nothing was taken; send it again in a minute.",
+    )
