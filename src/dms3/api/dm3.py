@@ -73,15 +73,19 @@ class Asked:
     query: Mapping[str, str]
     _receive: Receive
 
-    async def json(self) -> Any:
-        """The JSON value of the body; {} for none. Raises `body_malformed`, `body_too_large`."""
+    async def bytes(self) -> bytes:
+        """The body; raises `body_too_large`."""
         pieces = []
         more = True
         while more:
             message = await self._receive()
             pieces.append(message.get("body", b""))
             more = message.get("more_body", False)
-        body = b"".join(pieces)
+        return b"".join(pieces)
+
+    async def json(self) -> Any:
+        """The JSON value of the body; {} for none. Raises `body_malformed`, `body_too_large`."""
+        body = await self.bytes()
         try:
             return parse(body, PUBLIC_BODY_BYTES_MAX) if body else {}
         except DecodeError as error:

@@ -24,9 +24,9 @@ _CONVERSATION = "SELECT id FROM cloud_conversation WHERE locker = ? AND contact 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message to store: `message` is the client's id, `container` what it sealed."""
+    """A message to store: `key` names it here (`key_of`), `container` is what the client sealed."""
 
-    message: str
+    key: str
     created_ms: int
     container: str = field(repr=False)
     halted: bool = False
@@ -65,10 +65,10 @@ class Cloud:
         def work(connection: Connection) -> None:
             locker = locker_of(connection, account)
             number = self._conversation(connection, locker, contact, now_ms)
-            fresh = {each.message: each for each in reversed(messages)}  # the first of equal ones
+            fresh = {each.key: each for each in reversed(messages)}  # the first of equal ones
             for stored in reversed(fresh.values()):
-                if not self._insert(connection, locker, number, account, stored):
-                    raise DuplicateError(stored.message)
+                if not self._insert(connection, locker, number, stored):
+                    raise DuplicateError(stored.key)
             connection.execute(
                 "UPDATE cloud_conversation SET updated_ms = ? WHERE id = ?", (now_ms, number)
             )
@@ -84,14 +84,13 @@ class Cloud:
             locker = locker_of(connection, account)
             number = self._conversation(connection, locker, contact, now_ms)
             for stored in messages:
-                key = key_of(account, stored.message)
                 held = connection.execute(
                     "SELECT id, length(container) FROM cloud_message WHERE locker = ? AND key = ?",
-                    (locker, key),
+                    (locker, stored.key),
                 ).fetchone()
                 if held is None:
-                    new = Stored(stored.message, now_ms, stored.container)
-                    self._insert(connection, locker, number, account, new)
+                    new = Stored(stored.key, now_ms, stored.container)
+                    self._insert(connection, locker, number, new)
                     continue
                 more = len(stored.container) - held[1]
                 count(connection, locker, 0, more, self._quota)
@@ -159,7 +158,7 @@ class Cloud:
         ]
 
     def messages(self, account: str, contact: str, limit: int, skip: int) -> list[dict[str, Any]]:
-        """Messages of a conversation, the latest first, with the fields of the reference."""
+        """Messages of a conversation, the latest first, with the fields of the reference but the owner."""
         rows = self._read(
             "SELECT m.key, m.created_ms, m.container, m.halted, c.id FROM cloud_message m "
             "JOIN cloud_conversation c ON c.id = m.conversation JOIN locker l ON l.id = c.locker "
@@ -175,7 +174,6 @@ class Cloud:
                 "encryptedEnvelopContainer": container,
                 "encryptedContactName": contact,
                 "conversationId": str(number),
-                "ownerId": account,
                 "isHalted": bool(halted),
             }
             for key, created_ms, container, halted, number in rows
@@ -247,14 +245,14 @@ class Cloud:
         return made.lastrowid
 
     def _insert(
-        self, connection: Connection, locker: int, conversation: int, account: str, stored: Stored
+        self, connection: Connection, locker: int, conversation: int, stored: Stored
     ) -> bool:
         done = connection.execute(
             "INSERT INTO cloud_message "
             "(locker, conversation, key, created_ms, halted, container) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (locker, key) DO NOTHING",
             (
-                *(locker, conversation, key_of(account, stored.message)),
+                *(locker, conversation, stored.key),
                 *(stored.created_ms, int(stored.halted), stored.container),
             ),
         )
@@ -267,9 +265,9 @@ class Cloud:
         return True
 
 
-def key_of(account: str, message: str) -> str:
-    """How the service calls message `message` of `account`: SHA-256 of both, as the reference."""
-    return "0x" + hashlib.sha256((account + message).encode()).hexdigest()
+def key_of(owner: str, message: str) -> str:
+    """How the service calls message `message` of the name `owner`: as the reference, SHA-256."""
+    return "0x" + hashlib.sha256((owner + message).encode()).hexdigest()
 
 
 def iso_text(at_ms: int) -> str:
