@@ -7,7 +7,7 @@ of a file at a time and never names a path.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +28,8 @@ _PICTURES = (
     (b"GIF89a", "image/gif"),
     (b"BM", "image/bmp"),
 )
+_ATTACHMENT = re.compile(r"(0x[0-9a-f]{64})-(\d{1,3})", re.ASCII)
+_UPLOAD = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 
 
@@ -52,22 +54,18 @@ async def answer_delete(node: NodeServices, upload: str) -> Response:
 
 
 async def answer_get(node: NodeServices, request: Request, cid: str) -> Response:
-    """GET and HEAD /api/v1/blob/CID; with ?inline a picture comes as one."""
-    try:
-        wanted = Cid.parse(cid)
-    except DecodeError as wrong:
-        raise Dms3Error(
-            "argument_invalid",
-            f"{cid[:80]!r} is not a content identifier: {wrong.reason}.",
-            hint="dms3 store list shows those of your documents.",
-        ) from wrong
+    """GET and HEAD /api/v1/blob/CID; with ?inline a picture comes as one.
+
+    In place of a CID: HASH-N, a file in a message, or the id of an upload.
+    """
+    found = _content(node, cid)
     async for _ in request.stream():
         pass  # only the end of the request is waited for
-    content = await while_connected(request.receive, node.content(wanted))
+    content = await while_connected(request.receive, found)
     headers = {
         "Accept-Ranges": "bytes",
-        "ETag": f'"{wanted}"',
-        "Content-Disposition": _disposition(content.name or str(wanted)),
+        "ETag": f'"{cid}"',
+        "Content-Disposition": _disposition(content.name or cid),
         "Content-Security-Policy": "sandbox; default-src 'none'",  # a document is never our page
     }
     media_type = "application/octet-stream"
@@ -83,6 +81,23 @@ async def answer_get(node: NodeServices, request: Request, cid: str) -> Response
         return Response(None, 206 if part else 200, headers, media_type)
     headers["Content-Type"] = media_type
     return _Pieces(content, start, end, headers, 206 if part else 200)
+
+
+def _content(node: NodeServices, name: str) -> Awaitable[Content]:
+    """What is asked for by `name`; raises `argument_invalid`."""
+    inside = _ATTACHMENT.fullmatch(name)
+    if inside is not None:
+        return node.messages.content(inside[1], int(inside[2]))
+    if _UPLOAD.fullmatch(name):
+        return node.upload(name)
+    try:
+        return node.content(Cid.parse(name))
+    except DecodeError as wrong:
+        raise Dms3Error(
+            "argument_invalid",
+            f"{name[:80]!r} is not a content identifier: {wrong.reason}.",
+            hint="dms3 store list shows those of your documents.",
+        ) from wrong
 
 
 def picture_type(head: bytes) -> str | None:

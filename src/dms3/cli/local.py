@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415 - imports inside functions: see the module docstring
 
 DEMO_NODES = 5
-UNUSED = "not used by this version yet"
 NO_OVERLAY = "hold nothing public for others"
 
 
@@ -52,13 +51,18 @@ class Local:
         name: Annotated[str | None, typer.Option(help="what other people see")] = None,
         listen: Annotated[str | None, _option("MULTIADDR", "where other nodes connect")] = None,
         api_listen: Annotated[str | None, _option("HOST:PORT", "where API and page listen")] = None,
-        public: Annotated[str | None, _option("HOST:PORT", UNUSED)] = None,
-        public_url: Annotated[str | None, _option("URL", UNUSED)] = None,
+        public: Annotated[str | None, _option("HOST:PORT", "where roles answer anybody")] = None,
+        public_url: Annotated[str | None, _option("URL", "how others reach --public")] = None,
         join: Annotated[list[str] | None, _option("MULTIADDR", "a node to stay joined to")] = None,
-        role: Annotated[list[str] | None, _option("ROLE", UNUSED)] = None,
+        role: Annotated[
+            list[str] | None, _option("ROLE", "what to do for others: delivery")
+        ] = None,
         network: Annotated[str | None, _option("FILE", "network file; default: dms3")] = None,
         passphrase_file: Annotated[str | None, _option("FILE", "unlocks a protected home")] = None,
         words_file: Annotated[str | None, _option("FILE", "a new home: of whose words")] = None,
+        delivery_days: Annotated[str | None, _option("N", "days kept; 0: until fetched")] = None,
+        delivery_size: Annotated[str | None, _option("SIZE", "largest envelope taken")] = None,
+        delivery_quota: Annotated[str | None, _option("SIZE", "what may wait for one")] = None,
         upload_max: Annotated[str | None, _option("SIZE", "largest upload, such as 2GB")] = None,
         log_level: Annotated[str | None, _option("LEVEL", "debug, info, warning, error")] = None,
         no_mdns: Annotated[bool, typer.Option("--no-mdns", help="stay unseen on the LAN")] = False,
@@ -83,6 +87,9 @@ class Local:
             "network": network,
             "passphrase_file": passphrase_file,
             "words_file": words_file,
+            "delivery_days": delivery_days,
+            "delivery_size": delivery_size,
+            "delivery_quota": delivery_quota,
             "upload_max": upload_max,
             "log_level": log_level,
             "mdns": False if no_mdns else None,

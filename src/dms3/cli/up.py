@@ -7,19 +7,24 @@ unless it is protected, serves the API, says where, and stops in order.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dms3.api.dm3 import PREFIX, Dm3
+from dms3.api.dm3_push import Pushes
 from dms3.api.http import build_front
-from dms3.api.serve import serve
+from dms3.api.public import PublicFront
+from dms3.api.serve import PUBLIC, serve
 from dms3.api.sessions import Sessions
 from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, SECOND_US, THREAD_TURN_US_MAX
 from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, decode_network
+from dms3.delivery.properties import Properties
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.commands import TABLE
@@ -64,6 +69,7 @@ async def up(config: Config, ready: Ready) -> None:
             name_chosen=bool(config.name),
             mdns=config.mdns,
             overlay=config.overlay,
+            delivery=_delivery(config),
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -73,12 +79,45 @@ async def up(config: Config, ready: Ready) -> None:
                     loop.add_signal_handler(number, host.stop)
                 running = group.create_task(host.run())
                 try:
-                    await _open(host, config)
-                    await _serve(host, config, running, ready, log)
+                    async with public_listener(host, config, log) as public:
+                        await _open(host, config)
+                        await _serve(host, config, running, _with(ready, public), log)
                 finally:
                     host.stop()
         except* Dms3Error as failures:
             raise first_error(failures) from None
+
+
+def _delivery(config: Config) -> Properties | None:
+    """What the node is as a delivery service; None without the role."""
+    if "delivery" not in config.role:
+        return None
+    return Properties(config.delivery_days, config.delivery_size, config.delivery_quota)
+
+
+@contextlib.asynccontextmanager
+async def public_listener(host: Host, config: Config, log: Log) -> AsyncIterator[str | None]:
+    """The public routes of the node's roles, from before it is opened; gives where they answer."""
+    if not config.public:
+        yield None
+        return
+
+    def report(path: str, error: BaseException) -> None:
+        log.error("request_failed", path=path, exc_info=error)
+
+    pushes = Pushes(lambda: host.delivery)
+    dm3 = Dm3(lambda: host.delivery, pushes.app, {})
+    front = PublicFront({PREFIX: dm3, "socket.io": pushes.app}, report)
+    name, port = parse_host_port(config.public)
+    async with pushes.running(), serve(front, name, port, PUBLIC) as listening:
+        url = (config.public_url or listening.url).rstrip("/")
+        host.offer(f"{url}/{PREFIX}")
+        yield listening.url.removeprefix("http://")
+
+
+def _with(ready: Ready, public: str | None) -> Ready:
+    """`ready`, told the real address of the public listener."""
+    return lambda data: ready({**data, "public": public})
 
 
 async def _serve(
@@ -108,7 +147,6 @@ async def _serve(
 async def _what(host: Host, config: Config) -> dict[str, Any]:
     """What the first line says beside the addresses."""
     data: dict[str, Any] = {
-        "public": config.public or None,
         "home": str(config.home),
         "roles": list(config.role),
         "locked": host.node is None,

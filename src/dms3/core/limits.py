@@ -600,6 +600,19 @@ NAMES_WAITING_MAX = 1_024  # ...and waiting for their turn; the next one is told
 NAMES_WAITERS_MAX = 256  # who waits for the same name; the next one is told to come later
 NAME_FRESH_US = 60 * SECOND_US  # a changed record is seen within this time
 NAME_MISSING_US = 10 * SECOND_US  # ...and a new one within this: people try again at once
+ABI_DEPTH_MAX = 8  # types of ENS nest three deep
+ABI_ITEMS_MAX = 4_096  # values in one answer of a contract: the records of 500 names
+ABI_TEXT_BYTES_MAX = 512 * KIB  # bytes and text in one answer, counted as often as they occur
+CCIP_ROUNDS_MAX = 4  # ERC-3668: look-ups that an answer of a gateway leads to
+CCIP_URLS_MAX = 8  # gateways of one look-up that are tried
+CCIP_BATCH_MAX = 8  # look-ups of one batch (ENSIP-21): three records are asked for at once
+CCIP_SECONDS_MAX = 20  # all gateways of one look-up together
+CCIP_ANSWER_BYTES_MAX = 512 * KIB  # of a gateway: hex of up to 256 KiB
+ETHEREUM_NODES_MAX = 8  # tried in turn
+ETHEREUM_SECONDS_MAX = 10  # then the next node is asked
+ETHEREUM_ANSWER_BYTES_MAX = MIB  # of an Ethereum node: a text record has 64 KiB at most, in hex
+ETHEREUM_CALLS_MAX = 32  # questions under way; more wait for their turn
+WEB_SECONDS_MAX = 15  # one fetch of what a record links to
 NAME_FAILED_US = 2 * SECOND_US  # a source that could not be asked is left alone for so long
 
 # places of conversation storage
@@ -650,6 +663,7 @@ MAIL_ENVELOPE_BYTES_MAX = 100_000  # as the reference; a service may set less
 MAIL_ACCOUNTS_MAX = 100_000  # of one service: 1 KB each
 MAIL_ACCOUNTS_CACHED_MAX = 4_096  # in memory, 1 KB each: who gets and fetches messages now
 MAIL_ACCOUNT_BYTES = 64 * 1024 * KIB  # waiting for one receiver, unless the operator says another
+MAIL_QUOTA_BYTES_MAX = 1_024 * MIB  # waiting for one receiver, whatever an operator says
 MAIL_ACCOUNT_MESSAGES_MAX = 10_000  # waiting for one receiver: 64 MiB of the smallest
 MAIL_SENDER_MESSAGES_MAX = 1_001  # of one sender, for one receiver: what the reference hands out
 MAIL_SENDER_PER_SECOND = 20  # messages of one sender...

@@ -18,10 +18,14 @@ from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     CONFIG_BYTES_MAX,
     CONFIG_ITEMS_MAX,
+    MAIL_ACCOUNT_BYTES,
+    MAIL_ENVELOPE_BYTES_MAX,
+    MAIL_QUOTA_BYTES_MAX,
     NAME_CHARS_MAX,
     UPLOAD_BYTES_MAX,
 )
 from dms3.core.loopback import is_loopback
+from dms3.delivery.properties import DAYS_MIN
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.node.table import nearest
 
@@ -29,6 +33,9 @@ ROLES = (
     *("delivery", "relay", "storage", "compute"),
     *("validator", "security", "cloud", "gateway"),
 )
+OFFERED_ROLES = ("delivery",)
+"""The roles that this version has."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
@@ -43,6 +50,8 @@ class Config:
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
     `mdns`: whether to find and be found by nodes on the local network. `overlay`: whether to take
     part in the public overlay, that is to answer others and to hold public content for them.
+    `delivery_days`: how long a delivery service keeps what nobody fetches, 0: until it is fetched.
+    `delivery_size`: bytes of one envelope it takes, `delivery_quota`: of what waits for one person.
     `origin`: setting -> "flag", "environment", "config.toml" or "default".
     """
 
@@ -61,6 +70,9 @@ class Config:
     mdns: bool = True
     overlay: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
+    delivery_days: int = 0
+    delivery_size: int = MAIL_ENVELOPE_BYTES_MAX
+    delivery_quota: int = MAIL_ACCOUNT_BYTES
     log_level: str = "info"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -91,16 +103,28 @@ def check_offered(config: Config) -> None:
     Who asks for a relay and gets a node that relays nothing has been told a lie. Raises
     `config_invalid`.
     """
-    for key, value in (
-        ("public", config.public),
-        ("public_url", config.public_url),
-        ("role", ", ".join(config.role)),
+    later = [role for role in config.role if role not in OFFERED_ROLES]
+    if later:
+        raise Dms3Error(
+            "config_invalid",
+            f"role {', '.join(later)!r} (from {config.origin['role']}) is not part of this "
+            f"version, which has {', '.join(OFFERED_ROLES)}: leave it out.",
+        )
+    if config.role and not config.public:
+        raise Dms3Error(
+            "config_invalid",
+            f"role {', '.join(config.role)!r} needs a public listener.",
+            hint="Say where it listens: --public HOST:PORT.",
+        )
+    for key, value, needed in (
+        ("public", config.public, config.role),
+        ("public_url", config.public_url, config.public),
     ):
-        if value:
+        if value and not needed:
             raise Dms3Error(
                 "config_invalid",
-                f"{key} {value!r} (from {config.origin[key]}) is not part of this version, "
-                "which has no roles and no public routes: leave it out.",
+                f"{key} {value!r} (from {config.origin[key]}) serves nothing.",
+                hint="It belongs to a role: --role delivery --public HOST:PORT.",
             )
 
 
@@ -217,11 +241,21 @@ def _url(value: Any) -> str:
     return text
 
 
-def _size(value: Any) -> int:
-    size = value if type(value) is int else parse_size(_text(value))
-    if not 0 < size <= UPLOAD_BYTES_MAX:
-        raise ValueError(f"a size from 1 byte to {UPLOAD_BYTES_MAX} bytes")
-    return size
+def _size(most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        size = value if type(value) is int else parse_size(_text(value))
+        if not 0 < size <= most:
+            raise ValueError(f"a size from 1 byte to {most} bytes")
+        return size
+
+    return check
+
+
+def _days(value: Any) -> int:
+    text = str(value) if type(value) is int else _text(value)
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or 0 < int(text) < DAYS_MIN:
+        raise ValueError(f"0 (until it is fetched) or at least {DAYS_MIN} days")
+    return int(text)
 
 
 def _truth(value: Any) -> bool:
@@ -282,7 +316,10 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "open": _truth,
     "mdns": _truth,
     "overlay": _truth,
-    "upload_max": _size,
+    "upload_max": _size(UPLOAD_BYTES_MAX),
+    "delivery_days": _days,
+    "delivery_size": _size(MAIL_ENVELOPE_BYTES_MAX),
+    "delivery_quota": _size(MAIL_QUOTA_BYTES_MAX),
     "log_level": _choice(*LOG_LEVELS),
 }
 assert set(SETTINGS) == {

@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dms3.core.database import Database
 from dms3.core.errors import Dms3Error, Retry
 from dms3.core.limits import (
     MAIL_FETCHES_MAX,
@@ -36,7 +40,8 @@ from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.lookup import Resolved
 from dms3.dm3.postmark import stamp
 from dms3.dm3.profile import ServiceProfile
-from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered
+from dms3.io.clock import SystemClock, SystemEntropy
+from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered, service_seed
 from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver
 from dms3.node.delivery_names import Call, Clock, Names
 
@@ -58,24 +63,60 @@ class Figures:
     refused: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceSecrets:
+    """What a node is as a delivery service, made from one random seed that never leaves the store.
+
+    `keys`: its profile keys, with the role and without (messages from node to node). `room`: the
+    key of the mailroom's columns.
+    """
+
+    keys: ProfileKeys
+    room: bytes = field(repr=False)
+
+
+def service_secrets(store: Database, entropy: Entropy) -> ServiceSecrets:
+    """The secrets of the node on `store`, made the first time; blocks on the disk."""
+    seed = service_seed(store, entropy)
+    keys = ProfileKeys.of_seeds(_derived(seed, b"encryption"), _derived(seed, b"signing"))
+    return ServiceSecrets(keys, _derived(seed, b"room"))
+
+
+def _derived(seed: bytes, purpose: bytes) -> bytes:
+    info = b"dms3 delivery " + purpose
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(seed)
+
+
+def opened(
+    secrets: ServiceSecrets,
+    store: Database,
+    call: Call,
+    ports: Mapping[str, Chain],
+    properties: Properties,
+) -> Delivering:
+    """The delivery service of a node with these parts, not running yet."""
+    world = SystemClock(), SystemEntropy()
+    return Delivering(secrets, store, call, ports.get("ethereum"), properties, world)
+
+
 class Delivering:
     """One service. `run` it as a task; `push` may be set by whoever carries pushes."""
 
     def __init__(
         self,
-        room: Mailroom,
-        keys: ProfileKeys,
+        secrets: ServiceSecrets,
+        store: Database,
         call: Call,
         chain: Chain | None,
-        clock: Clock,
-        entropy: Entropy,
         properties: Properties,
+        world: tuple[Clock, Entropy],
     ) -> None:
+        clock, entropy = world
         self.properties = properties
         self.figures = Figures()
         self.push: Push | None = None
-        self._room = room
-        self._keys = keys
+        self._room = room = Mailroom(store, secrets.room, entropy)
+        self._keys = keys = secrets.keys
         self._chain = chain
         self._clock = clock
         self._entropy = entropy

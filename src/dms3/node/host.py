@@ -23,6 +23,7 @@ from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.keyfile import KeyFile
 from dms3.io.loop import Gap
 from dms3.node.backups import Backups
+from dms3.node.delivering import Delivering
 from dms3.node.documents import Documents
 from dms3.node.health import describe, examine
 from dms3.node.home import Home
@@ -156,6 +157,20 @@ class Host:
     def backups(self) -> Backups:
         """Backups of this node, and a restoration into it while it is empty."""
         return Backups(self._running(), self)
+
+    def offer(self, url: str) -> None:
+        """Say where the public listener answers, before the node is opened."""
+        self._settings = replace(self._settings, public_url=url)
+
+    @property
+    def delivery(self) -> Delivering:
+        """The delivery service; for a node that has the role."""
+        service = self._running().delivery
+        if service is None:
+            raise Dms3Error(
+                "node_busy", "The delivery service is starting.", hint="Ask again soon."
+            )
+        return service
 
     def ready(self) -> str:
         """Why the node is not ready, or "" when it is."""

@@ -26,6 +26,7 @@ from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
 from dms3.core.network import NetworkParameters, network_id
 from dms3.crypto.keys import KeyTree
+from dms3.delivery.properties import Properties
 from dms3.dht import dht, messages
 from dms3.dht.blocks import block_type
 from dms3.dht.providers import provider_type
@@ -41,6 +42,7 @@ from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
+from dms3.node.delivering import Delivering, opened, service_secrets
 from dms3.node.driver import Driver
 from dms3.node.home import Home
 from dms3.node.identity import Identity, create_identity, keep_identity, load_identity
@@ -108,6 +110,7 @@ class Settings:
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
     whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
+    `delivery`: what it is as a delivery service, None for none; `public_url`: where that answers.
     """
 
     name: str
@@ -119,6 +122,8 @@ class Settings:
     name_chosen: bool = False
     mdns: bool = True
     overlay: bool = True
+    delivery: Properties | None = None
+    public_url: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,6 +142,7 @@ class Node:
     upkeep: Upkeep
     backing: Backing
     lag_us: int = 0
+    delivery: Delivering | None = None
 
     async def call(self, operation: str, arguments: Any = None) -> Any:
         """What machine operation ("NAME.OPERATION") answers; raises its failure as Dms3Error."""
@@ -176,6 +182,7 @@ async def open_node(
         store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
         stack.push_async_callback(asyncio.to_thread, store.close)
         identity = await _identity(store, entropy, settings)
+        secrets = await asyncio.to_thread(service_secrets, store, entropy)
         packs = await asyncio.to_thread(Packs, home.packs, packs_key(key), store, entropy)
         stack.callback(packs.close)
         spool = Spool(home.spool, entropy, limit=settings.upload_max)
@@ -215,13 +222,17 @@ async def open_node(
         node = Node(
             identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
         )
-        group.create_task(loop.run(network, _ports(network, library, store, packs)))
+        ports = _ports(network, library, store, packs)
+        group.create_task(loop.run(network, ports))
         reports = group.create_task(network.report(loop.call))
         try:
             await library.start()
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
             stack.callback(group.create_task(upkeep.run()).cancel)
+            if settings.delivery is not None:
+                node.delivery = opened(secrets, store, loop.call, ports, settings.delivery)
+                stack.callback(group.create_task(node.delivery.run()).cancel)
             reachable = Reachable(network, loop.call, LISTENING)
             lan = local_network(identity.peer, reachable, log.info) if settings.mdns else None
             async with watched(reachable, lan):
