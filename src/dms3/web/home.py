@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 
 from dms3.core.database import StoredEvent
-from dms3.core.limits import PAGE_EVENTS_MAX
+from dms3.core.limits import PAGE_EVENTS_MAX, PAGE_TALKS_MAX
 from dms3.web.site import Shown, Site, View
 from dms3.web.templating import counted
 
@@ -25,6 +25,9 @@ WORK_NAMES = {
     "store backup": "Backing up",
     "store restore": "Restoring",
     "store recover": "Recovering",
+    "message store-in": "Moving conversations",
+    "message export": "Writing conversations to a file",
+    "message import": "Reading conversations from a file",
 }
 """What the long commands do, as a person says it."""
 
@@ -36,8 +39,10 @@ async def gather(site: Site, _request: Request) -> Shown:
     spaces = (await site.ask("store", "list"))["spaces"]
     last = status.get("last_event", 0)
     events = await site.node.events(max(0, last - PAGE_EVENTS_MAX), PAGE_EVENTS_MAX)
+    waiting = await _waiting(site)
     data = {
-        "health": health_sentence(status),
+        "health": health_sentence(status, waiting["unread"]),
+        "messages": waiting,
         "attention": [check for check in checks if check["verdict"] != "pass"],
         "checks": len(checks),
         "running": [work | {"what": what(work)} for work in site.running()["running"]],
@@ -48,7 +53,16 @@ async def gather(site: Site, _request: Request) -> Shown:
     return Shown(data, "dms3 status", {"spaces": spaces, "status": status})
 
 
-def health_sentence(status: Mapping[str, Any]) -> str:
+async def _waiting(site: Site) -> dict[str, int]:
+    """How many messages nobody looked at yet, and how many people ask to be let in."""
+    if not site.has("message", "conversations"):
+        return {"unread": 0, "requests": 0}
+    found = await site.ask("message", "conversations", limit=PAGE_TALKS_MAX)
+    mine = [one for one in found["conversations"] if one["person"]["standing"] == "contact"]
+    return {"unread": sum(one["unread"] for one in mine), "requests": found["requests"]}
+
+
+def health_sentence(status: Mapping[str, Any], unread: int = 0) -> str:
     """How the node is, in one sentence for people."""
     if status.get("locked"):
         return "This node is locked. Unlock it with: dms3 unlock"
@@ -58,7 +72,8 @@ def health_sentence(status: Mapping[str, Any]) -> str:
     nodes = f"Connected to {counted(count, 'node')}" if count else "Connected to nobody"
     documents = status["documents"]
     verb = "is" if documents == 1 else "are"
-    return f"{nodes}. {counted(documents, 'document')} {verb} kept here."
+    wait = f" {counted(unread, 'message waits', 'messages wait')}." if unread else ""
+    return f"{nodes}.{wait} {counted(documents, 'document')} {verb} kept here."
 
 
 def what(work: Mapping[str, Any]) -> str:

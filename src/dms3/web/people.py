@@ -5,13 +5,11 @@ Source: docs/page.md, "People". Shows `dms3 contact list`, `contact card` and `p
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import segno
-from markupsafe import Markup
 from starlette.requests import Request
 
+from dms3.web.drawing import picture
 from dms3.web.site import Shown, Site, View
 
 
@@ -44,18 +42,7 @@ async def gather(site: Site, _request: Request) -> Shown:
         )
     card = await site.ask("contact", "card")
     data = {"contacts": contacts, "card": card}
-    return Shown(data, "dms3 contact list", {"picture": picture(card["card"])})
-
-
-def picture(card: str) -> Markup:
-    """The card as a QR code in SVG, without style or script."""
-    out = io.BytesIO()
-    code = segno.make(card.upper(), error="l", micro=False)
-    code.save(
-        out, kind="svg", xmldecl=False, svgns=True, omitsize=True, border=2, svgclass=None,
-        lineclass=None, title="My contact card",
-    )  # fmt: skip
-    return Markup(out.getvalue().decode())  # noqa: S704 - segno's own drawing, no text of others
+    return Shown(data, "dms3 contact list", {"picture": picture(card["card"], "My contact card")})
 
 
 VIEW = View("/people", "People", "people.html", gather, key="p")

@@ -27,6 +27,9 @@ STATIC = Path(__file__).with_name("static")
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HASH_CHARS_SHOWN = 12
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # Unicode UAX 9: embedding, override, isolate
+_KEY_NAME = re.compile(
+    r"(0x[0-9a-fA-F]{10}|[a-z2-7]{12})(?:[0-9a-fA-F]{30}|[a-z2-7]{40})((?:\.\w+)*)"
+)
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -52,9 +55,12 @@ class Pages:
             "count": counted,
             "when": when,
             "day": day,
+            "clock": clock,
+            "lately": lately,
             "short": short,
             "marked": marked,
             "origin": origin,
+            "handle": handle,
         }
         self._environment.globals |= {"version": __version__, "static": self.address}
 
@@ -120,6 +126,16 @@ def day(us: int | None) -> Markup:
     return _time(us, "%d %B %Y", "day")
 
 
+def clock(us: int | None) -> Markup:
+    """A moment among others of the same day: the page's script leaves the time of day."""
+    return _time(us, "%d %B %Y, %H:%M UTC", "clock")
+
+
+def lately(us: int | None) -> Markup:
+    """A moment where there is little room: the script leaves the time of today, or the day."""
+    return _time(us, "%d %B %Y, %H:%M UTC", "lately")
+
+
 def _time(us: int | None, shape: str, kind: str) -> Markup:
     if us is None:
         return Markup("")
@@ -141,6 +157,12 @@ def short(identifier: str, what: str = "the identifier") -> Markup:
         '<span class="hash"><code>{}</code> <button type="button" class="copy needs-script" '
         'data-copy="{}" aria-label="Copy {}">copy</button></span>'
     ).format(identifier[:HASH_CHARS_SHOWN], identifier, what)
+
+
+def handle(name: str) -> str:
+    """A name of somebody; of one that is a key or an address only its beginning and ending."""
+    match = _KEY_NAME.fullmatch(name)
+    return f"{match[1]}\u2026{match[2]}" if match else name
 
 
 def origin(source: str) -> str:

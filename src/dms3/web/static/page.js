@@ -181,13 +181,16 @@ document.addEventListener("click", async (event) => {
 // ---- times -------------------------------------------------------------------------------------
 
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const lately = { format: (when) => (when.toDateString() === new Date().toDateString() ? clock : date).format(when) };
+const shapes = { day: new Intl.DateTimeFormat(undefined, { dateStyle: "long" }), clock, lately, moment };
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 
 function localise(root) {
   for (const element of $$("time[data-time]", root)) {
     const when = new Date(element.dateTime);
-    element.textContent = (element.dataset.time === "day" ? day : moment).format(when);
+    element.textContent = shapes[element.dataset.time].format(when);
     element.title = exact.format(when);
   }
 }
@@ -392,7 +395,7 @@ function sentence(form) {
   const who = $("[data-slot=person]", form);
   if (!who || !form.elements.with) return;
   who.textContent = form.elements.with.value;
-  $("[data-slot=end]", form).textContent = until ? `until ${day.format(new Date(`${until}T12:00`))}` : "until you take it back";
+  $("[data-slot=end]", form).textContent = until ? `until ${shapes.day.format(new Date(`${until}T12:00`))}` : "until you take it back";
 }
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-command='store share']");
@@ -649,7 +652,7 @@ for (const field of $$('input[name="proof"]')) field.value = localStorage.getIte
 // ---- what only some views need -------------------------------------------------------------------
 
 async function startModules() {
-  for (const place of $$("[data-module]")) (await import(place.dataset.module)).start({ ask, steps, size, place });
+  for (const place of $$("[data-module]")) (await import(place.dataset.module)).start({ ask, steps, size, refresh, upload, localise, open, tell, place });
 }
 
 startModules();
