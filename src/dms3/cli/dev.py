@@ -12,14 +12,17 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DEV_NODES_MAX, DEV_START_SECONDS_MAX, DEV_STOP_SECONDS_MAX
+from dms3.node.config import OFFERED_ROLES
 
+SERVICES = 2
+NODES_WITH_SERVICES_MIN = 4  # two people who write to each other, and who carries it
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 
 
@@ -40,12 +43,16 @@ class DevNetwork:
     """N node processes under one folder; `start` and `stop` them, or one of them.
 
     Arguments: `home`, the folder that holds one folder a node; `base_port`, the first of two ports
-    a node (0: free ones).
+    a node, after all of which come those of public listeners (0: free ones); `roles`: name of a
+    node -> its roles.
     """
 
-    def __init__(self, home: Path, *, base_port: int = 0) -> None:
+    def __init__(
+        self, home: Path, *, base_port: int = 0, roles: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.home = home
         self.base_port = base_port
+        self.roles = dict(roles or {})
         self.nodes: dict[str, DevNode] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
@@ -112,16 +119,22 @@ class DevNetwork:
         self._processes.clear()
 
     def _command(self, name: str, home: Path, join: str | None) -> Sequence[str]:
-        p2p_port = api_port = 0
+        p2p_port = api_port = public_port = 0
         if self.base_port:
             index = node_names(DEV_NODES_MAX).index(name)
             p2p_port, api_port = self.base_port + 2 * index, self.base_port + 2 * index + 1
+            public_port = self.base_port + 2 * DEV_NODES_MAX + index
         if name in self.nodes:  # started again: the same ports, so that others find it
             p2p_port = int(self.nodes[name].address.split("/")[4])
             api_port = int(self.nodes[name].api.rsplit(":", 1)[1])
+            public_port = int(self.nodes[name].public.rpartition(":")[2] or 0)
         command = [sys.executable, "-m", "dms3", "up", "--json", "--no-open", "--home", str(home)]
         command += ["--name", name, "--listen", f"/ip4/127.0.0.1/tcp/{p2p_port}"]
         command += ["--api-listen", f"127.0.0.1:{api_port}"]
+        for role in self.roles.get(name, ()):
+            command += ["--role", role]
+        if self.roles.get(name):
+            command += ["--public", f"127.0.0.1:{public_port}"]
         return [*command, "--join", join] if join else command
 
     async def _ready(self, name: str, home: Path, process: asyncio.subprocess.Process) -> DevNode:
@@ -159,14 +172,45 @@ class DevNetwork:
 
 
 @contextlib.asynccontextmanager
-async def dev_network(home: Path, count: int, base_port: int = 0) -> AsyncIterator[DevNetwork]:
-    """A started network of `count` nodes under `home`, stopped at the end of the block."""
-    network = DevNetwork(home, base_port=base_port)
+async def dev_network(
+    home: Path,
+    count: int,
+    base_port: int = 0,
+    roles: Mapping[str, Sequence[str]] | None = None,
+) -> AsyncIterator[DevNetwork]:
+    """A started network of `count` nodes under `home`, stopped at the end of the block.
+
+    `roles`: None for those of `usual_roles`.
+    """
+    roles = usual_roles(count) if roles is None else roles
+    network = DevNetwork(home, base_port=base_port, roles=roles)
     try:
         await network.start(count)
         yield network
     finally:
         await network.stop()
+
+
+def usual_roles(count: int) -> dict[str, tuple[str, ...]]:
+    """The last two of four nodes and more are delivery services."""
+    if count < NODES_WITH_SERVICES_MIN:
+        return {}
+    return dict.fromkeys(node_names(count)[-SERVICES:], ("delivery",))
+
+
+def roles_of(words: Sequence[str], count: int) -> dict[str, list[str]]:
+    """Roles by node from words such as "dave=delivery"; raises `argument_invalid`."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        name, _, role = word.partition("=")
+        if name not in node_names(count) or role not in OFFERED_ROLES:
+            raise Dms3Error(
+                "argument_invalid",
+                f"{word[:64]!r} gives no node of this network a role.",
+                hint=f"For example: --role {node_names(count)[-1]}=delivery",
+            )
+        found.setdefault(name, []).append(role)
+    return found
 
 
 def node_names(count: int) -> list[str]:

@@ -111,19 +111,22 @@ class Local:
         self,
         nodes: Annotated[int, typer.Option("-n", "--nodes", help="how many nodes")] = 3,
         base_port: Annotated[int, typer.Option(help="first port; 0: free ones")] = 0,
+        role: Annotated[list[str] | None, _option("NAME=ROLE", "give a node a role")] = None,
     ) -> None:
         """Run a local network of real nodes until Ctrl-C.
 
-        Writes HOME/network.json when all are ready.
+        Writes HOME/network.json when all are ready. Of four nodes and more, the last two carry
+        messages (role delivery) unless --role says who does what.
 
         Example: dms3 dev -n 3
         """
-        from dms3.cli.dev import dev_network
+        from dms3.cli.dev import dev_network, roles_of
 
+        roles = roles_of(role, nodes) if role else None
         with self._folder("dms3-dev-") as home:
 
             async def work(stop: asyncio.Event) -> None:
-                async with dev_network(home, nodes, base_port) as network:
+                async with dev_network(home, nodes, base_port, roles) as network:
                     shown = [asdict(node) for node in network.nodes.values()]
                     self._with("dev").result(
                         {"network": str(home / "network.json"), "nodes": shown}

@@ -17,6 +17,7 @@ from typing import Any
 
 from dms3.api.dm3 import PREFIX, Dm3
 from dms3.api.dm3_push import Pushes
+from dms3.api.dm3_storage import storage_handlers
 from dms3.api.http import build_front
 from dms3.api.public import PublicFront
 from dms3.api.serve import PUBLIC, serve
@@ -106,7 +107,8 @@ async def public_listener(host: Host, config: Config, log: Log) -> AsyncIterator
         log.error("request_failed", path=path, exc_info=error)
 
     pushes = Pushes(lambda: host.delivery)
-    dm3 = Dm3(lambda: host.delivery, pushes.app, {})
+    storage = storage_handlers(lambda: host.delivery.store, SystemClock().now)
+    dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
     front = PublicFront({PREFIX: dm3, "socket.io": pushes.app}, report)
     name, port = parse_host_port(config.public)
     async with pushes.running(), serve(front, name, port, PUBLIC) as listening:

@@ -112,6 +112,7 @@ class Delivering:
         world: tuple[Clock, Entropy],
     ) -> None:
         clock, entropy = world
+        self.store = store
         self.properties = properties
         self.figures = Figures()
         self.push: Push | None = None
