@@ -11,7 +11,7 @@ Source: docs/architecture.md, "Messages". Calls to the machine:
 | `mailbox.services` | None | tuple of CarrierState: who carries my messages, and how it is |
 | `mailbox.carry` | the name of a delivery service to use from now on | CarrierState |
 | `mailbox.uncarry` | the name of one to leave, after what waits there was fetched | None |
-| `mailbox.decide` | Decide: accept, block, unblock or forget somebody, or say that keys were compared | Correspondent |
+| `mailbox.decide` | Decide: about somebody, or that keys were compared | Correspondent |
 | `mailbox.people` | None | tuple of Correspondent |
 | `mailbox.settings` | MailSettings to change, or None | MailSettings |
 | `mailbox.profile` | None | SignedProfile of this person as published now |
@@ -83,7 +83,7 @@ class Sent:
 class Kept:
     """A message as it is kept: `text` is the canonical JSON of the signed message.
 
-    `person`: the correspondent's id (Correspondent.id). `mine`: sent by this person (on any device).
+    `person`: the correspondent's id (Correspondent.id). `mine`: sent by this person, on any device.
     `order_ms`: earliest verified postmark, or the sender's own time when there is none (mine).
     `information`: what a service claimed where it disagrees with the signed message, "" otherwise.
     """
@@ -161,7 +161,7 @@ class CarrierState:
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """`receipts`: tell senders what was received and read. `requests`: take messages of strangers."""
+    """`receipts`: tell senders what came and was read. `requests`: take messages of strangers."""
 
     receipts: bool = True
     requests: bool = True
@@ -186,7 +186,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Give `envelope` (JSON text) to the service at `url`; `legacy` is its other form, for a 400."""
+    """Give `envelope` (JSON text) to the service at `url`; `legacy`: its other form, for a 400."""
 
     url: str
     envelope: str = field(repr=False)
