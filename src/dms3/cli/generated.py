@@ -160,8 +160,8 @@ def _secret(parameter: Parameter, source: str | None) -> str | None:
 
 
 def _download(client: SyncClient, data: Mapping[str, Any], target: str | None, out: Output) -> None:
-    """The content of data["cid"] into the file `target`, or to stdout."""
-    pieces = client.pieces(str(data["cid"]))
+    """The content of data["cid"] or data["blob"] into the file `target`, or to stdout."""
+    pieces = client.pieces(str(data.get("blob") or data["cid"]))
     if target is None or target == "-":
         with closing(pieces):
             for piece in pieces:

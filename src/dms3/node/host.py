@@ -27,10 +27,13 @@ from dms3.node.delivering import Delivering
 from dms3.node.documents import Documents
 from dms3.node.health import describe, examine
 from dms3.node.home import Home
+from dms3.node.messages import Messages
 from dms3.node.metrics import Metrics
-from dms3.node.node import Log, Node, Settings, open_node
+from dms3.node.node import Node, Settings, open_node
 from dms3.node.people import People
 from dms3.node.services import Content, Health, Upload
+from dms3.node.spooled import Spooled
+from dms3.node.watching import Log
 
 
 class Host:
@@ -172,6 +175,11 @@ class Host:
             )
         return service
 
+    @property
+    def messages(self) -> Messages:
+        """Messages with people."""
+        return Messages(self._running())
+
     def ready(self) -> str:
         """Why the node is not ready, or "" when it is."""
         if self._node is not None:
@@ -222,6 +230,10 @@ class Host:
     async def discard(self, upload: str) -> None:
         """Remove an upload from the spool."""
         await asyncio.to_thread(self._running().spool.remove, upload)
+
+    async def upload(self, name: str) -> Content:
+        """An upload by its id."""
+        return Spooled(self._running().spool, name)
 
     async def content(self, cid: Cid) -> Content:
         """A file by its CID, from here or from peers."""

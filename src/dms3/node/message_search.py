@@ -15,14 +15,12 @@ from typing import Any
 
 from dms3.core.cid import RAW, Cid
 from dms3.core.database import Connection, Database
-from dms3.core.errors import DecodeError
 from dms3.core.ids import Root, SpaceId
-from dms3.core.limits import DM3_ENVELOPE_BYTES_MAX
-from dms3.dm3.canonical import parse
-from dms3.dm3.message import Message, MessageType, decode_message
+from dms3.dm3.message import MessageType
 from dms3.io import catalogue, index
 from dms3.io import messages as tables
 from dms3.messaging.operations import Kept, State
+from dms3.node.message_folding import fold
 from dms3.node.shelving import remove_document
 from dms3.search.kind import MESSAGE
 
@@ -53,30 +51,13 @@ def hash_of(source: str) -> str:
     return source.removeprefix(_SOURCE)
 
 
-def read(kept: Kept) -> Message | None:
-    """What was signed; None for what cannot be read any more."""
-    try:
-        return decode_message(parse(kept.text, DM3_ENVELOPE_BYTES_MAX))
-    except DecodeError:
-        return None
-
-
 def text_now(connection: Connection, original: Kept) -> str | None:
     """What `original` says after its sender's edits; None once it was deleted."""
-    said = read(original)
-    if said is None:
+    about = [one.kept for one in tables.about(connection, [original.hash])]
+    says = fold(original, about)
+    if says.deleted:
         return None
-    text = said.text or ""
-    names = [item.name for item in said.attachments or () if item.name]
-    for change in tables.about(connection, [original.hash]):
-        if change.kept.sender != original.sender or change.kept.state is State.HELD:
-            continue
-        if change.kept.type is MessageType.DELETE_REQUEST:
-            return None
-        edit = read(change.kept) if change.kept.type is MessageType.EDIT else None
-        if edit is not None:
-            text = edit.text or ""
-    return "\n".join([text, *names])
+    return "\n".join([says.text, *(item.name for item in says.attachments if item.name)])
 
 
 def _original(connection: Connection, change: Kept) -> Kept | None:

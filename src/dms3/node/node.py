@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -29,6 +29,7 @@ from dms3.crypto.keys import KeyTree
 from dms3.delivery.properties import Properties
 from dms3.dht import dht, messages
 from dms3.dht.blocks import block_type
+from dms3.dht.chunks import chunk_type
 from dms3.dht.providers import provider_type
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Loop, Port
@@ -49,13 +50,17 @@ from dms3.node.identity import Identity, create_identity, keep_identity, load_id
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
+from dms3.node.mailing import mail_machines
+from dms3.node.message_ports import MessagePorts
 from dms3.node.naming import name_types, names_machine
 from dms3.node.network import Network, over_tcp
 from dms3.node.noting import Noting
 from dms3.node.opening import public_machines
+from dms3.node.placing import Placing
 from dms3.node.published import Published
 from dms3.node.reachable import Reachable, local_network, watched
 from dms3.node.upkeep import Upkeep
+from dms3.node.watching import Faults, Log, Watch
 from dms3.p2p import exchange, peers
 from dms3.p2p.known import PUBLIC_PROTOCOL
 from dms3.search import publicblock
@@ -76,30 +81,6 @@ PROTOCOLS = {
     publicblock.PROTOCOL: publicblock.MINORS,
     messages.PROTOCOL: messages.MINORS,
 }
-
-
-class Log(Protocol):
-    """Where the node writes what an operator wants to know (`node/logs.py`)."""
-
-    def info(self, event: str, **values: Any) -> Any:
-        """Something happened."""
-        ...
-
-    def error(self, event: str, **values: Any) -> Any:
-        """Something that should not happen did."""
-        ...
-
-
-class Watch(Protocol):
-    """What counts how the node does (`node/metrics.py`)."""
-
-    def lag(self, lag_us: int) -> None:
-        """The event loop was late by `lag_us`."""
-        ...
-
-    def failed(self) -> None:
-        """A machine or a port failed in a way nobody expected."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +122,7 @@ class Node:
     group: asyncio.TaskGroup  # for what goes on beside commands
     upkeep: Upkeep
     backing: Backing
+    ports: Mapping[str, Port] = field(default_factory=dict)
     lag_us: int = 0
     delivery: Delivering | None = None
 
@@ -191,21 +173,18 @@ async def open_node(
         stack.push_async_callback(pool.close)
         library = Library(store, packs, pool, clock, entropy)
 
-        def on_bug(machine: str, event: str, error: Exception) -> None:
-            watch.failed()
-            log.error("machine_failed", machine=machine, event_kind=event, exc_info=error)
-
-        def on_fault(operation: str, error: Exception) -> None:
-            watch.failed()
-            log.error("port_failed", operation=operation, exc_info=error)
+        faults = Faults(log, watch)
 
         def lag(lag_us: int) -> None:
             node.lag_us = lag_us
             watch.lag(lag_us)
 
         machines = _machines(identity, settings, entropy)
-        driver = Driver(machines, store.view(), last_event=store.last_event(), on_bug=on_bug)
-        loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=on_fault)
+        machines += mail_machines(identity, entropy, secrets.keys, settings.public_url)
+        driver = Driver(
+            machines, store.view(), last_event=store.last_event(), on_bug=faults.machine
+        )
+        loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=faults.port)
         network = Network(
             protocols=PROTOCOLS,
             network=network_id(settings.network),
@@ -222,7 +201,11 @@ async def open_node(
         node = Node(
             identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
         )
-        ports = _ports(network, library, store, packs)
+        posted = MessagePorts(store, loop.call, lambda: network.listening)
+        placing = Placing(home.conversations, identity, store, loop.call, clock, entropy)
+        ports = _ports(network, library, store, packs) | posted.ports | placing.ports
+        node.ports = ports
+        stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, ports))
         reports = group.create_task(network.report(loop.call))
         try:
@@ -230,6 +213,7 @@ async def open_node(
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
             stack.callback(group.create_task(upkeep.run()).cancel)
+            stack.callback(group.create_task(placing.run()).cancel)
             if settings.delivery is not None:
                 node.delivery = opened(secrets, store, loop.call, ports, settings.delivery)
                 stack.callback(group.create_task(node.delivery.run()).cancel)
@@ -254,7 +238,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         identity.peer, identity.root, settings.join, entropy, public=settings.overlay
     )
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
-    types = (block_type(), provider_type(), manifest_type(), *name_types())
+    types = (block_type(), provider_type(), manifest_type(), chunk_type(), *name_types())
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST

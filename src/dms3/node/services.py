@@ -107,6 +107,11 @@ class NodeServices(Protocol):
         """Raises `node_locked` while the node is."""
         ...
 
+    @property
+    def messages(self) -> MessageServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
     async def protect(self, passphrase: str, current: str | None) -> None:
         """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
         ...
@@ -137,6 +142,10 @@ class NodeServices(Protocol):
 
     async def discard(self, upload: str) -> None:
         """Forget an upload that nobody imports; nothing happens when there is none."""
+        ...
+
+    async def upload(self, name: str) -> Content:
+        """An upload by its id, such as an export that waits to be taken; raises `not_found`."""
         ...
 
     async def content(self, cid: Cid) -> Content:
@@ -240,6 +249,96 @@ class DocumentServices(Protocol):
 
     async def search(self, asked: SearchAsked) -> dict[str, Any]:
         """Hits here and, where asked, at peers."""
+        ...
+
+
+class MessageServices(Protocol):
+    """Messages with people; answers are JSON values."""
+
+    async def send(
+        self, to: str, text: str, attach: Sequence[BlobOrPath], reply: str | None
+    ) -> dict[str, Any]:
+        """A new message, or an answer to the one with hash `reply`."""
+        ...
+
+    async def edit(self, message: str, text: str) -> dict[str, Any]:
+        """Other words for a message of mine."""
+        ...
+
+    async def delete(self, message: str) -> dict[str, Any]:
+        """Ask that a message of mine is shown no longer."""
+        ...
+
+    async def react(self, message: str, text: str) -> dict[str, Any]:
+        """A sign on a message."""
+        ...
+
+    async def inbox(self, since: int, limit: int) -> dict[str, Any]:
+        """Messages of others by arrival, those with a number above `since`."""
+        ...
+
+    async def conversation(self, name: str, before: int | None, limit: int) -> dict[str, Any]:
+        """The last messages with a person, or those before message number `before`."""
+        ...
+
+    async def conversations(self, limit: int) -> dict[str, Any]:
+        """Everybody messages were exchanged with, the latest first."""
+        ...
+
+    async def opened(self, name: str) -> dict[str, Any]:
+        """The messages of a person are on a screen."""
+        ...
+
+    async def fetch(self) -> dict[str, Any]:
+        """Ask every own service."""
+        ...
+
+    async def attachment(self, message: str, number: int) -> dict[str, Any]:
+        """A file in a message."""
+        ...
+
+    async def content(self, message: str, number: int) -> Content:
+        """The bytes of a file in a message."""
+        ...
+
+    async def profile(self, name: str | None) -> dict[str, Any]:
+        """Who a name is; None: this person."""
+        ...
+
+    async def people(self) -> dict[str, Any]:
+        """Everybody known by messages."""
+        ...
+
+    async def decide(self, name: str, what: str) -> dict[str, Any]:
+        """accept, block, unblock or forget somebody, or note them as verified."""
+        ...
+
+    async def services(self) -> dict[str, Any]:
+        """Who carries my messages."""
+        ...
+
+    async def carry(self, name: str) -> dict[str, Any]:
+        """Use a delivery service."""
+        ...
+
+    async def uncarry(self, name: str) -> dict[str, Any]:
+        """Leave one."""
+        ...
+
+    async def settings(self, receipts: str | None, requests: str | None) -> dict[str, Any]:
+        """The settings, after a change ("yes" or "no")."""
+        ...
+
+    async def adopt(self, address: str, signature: str, nonce: str | None) -> dict[str, Any]:
+        """Use the keys of a wallet's signature."""
+        ...
+
+    def export(self) -> AsyncIterator[Step]:
+        """Everything as one file; steps, the result last."""
+        ...
+
+    def bring_in(self, file: BlobOrPath) -> AsyncIterator[Step]:
+        """Take in what was exported; steps, the result last."""
         ...
 
 
