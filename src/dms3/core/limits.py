@@ -622,6 +622,7 @@ PLACE_LISTED_MAX = 200_000  # names read to make a page where a place cannot beg
 PLACE_CALLS_MAX = 8  # at one place at once: the other half of a home's line stays free
 PLACE_WAITING_MAX = 1_024  # operations waiting for their turn at one place
 PLACE_SECONDS_MAX = 60  # one operation: 2 MiB over a line of 0.3 Mbit/s
+PLACE_KEYS_TRIED_MAX = 256  # generations of profile keys: one for each device ever removed
 PLACES_OPEN_MAX = 4  # places with open connections: two of a move, and two that are checked
 PLACE_URL_CHARS_MAX = 2_048  # what every browser and proxy takes
 PLACE_SECRET_BYTES_MAX = 16 * KIB  # options as JSON; a key file of a cloud has 3 KB
@@ -651,7 +652,7 @@ CHUNK_RENEW_PAUSE_US = 3_600 * SECOND_US  # between two looks for what expires
 CHUNK_RENEWALS_MAX = 64  # names looked at in one round of renewal
 
 # the public listener
-PUBLIC_BODY_BYTES_MAX = MIB + 64 * KIB  # an object of a locker; an envelope twice escaped is less
+PUBLIC_BODY_BYTES_MAX = MIB + 64 * KIB  # an object of conversation storage; envelopes are smaller
 PUBLIC_CONNECTIONS_MAX = 2_048  # open at once: every push is one
 PUBLIC_CONNECTIONS_PER_HOST_MAX = 64  # of one address: a family behind one router
 PUBLIC_REQUESTS_PER_SECOND = 50  # of one address...
@@ -733,6 +734,7 @@ MAIL_SENDING_MAX = 64  # letters in a round at once, each with up to DM3_SERVICE
 MAIL_AGAIN_US_MIN = 5 * SECOND_US  # after the first failed round; doubles
 MAIL_AGAIN_US_MAX = 900 * SECOND_US  # whoever comes back is written to within a quarter of an hour
 MAIL_EXTRA_ROUNDS_MAX = 10  # for services that lack what another has: about one hour and a half
+MAIL_REFUSED_ROUNDS_MAX = 3  # a service that refuses so often means it
 MAIL_RESOLVE_US = 5 * SECOND_US  # a person who sends waits no longer for who the receiver is
 MAIL_DIRECT_BYTES_MAX = 2 * MIB  # an envelope from node to node: a frame with one body
 MAIL_DIRECT_COST_US = 10_000  # envelopes of one peer: 100 each second...

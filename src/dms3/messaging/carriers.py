@@ -69,9 +69,10 @@ class Carriers:
 
     def add(self, name: str, *, direct: bool) -> None:
         """List a service from now on; raises `limit_reached`."""
-        if self.uses(name):
+        before = self._rows.get(name)
+        if before is not None and not before.gone and before.direct == direct:
             return
-        if len(self.listed()) >= MAIL_CARRIERS_MAX:
+        if not self.uses(name) and len(self.listed()) >= MAIL_CARRIERS_MAX:
             raise Dms3Error(
                 "limit_reached",
                 f"{MAIL_CARRIERS_MAX} services carry your messages already.",

@@ -14,7 +14,7 @@ from dms3.messaging.desk import Desk
 from dms3.messaging.items import KEYS, PERSON
 from dms3.messaging.keyring import Keyring
 from dms3.messaging.people import People, Record
-from dms3.messaging.ports import Own
+from dms3.messaging.ports import DIRECT, Own
 from dms3.messaging.selfhood import Selfhood
 from dms3.messaging.sharing import Sharing
 from dms3.storage.operations import Item
@@ -50,8 +50,9 @@ class Grounds:
         self.sharing.item(Item(PERSON, record.id, encode(record), record.at_us // 1_000))
 
     def _named(self) -> None:
-        """This node takes messages for its person: others may ask it directly."""
+        """This node takes messages for its person: directly, or as a service with the role."""
+        direct = self.own.service.url.startswith(DIRECT)
         try:
-            self.carriers.add(self.self_.service_name, direct=True)
+            self.carriers.add(self.self_.service_name, direct=direct)
         except Dms3Error:
             return  # more devices than a profile can list: the services carry

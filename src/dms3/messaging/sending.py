@@ -18,6 +18,7 @@ from dms3.core.limits import (
     MAIL_AGAIN_US_MAX,
     MAIL_AGAIN_US_MIN,
     MAIL_EXTRA_ROUNDS_MAX,
+    MAIL_REFUSED_ROUNDS_MAX,
     MAIL_RESOLVE_US,
     MAIL_SENDING_MAX,
 )
@@ -264,6 +265,9 @@ class Sending:
     def _ended(self, entry: Entry, turn: Round, record: Record) -> None:
         """All services of this round have answered."""
         letter = entry.letter
+        if letter.attempts + 1 < MAIL_REFUSED_ROUNDS_MAX:  # it may not know its new customer yet
+            turn.failed |= {name: f"it said: {why}" for name, why in turn.refused.items()}
+            turn.refused.clear()
         refused = (*letter.refused, *(name for name in turn.refused if name not in letter.refused))
         self._outbox.change(entry, replace(letter, refused=refused))
         who = record.names[0]
