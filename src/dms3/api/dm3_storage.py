@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from dms3.api.answers import dumps
 from dms3.api.dm3 import JSON, Answer, Asked, Handler, authorised, said
+from dms3.core.database import Database
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     CLOUD_BATCH_MAX,
@@ -62,21 +63,21 @@ Action = Callable[[Asked, _Owner], Awaitable[Answer]]
 
 
 def storage_handlers(
-    lockers: Callable[[], Lockers], cloud: Callable[[], Cloud], now: Callable[[], Now]
+    database: Callable[[], Database], now: Callable[[], Now]
 ) -> Mapping[tuple[str, str], Handler]:
     """Handlers for `api/dm3.py` (`Dm3(more=...)`).
 
-    `lockers` and `cloud`: those of the open node; raise as `Services` does while there is none.
+    `database`: that of the open node; raises as `Services` does while there is none.
     """
-    routes = _Routes(lockers, _Reference(cloud, now))
+    routes = _Routes(database, _Reference(database, now))
     return {(method, NAME): routes.handle for method in ("GET", "PUT", "POST", "DELETE")}
 
 
 class _Routes:
     """Which request is for what."""
 
-    def __init__(self, lockers: Callable[[], Lockers], reference: _Reference) -> None:
-        self._lockers = lockers
+    def __init__(self, database: Callable[[], Database], reference: _Reference) -> None:
+        self._database = database
         self._reference = reference
 
     async def handle(self, service: Delivering, asked: Asked) -> Answer:
@@ -96,13 +97,13 @@ class _Routes:
         if isinstance(receiver, Answer):
             return receiver
         try:
-            return await action(asked, _Owner(receiver.account.address, named(name)))
+            return await action(asked, _Owner(receiver.address, named(name)))
         except _RefusedError as refused:
             return Answer(400, refused.text.encode())
 
     def _own(self, method: str, rest: list[str]) -> Action | None:
         """Objects of conversation storage as dms3 keeps it."""
-        lockers = self._lockers()
+        lockers = Lockers(self._database())
         if not rest:
             return _names(lockers) if method == "GET" else None
         if len(rest) > 1 or not _NAME.fullmatch(rest[0]):
@@ -151,8 +152,8 @@ def _names(lockers: Lockers) -> Action:
 class _Reference:
     """What the reference's client asks for."""
 
-    def __init__(self, cloud: Callable[[], Cloud], now: Callable[[], Now]) -> None:
-        self._open = cloud
+    def __init__(self, database: Callable[[], Database], now: Callable[[], Now]) -> None:
+        self._database = database
         self._now = now
         self._actions: dict[tuple[str, str, bool], Callable[..., Awaitable[Answer]]] = {
             ("POST", "addConversation", False): self._add_conversation,
@@ -178,7 +179,7 @@ class _Reference:
 
     @property
     def _cloud(self) -> Cloud:
-        return self._open()
+        return Cloud(self._database())
 
     async def _add_conversation(self, asked: Asked, owner: _Owner) -> Answer:
         body = await _body(asked)

@@ -158,7 +158,7 @@ class Cloud:
         ]
 
     def messages(self, account: str, contact: str, limit: int, skip: int) -> list[dict[str, Any]]:
-        """Messages of a conversation, the latest first, with the fields of the reference but the owner."""
+        """Messages of a conversation, the latest first, as the reference but without owner."""
         rows = self._read(
             "SELECT m.key, m.created_ms, m.container, m.halted, c.id FROM cloud_message m "
             "JOIN cloud_conversation c ON c.id = m.conversation JOIN locker l ON l.id = c.locker "

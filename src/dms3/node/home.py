@@ -3,6 +3,7 @@
     HOME/key         how the store key is kept (0600; wrapped after `dms3 id protect`)
     HOME/store.db    everything mutable, encrypted
     HOME/packs/      blocks of 64 KiB and more, encrypted one by one
+    HOME/conversations/  sealed objects of conversation storage of this node alone
     HOME/restored/   what a restoration has brought so far; taken over when it is whole
     HOME/spool/      uploads that nobody has imported yet, encrypted
     HOME/api.token   what a program presents to the API (0600)
@@ -54,6 +55,11 @@ class Home:
     def packs(self) -> Path:
         """The folder of pack files."""
         return self.path / "packs"
+
+    @property
+    def conversations(self) -> Path:
+        """The folder of conversation storage that is this node's alone."""
+        return self.path / "conversations"
 
     @property
     def staged(self) -> Path:
