@@ -115,7 +115,7 @@ def make(mail: Mail, node: FakeNode | None = None) -> Fixture:
     node.mail = mail
     front = build_front(
         node,
-        Table((*TABLE, *COMMANDS)),
+        Table((*(one for one in TABLE if one.name != "search"), *COMMANDS)),
         token=TOKEN,
         sessions=Sessions(Counting(), clock),
         report=lambda path, error: reported.append((path, error)),
@@ -146,6 +146,7 @@ async def conversation(
     node: FakeNode,
     name: Annotated[str, "who"],
     before: Annotated[int | None, "before this one"] = None,
+    around: Annotated[str | None, "around this one"] = None,
     limit: Annotated[int, "at most"] = 50,
 ) -> Result:
     """Show a conversation."""
@@ -153,6 +154,7 @@ async def conversation(
     rows = [one for one in node.mail.rows[name] if before is None or one["id"] < before]
     earlier = node.mail.before.get(name)
     data = {"person": who, "messages": rows[-limit:], "before": earlier if not before else None}
+    data["after"] = 8 if around else None
     return Result(copy.deepcopy(data))
 
 
@@ -161,6 +163,20 @@ async def people(node: FakeNode) -> Result:
     """List people."""
     known = [one for name, one in node.mail.people.items() if name not in node.mail.strangers]
     return Result({"people": known})
+
+
+@command("search", example="dms3 search words")
+async def search(node: FakeNode, query: Annotated[str, "words"]) -> Result:
+    """Find the messages with `query` in them."""
+    hits = [
+        {"cid": "", "source": "", "title": "", "kind": "message", "space": "", "node": "here",
+         "marks": [], "bytes": 1, "snippet": one["text"], "hash": one["hash"], "person": name}
+        for name, rows in node.mail.rows.items()
+        for one in rows
+        if query in (one["text"] or "")
+    ]  # fmt: skip
+    found = {"hits": hits, "total": len(hits), "milliseconds": 1.0, "unreachable": []}
+    return Result(found | {"containers": {"opened": 1, "skipped": 0, "unreachable": 0}})
 
 
 @command("message", "profile", example="dms3 message profile bob")
@@ -262,6 +278,6 @@ async def name_list(node: FakeNode) -> Result:
 
 
 COMMANDS = (
-    *(conversations, conversation, people, profile, send, edit, delete, react),
+    *(search, conversations, conversation, people, profile, send, edit, delete, react),
     *(services, uncarry, settings, storage, store_in, devices, remove_device, name_list),
 )

@@ -70,19 +70,20 @@ async def gather(site: Site, request: Request) -> Shown:
     if not name:
         return Shown(data | {"open": None}, "dms3 message conversations", values)
     before = values["before"]
-    data["open"] = await _opened(site, name, before, people)
-    command = shell("message", "conversation", name, before=before)
+    options = {"before": before, "around": given.get("at", "")}
+    wanted = {key: value for key, value in options.items() if value not in (None, "")}
+    data["open"] = await _opened(site, name, wanted, people)
+    command = shell("message", "conversation", name, **wanted)
     return Shown(data, command, values | {"title": label(data["open"]["person"])})
 
 
 async def _opened(
-    site: Site, name: str, before: int | None, people: Sequence[Mapping[str, Any]]
+    site: Site, name: str, options: Mapping[str, Any], people: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The messages with somebody; `problem` where nobody of that name can be found.
 
     `new`: nothing was ever written from or to that person.
     """
-    options = {"before": before} if before is not None else {}
     try:
         found = await site.ask(
             "message", "conversation", name=name, limit=PAGE_MESSAGES_MAX, **options
@@ -91,7 +92,13 @@ async def _opened(
         if error.code not in UNKNOWN:
             raise
         problem = f"{error.message} {error.hint}".strip()
-        nothing: dict[str, Any] = {"person": None, "messages": [], "before": None, "new": True}
+        nothing: dict[str, Any] = {
+            "person": None,
+            "messages": [],
+            "before": None,
+            "after": None,
+            "new": True,
+        }
         return {**nothing, "problem": problem}
     who = found["person"]
     stranger = who["standing"] != "contact"

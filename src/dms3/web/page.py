@@ -14,18 +14,31 @@ from dms3.api.guard import CALLER, Caller, session_cookie, session_of
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_US_MAX
-from dms3.web import documents, home, network, people, searching, settings
+from dms3.web import (
+    carrying,
+    documents,
+    home,
+    messages,
+    network,
+    people,
+    searching,
+    settings,
+    verifying,
+)
 from dms3.web.site import Site, View
 from dms3.web.templating import Pages
 from dms3.web.unlocking import add_unlocking
 
 VIEWS: tuple[View, ...] = (
     home.VIEW,
+    messages.VIEW,
     documents.VIEW,
     people.VIEW,
     network.VIEW,
     settings.VIEW,
     documents.DOCUMENT,
+    verifying.VIEW,
+    carrying.VIEW,
     searching.VIEW,
 )
 """In the order of the navigation."""

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from dms3.core.limits import PAGE_HITS_MAX, SEARCH_HITS_MAX
-from dms3.search.kind import KINDS
+from dms3.search.kind import KINDS, MESSAGE
 from dms3.web.site import Shown, Site, View
 from dms3.web.templating import counted, shell
 
@@ -41,7 +41,11 @@ async def gather(site: Site, request: Request) -> Shown:
     options = {name: value for name, value in asked.items() if name in known and value is not None}
     found = dict(await site.ask("search", query=words, **options))
     names = await _names(site)
-    found["hits"] = [hit | {"who": names.get(_author(hit), "")} for hit in found["hits"]]
+    people = await _people(site, found["hits"])
+    found["hits"] = [
+        hit | {"who": names.get(_author(hit), ""), "with": people.get(hit.get("person"), "")}
+        for hit in found["hits"]
+    ]
     found["query"] = words
     found["searched"] = searched(found["containers"], found["unreachable"])
     command = shell("search", words, **{**asked, "limit": None})
@@ -76,6 +80,14 @@ async def _names(site: Site) -> dict[str, str]:
         names |= {str(peer.get("root")): peer["name"] for peer in peers if peer.get("root")}
     mine = await site.ask("id", "show")
     return names | {str(mine.get("peer_id")): "me", str(mine.get("root")): "me"}
+
+
+async def _people(site: Site, hits: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What the people are called whom the messages among `hits` were exchanged with, by id."""
+    if not any(hit["kind"] == MESSAGE for hit in hits):
+        return {}
+    people = (await site.ask("message", "people"))["people"]
+    return {one["id"]: one["name"] for one in people}
 
 
 def _limit(text: str) -> int:
