@@ -71,6 +71,7 @@ async def up(config: Config, ready: Ready) -> None:
             name_chosen=bool(config.name),
             mdns=config.mdns,
             overlay=config.overlay,
+            ethereum=config.ethereum,
             delivery=_delivery(config),
         )
         try:

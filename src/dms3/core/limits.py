@@ -608,7 +608,6 @@ CCIP_URLS_MAX = 8  # gateways of one look-up that are tried
 CCIP_BATCH_MAX = 8  # look-ups of one batch (ENSIP-21): three records are asked for at once
 CCIP_SECONDS_MAX = 20  # all gateways of one look-up together
 CCIP_ANSWER_BYTES_MAX = 512 * KIB  # of a gateway: hex of up to 256 KiB
-ETHEREUM_NODES_MAX = 8  # tried in turn
 ETHEREUM_SECONDS_MAX = 10  # then the next node is asked
 ETHEREUM_ANSWER_BYTES_MAX = MIB  # of an Ethereum node: a text record has 64 KiB at most, in hex
 ETHEREUM_CALLS_MAX = 32  # questions under way; more wait for their turn

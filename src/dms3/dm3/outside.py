@@ -11,11 +11,11 @@ Source: docs/names.md. `io/ethereum.py` and `io/web.py` are the ports, put toget
 | `ethereum.balance` | an address | Wei of the account |
 | `ethereum.token_balance` | TokenBalance | units of an ERC-20 token of the account |
 | `web.fetch` | FetchUrl | bytes |
-| `web.reach` | a URL | True: this node may connect to its host |
 
 An address is text with 0x and 40 hex digits. Failures: `not_found` (no such name), `timed_out` and
 `peer_unreachable` (whoever was asked did not answer, or this node asks no Ethereum node: the text
-says which), `content_invalid` (the answer is wrong), `forbidden` (a private address).
+says which), `content_unavailable` (a web server has nothing there), `content_invalid` (what is
+there is wrong), `peer_refused` (an address inside this network), `peer_misbehaved`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ class TokenBalance:
 
 @dataclass(frozen=True, slots=True)
 class FetchUrl:
-    """The body at `url`, at most `bytes_max`; `accept`: the media type wanted."""
+    """The body at `url`, http or https, at most `bytes_max`. No redirect is followed."""
 
     url: str
     bytes_max: int
-    accept: str = "application/json"

@@ -18,8 +18,6 @@ from dms3.names.steps import Ask, Wanted
 GATEWAY = "https://ipfs.io/ipfs/{cid}?format=raw"
 """A trustless gateway (IPFS HTTP gateway specification): it gives the block as it is."""
 
-RAW_BLOCK = "application/vnd.ipld.raw"
-
 
 def read_text(name: str, text: str) -> Generator[Wanted, Any, Any]:
     """The JSON value of the record `text` of `name`; raises `content_invalid`, or as a fetch."""
@@ -41,7 +39,7 @@ def read_text(name: str, text: str) -> Generator[Wanted, Any, Any]:
 def _pinned(name: str, found: Pinned) -> Generator[Wanted, Any, Any]:
     """The block comes from anybody; its own hash says whether it is the right one."""
     url = GATEWAY.format(cid=found.cid)
-    body = yield from _fetched(name, FetchUrl(url, PROFILE_RECORD_BYTES_MAX, RAW_BLOCK))
+    body = yield from _fetched(name, FetchUrl(url, PROFILE_RECORD_BYTES_MAX))
     try:
         return check_pinned(found, body)
     except DecodeError as error:

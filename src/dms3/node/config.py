@@ -50,6 +50,7 @@ class Config:
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
     `mdns`: whether to find and be found by nodes on the local network. `overlay`: whether to take
     part in the public overlay, that is to answer others and to hold public content for them.
+    `ethereum`: URLs of Ethereum nodes that names of ENS are looked up with, the first that answers.
     `delivery_days`: how long a delivery service keeps what nobody fetches, 0: until it is fetched.
     `delivery_size`: bytes of one envelope it takes, `delivery_quota`: of what waits for one person.
     `origin`: setting -> "flag", "environment", "config.toml" or "default".
@@ -70,6 +71,7 @@ class Config:
     mdns: bool = True
     overlay: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
+    ethereum: tuple[str, ...] = ()
     delivery_days: int = 0
     delivery_size: int = MAIL_ENVELOPE_BYTES_MAX
     delivery_quota: int = MAIL_ACCOUNT_BYTES
@@ -317,6 +319,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "mdns": _truth,
     "overlay": _truth,
     "upload_max": _size(UPLOAD_BYTES_MAX),
+    "ethereum": _many(_url),
     "delivery_days": _days,
     "delivery_size": _size(MAIL_ENVELOPE_BYTES_MAX),
     "delivery_quota": _size(MAIL_QUOTA_BYTES_MAX),

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from dms3.core.addresses import is_public
 from dms3.core.database import Database
 from dms3.io.courier import Courier
 from dms3.io.loop import Port
@@ -61,5 +62,10 @@ def may_lie_at(address: str, listening: Sequence[Multiaddr]) -> bool:
         return False
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
-        return bool(listening) and all(reach_of(one) is Reach.MACHINE for one in listening)
-    return ip.is_global and not ip.is_multicast
+        return is_local(listening)
+    return is_public(str(ip))
+
+
+def is_local(listening: Sequence[Multiaddr]) -> bool:
+    """Whether the node is part of a network of processes on this machine, and of no other."""
+    return bool(listening) and all(reach_of(one) is Reach.MACHINE for one in listening)

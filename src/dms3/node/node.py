@@ -41,6 +41,7 @@ from dms3.io.store import Store
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
+from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
 from dms3.node.delivering import Delivering, opened, service_secrets
@@ -52,7 +53,7 @@ from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
 from dms3.node.mailing import mail_machines
 from dms3.node.message_ports import MessagePorts
-from dms3.node.naming import name_types, names_machine
+from dms3.node.naming import name_ports, name_types, names_machine
 from dms3.node.network import Network, over_tcp
 from dms3.node.noting import Noting
 from dms3.node.opening import public_machines
@@ -80,6 +81,7 @@ PROTOCOLS = {
     BLOCK_PROTOCOL: (0,),
     publicblock.PROTOCOL: publicblock.MINORS,
     messages.PROTOCOL: messages.MINORS,
+    DIRECT_PROTOCOL: (0,),
 }
 
 
@@ -91,6 +93,7 @@ class Settings:
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
     whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
+    `ethereum`: URLs of Ethereum nodes.
     `delivery`: what it is as a delivery service, None for none; `public_url`: where that answers.
     """
 
@@ -103,6 +106,7 @@ class Settings:
     name_chosen: bool = False
     mdns: bool = True
     overlay: bool = True
+    ethereum: Sequence[str] = ()
     delivery: Properties | None = None
     public_url: str = ""
 
@@ -203,7 +207,9 @@ async def open_node(
         )
         posted = MessagePorts(store, loop.call, lambda: network.listening)
         placing = Placing(home.conversations, identity, store, loop.call, clock, entropy)
+        outside = name_ports(settings.ethereum, lambda: network.listening)
         ports = _ports(network, library, store, packs) | posted.ports | placing.ports
+        ports |= await stack.enter_async_context(outside)
         node.ports = ports
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, ports))
