@@ -6,18 +6,25 @@ Source: docs/architecture.md, "Conversation storage". Types only. Calls to the m
 |---|---|---|
 | `storage.append` | tuple of Item | Durable, when every one lies where all devices read it |
 | `storage.chosen` | None | StorageState |
-| `storage.choose` | Place: use it from now on; everything is moved there first, nothing is lost | StorageState |
+| `storage.choose` | Place: everything is moved there first, nothing is lost | StorageState |
+| `storage.leave` | Place: use it at once, the old one is lost (`mailbox.repeat`) | StorageState |
 | `storage.devices` | None | tuple of Device |
 | `storage.remove_device` | device id in hex | the new generation of the profile keys |
-| `storage.earlier` | how many older items are wanted from storage into the local tables | how many came |
+| `storage.earlier` | how many older items are wanted in the local tables | how many came |
+| `storage.look` | None: look at the other devices now | None, at once |
 
-Items of other devices arrive as Call("mailbox.merge", tuple of Item), answered when they are kept.
+An append is answered once it is durable, so it may be asked again after a crash: of one kind and
+key the last counts, per device. What `storage` asks of machine "mailbox":
+`mailbox.merge` tuple of Item, of other devices -> anything, when they are kept ·
+`mailbox.repeat` None: append again all that is kept -> anything, when that is certain to happen ·
+`mailbox.rotate` int: use profile keys of at least this generation -> anything, when it is durable
 
 Port `place` (`io/places.py` joins the back-ends; names are 64 hex characters, values sealed bytes):
 `place.put` PutObject -> None (durable) · `place.get` GetObject -> bytes | None · `place.list`
 ListObjects -> tuple of names (places that cannot list answer `protocol_unsupported`) ·
 `place.delete` DeleteObject -> None · `place.check` Place -> None (reachable and writable)
-Failures: `peer_unreachable`, `timed_out`, `limit_reached` (full), `unauthorized`, `argument_invalid`.
+Failures: `peer_unreachable`, `timed_out`, `limit_reached` (full), `unauthorized`,
+`argument_invalid`.
 """
 
 from __future__ import annotations
@@ -79,7 +86,7 @@ class StorageState:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device of this person: id in hex, name, when it last wrote (wall), whether it is this one."""
+    """A device of this person: id in hex, name, when it last wrote (wall); `this`: this one."""
 
     id: str
     name: str
