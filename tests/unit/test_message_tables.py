@@ -87,6 +87,17 @@ def test_a_conversation_is_in_order_and_paged_backwards(connection: Connection) 
     assert messages.page(connection, "nobody", None, 2) == ()
 
 
+def test_a_page_lies_on_both_sides_of_a_message(connection: Connection) -> None:
+    keep(connection, *(kept(number) for number in range(1, 10)), kept(20, "carol.dms3"))
+    third = messages.behind(connection, kept(3).hash, 2)
+    assert third is not None
+    page = messages.page(connection, "bob.dms3", third, 4)
+    assert [one.kept.sent_ms for one in page] == [2, 3, 4, 5]
+    assert messages.behind(connection, kept(7).hash, 1) is not None
+    assert messages.behind(connection, kept(7).hash, 2) is None, "the last page has it"
+    assert messages.behind(connection, "0x", 0) is None
+
+
 def test_the_order_does_not_depend_on_the_order_of_arrival(connection: Connection) -> None:
     """Equal instants are told apart by sender, then the sender's clock, then the hash."""
     some = [
@@ -224,6 +235,7 @@ def test_what_is_unsent_comes_in_order(connection: Connection) -> None:
 QUERIES = [
     lambda c: messages.page(c, "p1", None, 50),
     lambda c: messages.page(c, "p1", 77, 50),
+    lambda c: messages.behind(c, kept(8).hash, 25),
     lambda c: messages.arrived(c, 5, 50),
     lambda c: messages.about(c, [kept(1).hash, kept(2).hash]),
     lambda c: messages.conversations(c, 20),

@@ -24,7 +24,7 @@ SHOWN = frozenset({MessageType.NEW, MessageType.REPLY})
 
 _RANKS = {
     State.HELD: 0,
-    State.HALTED: 0,
+    State.HALTED: 1,
     State.QUEUED: 1,
     State.RECEIVED: 1,
     State.FAILED: 2,  # a receipt may still come of a service that took it and said otherwise
@@ -248,6 +248,26 @@ def page(
         (*values, limit),
     ).fetchall()
     return tuple(_numbered(row) for row in reversed(rows))
+
+
+def behind(connection: Connection, wanted: str, count: int) -> int | None:
+    """The number of the message `count` places after the one of hash `wanted`, in its conversation.
+
+    None when fewer come after it, or nobody knows that hash: the last page has it then.
+    """
+    place = connection.execute(
+        "SELECT correspondence, order_ms, sender, sent_ms, hash FROM message WHERE hash = ?",
+        (wanted,),
+    ).fetchone()
+    if place is None:
+        return None
+    row = connection.execute(
+        "SELECT id FROM message WHERE shown AND correspondence = ? "
+        "AND (order_ms, sender, sent_ms, hash) > (?, ?, ?, ?) "
+        "ORDER BY order_ms, sender, sent_ms, hash LIMIT 1 OFFSET ?",
+        (*place, count),
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def arrived(connection: Connection, since: int, limit: int) -> tuple[Numbered, ...]:

@@ -5,7 +5,7 @@ Source: docs/interfaces.md, "Command line". Cheap to import: the command line re
 
 from __future__ import annotations
 
-from dms3.node import commands_people, commands_store, commands_system
+from dms3.node import commands_message, commands_people, commands_store, commands_system
 from dms3.node.table import Table
 
 TABLE = Table(
@@ -15,5 +15,6 @@ TABLE = Table(
         commands_system.id_show,
         *commands_people.COMMANDS,
         *commands_store.COMMANDS,
+        *commands_message.COMMANDS,
     )
 )

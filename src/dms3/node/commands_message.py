@@ -67,10 +67,13 @@ async def message_conversation(
     node: NodeServices,
     name: Name,
     before: Annotated[int | None, "go on before this message number (`before` of the page)"] = None,
+    around: Annotated[
+        str | None, About("what was said before and after it", metavar="HASH")
+    ] = None,
     limit: Annotated[int, "messages at most"] = 50,
 ) -> Result:
-    """The last messages with somebody, oldest first."""
-    return Result(await node.messages.conversation(name, before, limit))
+    """The last messages with somebody, or those around one; oldest first."""
+    return Result(await node.messages.conversation(name, before, around, limit))
 
 
 @command("message", "conversations", example="dms3 message conversations")

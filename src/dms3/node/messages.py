@@ -108,18 +108,27 @@ class Messages:
 
         return await self._read(work)
 
-    async def conversation(self, name: str, before: int | None, limit: int) -> dict[str, Any]:
-        """The last messages with a person, or those before message number `before`."""
+    async def conversation(
+        self, name: str, before: int | None, around: str | None, limit: int
+    ) -> dict[str, Any]:
+        """The last messages with a person, those before number `before`, or on both sides of one.
+
+        `after` in the answer: the number of the message after those, None when they are the last.
+        """
         check_limit(limit, MESSAGES_LISTED_MAX)
         who = await self._people.find(name)
 
         def work(connection: Connection) -> dict[str, Any]:
-            found = tables.page(connection, who["id"], before, limit + 1)
+            after = before
+            if around is not None:
+                after = tables.behind(connection, around, limit // 2)
+            found = tables.page(connection, who["id"], after, limit + 1)
             more, found = len(found) > limit, found[-limit:]
             return {
                 "person": who,
                 "messages": rows(connection, found),
                 "before": found[0].number if more else None,
+                "after": after,
             }
 
         return await self._read(work)

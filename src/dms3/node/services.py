@@ -277,8 +277,10 @@ class MessageServices(Protocol):
         """Messages of others by arrival, those with a number above `since`."""
         ...
 
-    async def conversation(self, name: str, before: int | None, limit: int) -> dict[str, Any]:
-        """The last messages with a person, or those before message number `before`."""
+    async def conversation(
+        self, name: str, before: int | None, around: str | None, limit: int
+    ) -> dict[str, Any]:
+        """The last messages with a person, those before a number, or on both sides of a hash."""
         ...
 
     async def conversations(self, limit: int) -> dict[str, Any]:
