@@ -29,12 +29,28 @@ _LATER = frozenset(
 
 @dataclass(slots=True)
 class Round:
-    """What came of it: `had` took it, `refused` never will, `failed` did not now: name -> why."""
+    """What came of it: `had` took it, `refused` never will, `failed` did not now: name -> why.
 
+    `nodes`: those of `services` that are nodes of the receiver, asked directly.
+    """
+
+    services: list[str]
     had: list[str] = field(default_factory=list)
+    nodes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     waiting: int = 0
+
+    def without_nodes(self) -> None:
+        """A service has it: the receiver's nodes fetch it there, so what they said is no matter."""
+        for name in self.nodes:
+            self.failed.pop(name, None)
+            self.refused.pop(name, None)
+
+    def first(self, said: dict[str, str]) -> tuple[str, str]:
+        """Of what services `said`, that of the one listed first."""
+        name = next(name for name in self.services if name in said)
+        return name, said[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +78,7 @@ class Carrying:
         self, parcel: Parcel, services: list[str], taken: Callable[[str], None], ended: Ended
     ) -> None:
         """Give `parcel` to `services`; `taken` is told of each that has it, then `ended` of all."""
-        turn = Round(waiting=len(services))
+        turn = Round(services, waiting=len(services))
 
         def one(name: str) -> Callable[[Any], None]:
             def answered(body: Any) -> None:
@@ -78,9 +94,9 @@ class Carrying:
         if not services:
             ended(turn)
         for name in services:
-            self._one(parcel, name, one(name))
+            self._one(parcel, name, turn, one(name))
 
-    def _one(self, parcel: Parcel, name: str, answered: Callable[[Any], None]) -> None:
+    def _one(self, parcel: Parcel, name: str, turn: Round, answered: Callable[[Any], None]) -> None:
         def resolved(body: Resolved | Failure) -> None:
             if isinstance(body, Failure):
                 answered(
@@ -89,6 +105,8 @@ class Carrying:
             elif body.service is None:
                 answered(Failure("not_found", "its name is not that of a delivery service"))
             else:
+                if body.service.url.startswith(DIRECT):
+                    turn.nodes.append(name)
                 self._submit(parcel, body.service, answered)
 
         self._desk.call("names.resolve", Resolve(name), resolved)

@@ -265,6 +265,8 @@ class Sending:
     def _ended(self, entry: Entry, turn: Round, record: Record) -> None:
         """All services of this round have answered."""
         letter = entry.letter
+        if letter.had:
+            turn.without_nodes()
         if letter.attempts + 1 < MAIL_REFUSED_ROUNDS_MAX:  # it may not know its new customer yet
             turn.failed |= {name: f"it said: {why}" for name, why in turn.refused.items()}
             turn.refused.clear()
@@ -274,7 +276,7 @@ class Sending:
         if entry.letter.had:
             self._rest(entry, turn, who)
         elif turn.failed:
-            name, why = next(iter(turn.failed.items()))
+            name, why = turn.first(turn.failed)
             self._pause(entry, f"{who}'s delivery service {name} did not take it: {why}")
         else:
             said = "; ".join(f"{name} said: {why}" for name, why in turn.refused.items())

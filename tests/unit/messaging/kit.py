@@ -35,7 +35,7 @@ from dms3.storage.operations import Durable
 START_US = 1_800_000_000_000_000
 SECOND = 1_000_000
 _RANKS = {
-    State.HELD: 0, State.HALTED: 0, State.QUEUED: 1, State.RECEIVED: 1, State.FAILED: 2,
+    State.HELD: 0, State.HALTED: 1, State.QUEUED: 1, State.RECEIVED: 1, State.FAILED: 2,
     State.SENT: 3, State.DELIVERED: 4, State.READ: 5,
 }  # fmt: skip
 
@@ -318,7 +318,6 @@ class World:
         self.stale = {}  # name -> what is answered unless asked afresh
         self.asked = []  # calls as they are answered
         self.requests, self.number = {}, 0
-        self.direct = True
 
     def service(self, name):
         found = Service(self, name)
@@ -329,8 +328,7 @@ class World:
     def node(self, person, device="1", primary=None):
         node = Node(self, person, device, primary)
         label = node.names.service_name
-        if self.direct:
-            self.records[label] = Resolved(label, "", None, node.own.service, "address", "")
+        self.records[label] = Resolved(label, "", None, node.own.service, "address", "")
         return node
 
     def connect(self, one, other):
@@ -458,19 +456,17 @@ class World:
 ALICE, BOB, EVE = Person("alice"), Person("bob"), Person("eve")
 
 
-def pair(direct=True):
+def pair():
     """A world with Alice and Bob, started and published."""
     world = World()
-    world.direct = direct
     alice, bob = world.node(ALICE).start(), world.node(BOB).start()
     world.run()
     return world, alice, bob
 
 
 def carried(names, people=(ALICE, BOB)):
-    """A world of `people` whose messages are carried by a service each per name, and no node."""
+    """A world of `people` who are not connected, each with a service for each of `names`."""
     world = World()
-    world.direct = False
     nodes = [world.node(person).start() for person in people]
     world.run()
     for node in nodes:
