@@ -19,7 +19,7 @@ from dms3.storage.head import Head, Ref, decode_head, is_head_of
 from dms3.storage.joining import claim
 from dms3.storage.leaving import CARRIED
 from dms3.storage.operations import Place, PutObject
-from dms3.storage.reading import HEAD, LEFT, asks_of, newest, objects_of, page_of, roster
+from dms3.storage.reading import CLAIM, HEAD, LEFT, asks_of, newest, objects_of, page_of, roster
 from dms3.storage.slots import Ground
 from dms3.storage.work import All, Ask, Work, body_or_raise
 
@@ -57,6 +57,11 @@ class Carrying:
         self._share = share
         self._copied = 0
         self._total = 0
+
+    def meet(self, ground: Ground) -> Work[None]:
+        """Know everybody who has a slot there."""
+        if not ground.alone:
+            yield from roster(self._book, self._devices, ground)
 
     def chunks(self, way: Journey) -> Work[None]:
         """The chunks of everybody."""
@@ -106,6 +111,12 @@ class Carrying:
 
     def claims(self, way: Journey) -> Work[None]:
         """Whoever comes to the goal finds the devices that have not come yet."""
+        book = self._book
+        for device in way.removed:  # they have no slot, but what they wrote before counts
+            other = self._devices.get(device)
+            if other is not None:
+                name = book.name_of(way.goal, CLAIM, device)
+                yield book.put(way.goal, name, encode(other.known.claim))
         if way.goal.alone:
             return
         held = yield from roster(self._book, self._devices, way.goal)

@@ -20,7 +20,7 @@ from dms3.storage.operations import Item
 from dms3.storage.reading import asks_of, items_of
 from dms3.storage.work import All, Ask, Until, Work, body_or_raise
 
-_IDLE_US = 60 * SECOND_US
+_IDLE_US = 600 * SECOND_US
 
 
 class Keeping:

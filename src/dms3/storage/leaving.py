@@ -112,6 +112,10 @@ class Leaving:
         """Heads and slots of that ground; the announcement stays."""
         book = self._book
         devices = [book.device, *(other.id for other in self._devices.all())]
-        names = [book.name_of(ground, what, each) for what in ("head", "left") for each in devices]
+        names = [
+            book.name_of(ground, what, each)
+            for what in ("head", "left", "claim")
+            for each in devices
+        ]
         slots = range(STORAGE_DEVICES_MAX)
         return [*names, *(book.name_of(ground, "slot", bytes([slot])) for slot in slots)]

@@ -235,6 +235,7 @@ class Moving:
     def _go(self, way: Journey) -> Work[None]:
         """All that leads from one ground to the next, as far as it was not done before."""
         book, carrying = self._book, self._carrying
+        yield from carrying.meet(way.start)
         if way.copies:
             self._share(0.0)
             yield from carrying.chunks(way)
@@ -324,6 +325,8 @@ class Moving:
         marked = (behind.gone, behind.mark, behind.leads)
         way = Journey(start, book.ground, state.epoch, state.removed, *marked)
         try:
+            yield from self._carrying.meet(start)
+            yield from self._carrying.claims(way)
             for other in self._devices.all():
                 yield from self._carrying.state(other, way)
         except Dms3Error:

@@ -31,7 +31,7 @@ from dms3.storage.operations import GetObject, Item
 from dms3.storage.slots import Ground
 from dms3.storage.work import All, Ask, Until, Work, body_or_raise
 
-HEAD, LEFT = "head", "left"
+HEAD, LEFT, CLAIM = "head", "left", "claim"
 
 
 @dataclass(slots=True)
@@ -275,6 +275,10 @@ def roster(book: Book, devices: Devices, ground: Ground) -> Work[list[bytes | No
                 found.append(b"")
     if b"" not in found:
         book.problem("slots", "")
+    for device in book.state.removed if ground == book.ground else ():
+        content = None if devices.get(device) else (yield from book.get(ground, CLAIM, device))
+        if content is not None:
+            devices.meet(content)
     return found
 
 
