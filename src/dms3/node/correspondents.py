@@ -140,7 +140,7 @@ async def profile_data(node: Node, people: Correspondents, name: str | None) -> 
     if name is None:
         return await _own_profile(node)
     contact = await people.contact(name)
-    asked = await asked_name(name, contact)
+    asked = asked_name(name, contact)
     resolved: Resolved = await node.call("names.resolve", Resolve(asked, fresh=True))
     known: tuple[Correspondent, ...] = await node.call("mailbox.people")
     found = _same_person(known, resolved) or _not_met(resolved)
