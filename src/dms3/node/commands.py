@@ -5,7 +5,13 @@ Source: docs/interfaces.md, "Command line". Cheap to import: the command line re
 
 from __future__ import annotations
 
-from dms3.node import commands_message, commands_people, commands_store, commands_system
+from dms3.node import (
+    commands_message,
+    commands_name,
+    commands_people,
+    commands_store,
+    commands_system,
+)
 from dms3.node.table import Table
 
 TABLE = Table(
@@ -16,5 +22,6 @@ TABLE = Table(
         *commands_people.COMMANDS,
         *commands_store.COMMANDS,
         *commands_message.COMMANDS,
+        *commands_name.COMMANDS,
     )
 )

@@ -29,6 +29,7 @@ from dms3.node.health import describe, examine
 from dms3.node.home import Home
 from dms3.node.messages import Messages
 from dms3.node.metrics import Metrics
+from dms3.node.name_answers import NameAnswers
 from dms3.node.node import Node, Settings, open_node
 from dms3.node.people import People
 from dms3.node.services import Content, Health, Upload
@@ -174,6 +175,11 @@ class Host:
                 "node_busy", "The delivery service is starting.", hint="Ask again soon."
             )
         return service
+
+    @property
+    def names(self) -> NameAnswers:
+        """Who names are, and the person's own."""
+        return NameAnswers(self._running())
 
     @property
     def messages(self) -> Messages:

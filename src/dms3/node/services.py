@@ -112,6 +112,11 @@ class NodeServices(Protocol):
         """Raises `node_locked` while the node is."""
         ...
 
+    @property
+    def names(self) -> NameServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
     async def protect(self, passphrase: str, current: str | None) -> None:
         """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
         ...
@@ -341,6 +346,38 @@ class MessageServices(Protocol):
 
     def bring_in(self, file: BlobOrPath) -> AsyncIterator[Step]:
         """Take in what was exported; steps, the result last."""
+        ...
+
+
+class NameServices(Protocol):
+    """Who names are, and the person's own; answers are JSON values."""
+
+    async def show(self, name: str, *, fresh: bool) -> dict[str, Any]:
+        """Who a name is, and who says so."""
+        ...
+
+    async def own(self) -> dict[str, Any]:
+        """My names."""
+        ...
+
+    async def claim(self, name: str) -> dict[str, Any]:
+        """A first-come name that is mine now."""
+        ...
+
+    async def add(self, name: str, *, primary: bool) -> dict[str, Any]:
+        """A name of ENS that counts among mine now."""
+        ...
+
+    async def use(self, name: str) -> dict[str, Any]:
+        """My names, the primary one first."""
+        ...
+
+    async def drop(self, name: str) -> dict[str, Any]:
+        """My names that are left."""
+        ...
+
+    async def forget(self, name: str) -> dict[str, Any]:
+        """Whether the key of a first-come name was known."""
         ...
 
 
