@@ -18,6 +18,7 @@ from dms3.io.schema import MIGRATIONS
 from dms3.io.sqlcipher import connect
 from dms3.io.store import Store
 from dms3.messaging.operations import Join, Kept, Mark, State
+from dms3.messaging.order import arranged
 from unit.fronts import in_loop
 
 KEY = b"k" * 32
@@ -177,8 +178,9 @@ def test_two_people_become_one(connection: Connection) -> None:
 
 
 def test_the_earliest_postmark_counts(connection: Connection) -> None:
-    keep(connection, kept(5), kept(6))
-    keep(connection, kept(6, order_ms=2), kept(5, order_ms=9))
+    mine = {"mine": True, "state": State.SENT}
+    keep(connection, kept(5), kept(6, **mine))
+    keep(connection, kept(6, order_ms=2, **mine), kept(5, order_ms=9))
     assert order(connection) == [6, 5]
 
 
@@ -259,6 +261,10 @@ class Explaining:
         self.plans += [f"{row[3]} <- {sql}" for row in rows]
         return self._connection.execute(sql, parameters)
 
+    def executemany(self, sql: str, parameters: Sequence[Any]) -> None:
+        for row in parameters:
+            self.execute(sql, row)
+
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_no_question_reads_what_it_does_not_give(connection: Connection, query: Any) -> None:
@@ -270,6 +276,34 @@ def test_no_question_reads_what_it_does_not_give(connection: Connection, query: 
     for plan in explaining.plans:
         assert not plan.startswith("SCAN") or "USING" in plan.partition("<-")[0], plan
         assert "TEMP B-TREE" not in plan or "reference IN" in plan, plan
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from("ab"), st.integers(0, 9)),
+        max_size=25,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_is_that_of_every_device(
+    connection: Connection, some: list[Any], chance: Any
+) -> None:
+    """Whatever arrives first, earlier postmarks later: the rows stand as the rule arranges them."""
+    connection.execute("DELETE FROM message")
+    connection.execute("DELETE FROM correspondence")
+    wanted: dict[str, Kept] = {}
+    arriving: list[Kept] = []
+    for number, (sent, mine, sender, stamp) in enumerate(some):
+        one = kept(number, mine=mine, sender=sender, sent_ms=sent, order_ms=stamp)
+        later = replace(one, order_ms=stamp + chance.randrange(3))
+        wanted[one.hash] = one
+        arriving += [one, later]
+    chance.shuffle(arriving)
+    for one in arriving:
+        keep(connection, one)
+    found = [one.kept.hash for one in messages.page(connection, "bob.dms3", None, 500)]
+    assert found == [one.hash for one in arranged(wanted.values())]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

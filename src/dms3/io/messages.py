@@ -41,6 +41,10 @@ _OPEN = (
     "ON CONFLICT (person) DO NOTHING"
 )
 _FROM = "FROM message JOIN correspondence ON correspondence.id = message.correspondence"
+_IN_LINE = "FROM message WHERE correspondence = ? AND line = ? AND (sent_ms, hash)"
+_ORDER = "place_ms, line, sent_ms, hash"
+_BACKWARDS = "place_ms DESC, line DESC, sent_ms DESC, hash DESC"
+_LAST_MS = (1 << 62) - 1  # after every instant that a message can name
 _VARIABLES = 500  # values in one statement
 
 Shelve = Callable[[Connection, Sequence[Kept]], None]
@@ -166,22 +170,32 @@ def join(connection: Connection, wanted: Join) -> None:
         (*row[1:], wanted.into),
     )
     connection.execute("DELETE FROM correspondence WHERE id = ?", (row[0],))
+    moved = connection.execute(
+        "SELECT id, order_ms FROM message WHERE correspondence = "
+        "(SELECT id FROM correspondence WHERE person = ?) "
+        "ORDER BY line DESC, sent_ms DESC, hash DESC",
+        (wanted.into,),
+    ).fetchall()
+    for number, order_ms in moved:  # what I wrote to both is one line now
+        _place(connection, number, order_ms)
 
 
 def _insert(connection: Connection, one: Kept, number: int | None = None) -> None:
     shown = one.type in SHOWN
     connection.execute(_OPEN, (one.person,))
-    connection.execute(
-        "INSERT INTO message (id, hash, correspondence, mine, sender, sent_ms, order_ms, type, "
-        "shown, reference, state, problem, retry_us, information, text) "
+    made = connection.execute(
+        "INSERT INTO message (id, hash, correspondence, mine, sender, line, sent_ms, order_ms, "
+        "place_ms, type, shown, reference, state, problem, retry_us, information, text) "
         "VALUES (?, ?, (SELECT id FROM correspondence WHERE person = ?), "
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            number, one.hash, one.person, one.mine, one.sender, one.sent_ms, one.order_ms,
-            one.type, shown, one.reference, one.state, one.problem, one.retry_us,
-            one.information, one.text,
+            number, one.hash, one.person, one.mine, one.sender, _line(one), one.sent_ms,
+            one.order_ms, _LAST_MS, one.type, shown, one.reference, one.state, one.problem,
+            one.retry_us, one.information, one.text,
         ),
-    )  # fmt: skip
+    ).lastrowid  # fmt: skip
+    assert made is not None
+    _place(connection, made, one.order_ms)
     _count(connection, one.person, int(shown), _is_unread(one))
     if shown:
         connection.execute(
@@ -202,6 +216,40 @@ def _move_up(connection: Connection, before: Numbered, order_ms: int) -> None:
         connection.execute(
             "UPDATE message SET order_ms = ? WHERE id = ?", (order_ms, before.number)
         )
+        _place(connection, before.number, order_ms)
+
+
+def _line(one: Kept) -> str:
+    """Whose line it stands in; one that nobody has verified stands in nobody's."""
+    if one.state is State.HELD:
+        return one.hash
+    return "" if one.mine else one.sender
+
+
+def _place(connection: Connection, number: int, order_ms: int) -> None:
+    """Put a message no later than those that follow in its line, and none before it later.
+
+    Places in a line never fall, so only those right before it can be too late: a few, or none.
+    """
+    row = connection.execute(
+        "SELECT correspondence, line, sent_ms, hash, place_ms FROM message WHERE id = ?", (number,)
+    ).fetchone()
+    assert row is not None
+    where = (row[0], row[1], row[2], row[3])
+    following = connection.execute(
+        f"SELECT place_ms {_IN_LINE} > (?, ?) ORDER BY sent_ms, hash LIMIT 1", where
+    ).fetchone()
+    place = min(order_ms, row[4], _LAST_MS if following is None else following[0])
+    late = [number]
+    for earlier, earlier_place in connection.execute(
+        f"SELECT id, place_ms {_IN_LINE} < (?, ?) ORDER BY sent_ms DESC, hash DESC", where
+    ):
+        if earlier_place <= place:
+            break
+        late.append(earlier)
+    connection.executemany(
+        "UPDATE message SET place_ms = ? WHERE id = ?", [(place, one) for one in late]
+    )
 
 
 def _count(connection: Connection, person: str, total: int, unread: int) -> None:
@@ -235,16 +283,16 @@ def page(
     values: tuple[Any, ...] = (person,)
     if before is not None:
         place = connection.execute(
-            "SELECT order_ms, sender, sent_ms, hash FROM message WHERE id = ?", (before,)
+            f"SELECT {_ORDER} FROM message WHERE id = ?", (before,)
         ).fetchone()
         if place is None:
             return ()
-        end = "AND (order_ms, sender, sent_ms, hash) < (?, ?, ?, ?) "
+        end = f"AND ({_ORDER}) < (?, ?, ?, ?) "
         values += tuple(place)
     rows = connection.execute(
         f"SELECT message.id, {_COLUMNS} {_FROM} "
         "WHERE shown = 1 AND correspondence = (SELECT id FROM correspondence WHERE person = ?) "
-        f"{end}ORDER BY order_ms DESC, sender DESC, sent_ms DESC, hash DESC LIMIT ?",
+        f"{end}ORDER BY {_BACKWARDS} LIMIT ?",
         (*values, limit),
     ).fetchall()
     return tuple(_numbered(row) for row in reversed(rows))
@@ -256,15 +304,13 @@ def behind(connection: Connection, wanted: str, count: int) -> int | None:
     None when fewer come after it, or nobody knows that hash: the last page has it then.
     """
     place = connection.execute(
-        "SELECT correspondence, order_ms, sender, sent_ms, hash FROM message WHERE hash = ?",
-        (wanted,),
+        f"SELECT correspondence, {_ORDER} FROM message WHERE hash = ?", (wanted,)
     ).fetchone()
     if place is None:
         return None
     row = connection.execute(
-        "SELECT id FROM message WHERE shown AND correspondence = ? "
-        "AND (order_ms, sender, sent_ms, hash) > (?, ?, ?, ?) "
-        "ORDER BY order_ms, sender, sent_ms, hash LIMIT 1 OFFSET ?",
+        "SELECT id FROM message WHERE shown = 1 AND correspondence = ? "
+        f"AND ({_ORDER}) > (?, ?, ?, ?) ORDER BY {_ORDER} LIMIT 1 OFFSET ?",
         (*place, count),
     ).fetchone()
     return None if row is None else int(row[0])
@@ -298,7 +344,7 @@ def about(connection: Connection, hashes: Sequence[str]) -> tuple[Numbered, ...]
                     f"SELECT message.id, {_COLUMNS} {_FROM} WHERE reference IN ({marks}) "
                     "AND reference != '' AND NOT shown "
                     "AND type NOT LIKE 'READ%' "
-                    "ORDER BY order_ms, sender, sent_ms, hash LIMIT ?",
+                    f"ORDER BY {_ORDER} LIMIT ?",
                     (*some, MESSAGE_FOLDS_MAX),
                 ),
             )

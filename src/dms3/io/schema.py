@@ -137,7 +137,9 @@ _HELD = Migration(
 )
 
 # Messages of conversations, by hash. `shown`: a row of its own on a screen, not an edit, a reaction
-# or a receipt. Counts of a person's messages are kept in `correspondence`, so nothing is counted.
+# or a receipt. `line`: of one sender, whose messages stay in the sender's order; `place_ms`: where
+# they stand among those of others (messaging/order.py has the rule). Counts of a person's messages
+# are kept in `correspondence`, so nothing is counted.
 _MESSAGES = Migration(
     number=4,
     name="messages",
@@ -159,8 +161,10 @@ _MESSAGES = Migration(
             correspondence INTEGER NOT NULL REFERENCES correspondence (id),
             mine INTEGER NOT NULL,
             sender TEXT NOT NULL,
+            line TEXT NOT NULL,
             sent_ms INTEGER NOT NULL,
             order_ms INTEGER NOT NULL,
+            place_ms INTEGER NOT NULL,
             type TEXT NOT NULL,
             shown INTEGER NOT NULL,
             reference TEXT NOT NULL,
@@ -173,8 +177,9 @@ _MESSAGES = Migration(
         """,
         """
         CREATE INDEX message_order
-        ON message (correspondence, shown, order_ms, sender, sent_ms, hash)
+        ON message (correspondence, shown, place_ms, line, sent_ms, hash)
         """,
+        "CREATE INDEX message_line ON message (correspondence, line, sent_ms, hash, place_ms)",
         "CREATE INDEX message_about ON message (reference) WHERE reference != ''",
         "CREATE INDEX message_arrived ON message (id) WHERE shown AND NOT mine",
         """
