@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -220,8 +221,6 @@ async def post_office(
 
 def claims(token: str) -> dict[str, Any]:
     """What a JWT says, unchecked."""
-    import base64
-
     payload = token.split(".")[1]
     found: dict[str, Any] = json.loads(
         base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))

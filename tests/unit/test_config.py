@@ -109,10 +109,14 @@ def test_of_a_wrong_list_the_wrong_item_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("role", "relay"), ("public", "0.0.0.0:80"), ("public_url", "https://node.example.org")],
+    ("key", "value", "words"),
+    [
+        ("role", "relay", "is not part of this version"),
+        ("public", "0.0.0.0:80", "serves nothing"),
+        ("public_url", "https://node.example.org", "serves nothing"),
+    ],
 )
-def test_what_this_version_cannot_do_is_refused_by_name(tmp_path, key, value):
+def test_what_this_version_cannot_do_is_refused_by_name(tmp_path, key, value, words):
     check_offered(load(tmp_path))
     for given, source in (
         (load(tmp_path, "", {key: (value,) if key == "role" else value}), "flag"),
@@ -122,8 +126,25 @@ def test_what_this_version_cannot_do_is_refused_by_name(tmp_path, key, value):
         with pytest.raises(Dms3Error) as refused:
             check_offered(given)
         assert refused.value.code == "config_invalid"
-        assert f"{key} '{value}' (from {source}) is not part of this version" in str(refused.value)
+        assert f"{key} '{value}' (from {source}) {words}" in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_the_role_of_a_delivery_service_needs_a_public_listener(tmp_path):
+    with pytest.raises(Dms3Error, match="needs a public listener") as refused:
+        check_offered(load(tmp_path, 'role = "delivery"'))
+    assert "--public HOST:PORT" in refused.value.hint
+    check_offered(load(tmp_path, 'role = "delivery"\npublic = "0.0.0.0:80"'))
+
+
+@pytest.mark.parametrize(("toml", "days"), [("0", 0), ('"0"', 0), ("30", 30), ('"3650"', 3_650)])
+def test_days_that_a_service_keeps_messages(tmp_path, toml, days):
+    assert load(tmp_path, f"delivery_days = {toml}").delivery_days == days
+
+
+@pytest.mark.parametrize("toml", ["29", "1", "-1", "100000", '"soon"'])
+def test_fewer_days_than_the_specification_asks_for_are_refused(tmp_path, toml):
+    assert "at least 30 days" in refusal(tmp_path, f"delivery_days = {toml}").message
 
 
 def test_a_wrong_flag_names_the_flag(tmp_path):

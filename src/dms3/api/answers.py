@@ -21,7 +21,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 PROBLEM = "application/problem+json"
 # After these the rest of a body may still be under way: the connection is not used again.
-_ENDS_CONNECTION = ("body_slow", "body_too_large")
+ENDS_CONNECTION = ("body_slow", "body_too_large")
 
 
 class DisconnectedError(Exception):
@@ -60,7 +60,7 @@ def problem(error: Dms3Error) -> Response:
         "hint": error.hint,
         "retry": error.retry.value,
     }
-    headers = {"Connection": "close"} if error.code in _ENDS_CONNECTION else {}
+    headers = {"Connection": "close"} if error.code in ENDS_CONNECTION else {}
     if error.code == "unauthorized":
         headers["WWW-Authenticate"] = 'Bearer realm="dms3"'
     return Response(dumps(body), error.http_status, headers, PROBLEM)

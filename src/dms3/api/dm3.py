@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dms3.api.answers import dumps
+from dms3.api.answers import ENDS_CONNECTION, dumps
 from dms3.core.errors import DecodeError, Dms3Error, Retry
 from dms3.core.limits import (
     MAIL_ACCOUNT_MESSAGES_MAX,
@@ -165,7 +165,15 @@ def plain(status: int) -> Answer:
 
 def refused(error: Dms3Error) -> Answer:
     """What went wrong, for a person, with the status of its code."""
-    return said({"error": error.message, "hint": error.hint}, error.http_status)
+    told = said({"error": error.message, "hint": error.hint}, _status(error))
+    if error.code not in ENDS_CONNECTION:
+        return told
+    return Answer(told.status, told.body, told.kind, ((b"connection", b"close"),))
+
+
+def _status(error: Dms3Error) -> int:
+    """The status of `error`; names that do not answer are no gateway of ours."""
+    return 503 if error.code == "timed_out" else error.http_status
 
 
 async def authorised(service: Delivering, asked: Asked, name: str) -> Receiver | Answer:
@@ -333,6 +341,8 @@ async def _rpc(service: Delivering, asked: Asked) -> Answer:
     try:
         body = await asked.json()
     except Dms3Error as error:
+        if error.code != "body_malformed":
+            raise
         return _rpc_error(None, error)
     if not isinstance(body, dict) or body.get("method") is None:
         return plain(400)
@@ -382,9 +392,7 @@ def _result(body: Mapping[str, Any], result: str) -> Answer:
 
 def _rpc_error(identifier: Any, error: Dms3Error) -> Answer:
     """A JSON-RPC error; the status is 400 as the reference's unless trying again can help."""
-    status = error.http_status if error.retry is not Retry.NEVER else 400
-    if error.code == "timed_out":
-        status = 503  # asked again later, not sent again at once
+    status = _status(error) if error.retry is not Retry.NEVER else 400
     told = {
         "code": _RPC_CODES.get(error.code, _INVALID_INPUT),
         "message": error.message,
