@@ -24,6 +24,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # A string to its end (or to the end of the text, so that no input is looked at twice), or a mark.
 _STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
+_PLAINLY_FEW = DM3_JSON_ITEMS_MAX - 2 * DM3_JSON_DEPTH_MAX
 _HASH = re.compile(r"0x[0-9a-f]{64}")
 
 
@@ -32,9 +33,7 @@ def canonical(value: Any) -> str:
 
     `value` is at most `DM3_JSON_DEPTH_MAX` deep, which everything is that `parse` returned.
     """
-    out: list[str] = []
-    _write(value, out, DM3_JSON_DEPTH_MAX)
-    return "".join(out)
+    return _written(value, DM3_JSON_DEPTH_MAX)
 
 
 def hash_text(text: str) -> str:
@@ -57,16 +56,10 @@ def parse(text: str | bytes, most: int) -> Any:
     given = _checked_text(text, most)
     _check_structure(given)
     try:
-        value = json.loads(
-            given,
-            object_pairs_hook=_members,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_constant,
-        )
+        value = _DECODER.decode(given)
     except json.JSONDecodeError as cause:
         raise DecodeError(cause.pos, f"not JSON: {cause.msg}") from cause
-    if _ESCAPED_SURROGATE.search(given):
+    if "\\u" in given and _ESCAPED_SURROGATE.search(given):
         _check_surrogates(value)
     return value
 
@@ -79,10 +72,11 @@ def decode_base64(text: Any, size: int | None = None) -> bytes:
     if type(text) is not str:
         raise DecodeError(0, f"expected base64, found {type(text).__name__}")
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as cause:
         raise DecodeError(0, f"not base64: {cause}") from cause
-    if base64.b64encode(data).decode() != text:
+    last = data[len(data) - (len(data) % 3 or 3) :] if data else b""
+    if base64.b64encode(last).decode() != text[-4:]:
         raise DecodeError(len(text), "base64 is not canonical")
     if size is not None and len(data) != size:
         raise DecodeError(len(text), f"expected {size} bytes in base64, found {len(data)}")
@@ -149,6 +143,9 @@ def _checked_text(text: str | bytes, most: int) -> str:
 
 def _check_structure(text: str) -> None:
     """Refuse what would cost more to build than to look at: depth and number of items."""
+    few = len(text) <= DM3_JSON_ITEMS_MAX or text.count(",") + text.count(":") <= _PLAINLY_FEW
+    if few and text.count("[") + text.count("{") <= DM3_JSON_DEPTH_MAX:
+        return  # wherever they stand, also in strings: nearly every text of the protocol
     depth = items = 0
     for match in _STRUCTURE.finditer(text):
         mark = text[match.start()]
@@ -205,46 +202,47 @@ def _constant(name: str) -> None:
     raise DecodeError(0, f"{name} is no JSON")
 
 
-def _write(value: Any, out: list[str], depth: int) -> None:
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members,
+    parse_int=_integer,
+    parse_float=_number,
+    parse_constant=_constant,
+)
+
+
+_TOO_DEEP = f"canonical JSON is at most {DM3_JSON_DEPTH_MAX} levels deep"
+_WORDS = {None: "null", True: "true", False: "false"}
+
+
+def _written(value: Any, depth: int) -> str:
     if isinstance(value, str):
-        out.append(_quoted(value))
-    elif value is None:
-        out.append("null")
-    elif isinstance(value, bool):
-        out.append("true" if value else "false")
-    elif isinstance(value, int):
-        out.append(str(value) if abs(value) <= SAFE_INTEGER_MAX else _number_text(float(value)))
-    elif isinstance(value, float):
-        out.append(_number_text(value))
-    else:
-        assert depth > 0, f"canonical JSON is at most {DM3_JSON_DEPTH_MAX} levels deep"
-        _write_nested(value, out, depth - 1)
-
-
-def _write_nested(value: Any, out: list[str], depth: int) -> None:
+        return _quoted(value)
+    if isinstance(value, dict):
+        assert depth > 0, _TOO_DEEP
+        names = sorted(value) if "".join(value).isascii() else sorted(value, key=_utf16)
+        return f"{{{','.join([_member(name, value[name], depth - 1) for name in names])}}}"
     if isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            out.append("," if index else "[")
-            _write(item, out, depth)
-        out.append("]" if value else "[]")
-        return
-    assert isinstance(value, dict), f"{type(value).__name__} is no JSON"
-    names = list(value)
-    names.sort(key=_utf16) if any(not name.isascii() for name in names) else names.sort()
-    for index, name in enumerate(names):
-        out.append("," if index else "{")
-        out.append(_quoted(name))
-        out.append(":")
-        _write(value[name], out, depth)
-    out.append("}" if names else "{}")
+        assert depth > 0, _TOO_DEEP
+        return f"[{','.join([_written(item, depth - 1) for item in value])}]"
+    return _WORDS[value] if value is None or value is True or value is False else _digits(value)
+
+
+def _digits(value: Any) -> str:
+    if isinstance(value, int) and abs(value) <= SAFE_INTEGER_MAX:
+        return str(value)
+    assert isinstance(value, int | float), f"{type(value).__name__} is no JSON"
+    return _number_text(float(value))
+
+
+def _member(name: str, value: Any, depth: int) -> str:
+    return f"{_quoted(name)}:{_written(value, depth)}"
 
 
 def _quoted(text: str) -> str:
-    if not text.isascii() and _SURROGATE.search(text):
-        text = _utf16(text).decode("utf-16-be", "surrogatepass")  # two halves make a character
-        text = encode_basestring(text)
-        return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
-    return encode_basestring(text)
+    if text.isascii() or not _SURROGATE.search(text):
+        return encode_basestring(text)
+    joined = _utf16(text).decode("utf-16-be", "surrogatepass")  # two halves make a character
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", encode_basestring(joined))
 
 
 def _utf16(text: str) -> bytes:

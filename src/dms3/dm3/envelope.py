@@ -146,11 +146,16 @@ def decode_envelope(value: Any) -> Envelope:
     )
 
 
-def open_delivery(service_secret: bytes, envelope: Envelope) -> DeliveryInformation:
-    """What the sender told the service whose X25519 secret is `service_secret`; DecodeError."""
+def open_delivery(
+    service_secret: bytes, envelope: Envelope, public: bytes | None = None
+) -> DeliveryInformation:
+    """What the sender told the service whose X25519 secret is `service_secret`; DecodeError.
+
+    `public`: of that secret, when it is at hand: faster.
+    """
     if isinstance(envelope.delivery, DeliveryInformation):
         return envelope.delivery
-    opened = open_text(service_secret, envelope.delivery)
+    opened = open_text(service_secret, envelope.delivery, public)
     return _decode_information(parse(opened, DM3_SMALL_BYTES_MAX))
 
 
@@ -165,14 +170,17 @@ def is_envelope_by(envelope: Envelope, signing_public: bytes) -> bool:
     return verify_text(signing_public, envelope.signed_text(), envelope.signature)
 
 
-def open_envelope(encryption_secret: bytes, envelope: Envelope) -> Message:
+def open_envelope(
+    encryption_secret: bytes, envelope: Envelope, public: bytes | None = None
+) -> Message:
     """The message inside, whose hash is the one the envelope names; its signature is unchecked.
 
+    `public`: of the X25519 secret `encryption_secret`, when it is at hand: faster.
     Raises DecodeError: sealed to somebody else, changed, no message, or another one than named.
     """
     if envelope.legacy and hash_text(canonical(envelope.message)) != envelope.message_hash:
         raise DecodeError(0, "the sealed message is not the one that the envelope names")
-    opened = open_text(encryption_secret, envelope.message)
+    opened = open_text(encryption_secret, envelope.message, public)
     message = decode_message(parse(opened, DM3_ENVELOPE_BYTES_MAX))
     if not envelope.legacy and message.hash != envelope.message_hash:
         raise DecodeError(0, "the message is not the one that the envelope names")

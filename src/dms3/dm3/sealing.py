@@ -15,8 +15,6 @@ from nacl.bindings import (
     crypto_aead_chacha20poly1305_ietf_encrypt,
     crypto_scalarmult,
     crypto_scalarmult_base,
-    sodium_pad,
-    sodium_unpad,
 )
 from nacl.exceptions import CryptoError
 
@@ -30,6 +28,7 @@ PADDING = 2_048  # the reference's block: texts up to 2,047 bytes have the same 
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
+_PAD_FIRST = b"\x80"  # ISO/IEC 7816-4: this, then zeros to the end of the block
 _NONCE = re.compile(r"0x[0-9a-fA-F]{24}")
 
 
@@ -50,16 +49,18 @@ def seal_text(public: bytes, text: str, entropy: Entropy) -> str:
     )
 
 
-def open_text(secret: bytes, payload: str) -> str:
+def open_text(secret: bytes, payload: str, public: bytes | None = None) -> str:
     """The text that was sealed to the X25519 key whose secret is `secret` (32 bytes).
 
-    Raises DecodeError when `payload` is no payload, was sealed to another key, or was changed.
+    `public`: of that secret, when it is at hand; None makes it, a third of the time. Raises
+    DecodeError when `payload` is no payload, was sealed to another key, or was changed.
     """
     found = parse(payload, DM3_ENVELOPE_BYTES_MAX)
     if type(found) is not dict:
         raise DecodeError(0, "expected a sealed payload")
     ephemeral = decode_base64(found.get("ephemPublicKey"), KEY_BYTES)
-    key = _session_key(secret, ephemeral, ephemeral, crypto_scalarmult_base(secret))
+    own = crypto_scalarmult_base(secret) if public is None else public
+    key = _session_key(secret, ephemeral, ephemeral, own)
     return _decrypt(key, found, PADDING)
 
 
@@ -91,7 +92,8 @@ def _session_key(secret: bytes, other: bytes, client: bytes, server: bytes) -> b
 
 def _encrypt(key: bytes, nonce: bytes, text: str, padding: int) -> bytes:
     assert len(nonce) == NONCE_BYTES, f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}"
-    padded = sodium_pad(text.encode(), padding)
+    data = text.encode() + _PAD_FIRST
+    padded = data + bytes(-len(data) % padding)
     return bytes(crypto_aead_chacha20poly1305_ietf_encrypt(padded, None, nonce, key))
 
 
@@ -106,8 +108,15 @@ def _decrypt(key: bytes, found: dict[str, object], padding: int) -> str:
         padded = crypto_aead_chacha20poly1305_ietf_decrypt(
             sealed, None, bytes.fromhex(nonce[2:]), key
         )
-        return bytes(sodium_unpad(padded, padding)).decode()
+        return _unpadded(padded, padding).decode()
     except CryptoError as cause:
         raise DecodeError(0, "cannot be opened with this key, or was changed") from cause
     except UnicodeError as cause:
         raise DecodeError(0, "what was sealed is not text") from cause
+
+
+def _unpadded(padded: bytes, padding: int) -> bytes:
+    end = padded.rfind(_PAD_FIRST, max(0, len(padded) - padding))
+    if end < 0 or padded.count(b"\0", end) != len(padded) - end - 1:
+        raise DecodeError(max(end, 0), "what was sealed is not padded")
+    return padded[:end]
