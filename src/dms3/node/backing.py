@@ -47,6 +47,7 @@ SAVED_STATES = {
     "dht": False,  # what this node holds for others
     "names": True,  # names of the person, and whose each name was when first seen
     "mailbox": True,  # people, keys, carriers, what is still to be sent
+    "storage": True,  # where conversations lie; another home is another device there
     "noting": False,  # says when *this* home was backed up
 }
 """Whether a backup holds the state of a machine. Vote logs, consensus keys, ratchets: never."""

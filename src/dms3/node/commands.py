@@ -9,6 +9,7 @@ from dms3.node import (
     commands_message,
     commands_name,
     commands_people,
+    commands_storage,
     commands_store,
     commands_system,
 )
@@ -22,6 +23,7 @@ TABLE = Table(
         *commands_people.COMMANDS,
         *commands_store.COMMANDS,
         *commands_message.COMMANDS,
+        *commands_storage.COMMANDS,
         *commands_name.COMMANDS,
     )
 )

@@ -34,6 +34,7 @@ from dms3.node.node import Node, Settings, open_node
 from dms3.node.people import People
 from dms3.node.services import Content, Health, Upload
 from dms3.node.spooled import Spooled
+from dms3.node.storage_answers import StorageAnswers
 from dms3.node.watching import Log
 
 
@@ -180,6 +181,11 @@ class Host:
     def names(self) -> NameAnswers:
         """Who names are, and the person's own."""
         return NameAnswers(self._running())
+
+    @property
+    def storing(self) -> StorageAnswers:
+        """Where messages are kept."""
+        return StorageAnswers(self._running())
 
     @property
     def messages(self) -> Messages:

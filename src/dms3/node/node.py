@@ -60,6 +60,7 @@ from dms3.node.opening import public_machines
 from dms3.node.placing import Placing
 from dms3.node.published import Published
 from dms3.node.reachable import Reachable, local_network, watched
+from dms3.node.storing import storage_machines
 from dms3.node.upkeep import Upkeep
 from dms3.node.watching import Faults, Log, Watch
 from dms3.p2p import exchange, peers
@@ -256,6 +257,7 @@ def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[
         Hosted("sharing", sharing, protocols),
         *public_machines(identity, entropy),
         names_machine(identity),
+        *storage_machines(identity, entropy),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
     ]

@@ -113,6 +113,11 @@ class NodeServices(Protocol):
         ...
 
     @property
+    def storing(self) -> StorageServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
     def names(self) -> NameServices:
         """Raises `node_locked` while the node is."""
         ...
@@ -346,6 +351,30 @@ class MessageServices(Protocol):
 
     def bring_in(self, file: BlobOrPath) -> AsyncIterator[Step]:
         """Take in what was exported; steps, the result last."""
+        ...
+
+
+class StorageServices(Protocol):
+    """Where messages are kept, and by which devices; answers are JSON values."""
+
+    async def storage(self) -> dict[str, Any]:
+        """The place in use, and others."""
+        ...
+
+    def store_in(self, kind: str, url: str, secret: str, *, lost: bool) -> AsyncIterator[Step]:
+        """Move to another place; steps, the result last."""
+        ...
+
+    async def earlier(self, name: str) -> dict[str, Any]:
+        """Bring older messages."""
+        ...
+
+    async def devices(self) -> dict[str, Any]:
+        """The person's devices."""
+        ...
+
+    async def remove_device(self, beginning: str) -> dict[str, Any]:
+        """Take a device off the list."""
         ...
 
 
