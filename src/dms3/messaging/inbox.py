@@ -275,9 +275,14 @@ class Inbox:
         if record.standing == REQUEST:
             if not record.taken:
                 self._desk.notify("message.request", person=record.id, name=name)
+            else:
+                self._desk.notify("message.changed", hash=kept.hash, person=record.id)
             self._people.took(record)
         elif kept.type in SHOWN:
             self._desk.notify("message.new", hash=kept.hash, person=record.id, name=name)
+        else:
+            about = kept.reference or kept.hash
+            self._desk.notify("message.changed", hash=about, person=record.id)
         self._receipts.received(kept, record)
 
     # Ends

@@ -16,6 +16,7 @@ from dms3.core.limits import MAIL_EARLY_MAX
 from dms3.core.machine import View, scan
 from dms3.messaging.carriers import Carrier, Carriers
 from dms3.messaging.desk import Desk
+from dms3.messaging.inbox import SHOWN
 from dms3.messaging.items import (
     CARRIER,
     KEYS,
@@ -80,7 +81,10 @@ class Merging:
                 then(body)
                 return
             for one, new in zip(messages, body, strict=True):
-                if new and not one.mine:
+                if new and (one.mine or one.type not in SHOWN):
+                    about = one.hash if one.type in SHOWN else one.reference or one.hash
+                    self._desk.notify("message.changed", hash=about, person=one.person)
+                elif new:
                     record = self._people.get(one.person)
                     name = record.names[0] if record is not None else one.sender
                     self._desk.notify("message.new", hash=one.hash, person=one.person, name=name)
