@@ -15,7 +15,7 @@ from typing import Any
 
 from dms3.core.database import Connection, Database
 from dms3.core.errors import Failure
-from dms3.core.limits import MESSAGE_FOLDS_MAX, MESSAGES_UNSENT_MAX
+from dms3.core.limits import MAIL_REPEAT_MESSAGES_MAX, MESSAGE_FOLDS_MAX, MESSAGES_UNSENT_MAX
 from dms3.dm3.message import MessageType
 from dms3.messaging.operations import Join, Kept, Mark, State
 
@@ -95,6 +95,11 @@ class Messages:
                 return None if found is None else found.kept
             case "unsent", None:
                 return await self._read(unsent)
+            case "everything", int():
+                some = await self._read(
+                    lambda c: everything(c, arguments, MAIL_REPEAT_MESSAGES_MAX)
+                )
+                return tuple((each.number, each.kept) for each in some)
             case "unread", str():
                 return await self._read(lambda c: unread(c, arguments))
         return Failure("method_unknown", f"Messages have no operation {operation!r} like this.")
@@ -397,6 +402,12 @@ def everything(connection: Connection, after: int, limit: int) -> tuple[Numbered
         (after, limit),
     )
     return tuple(map(_numbered, rows))
+
+
+def last_number(connection: Connection) -> int:
+    """The number of the message that came last, 0 when there is none."""
+    row = connection.execute("SELECT max(id) FROM message").fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
 
 
 def _numbered(row: Sequence[Any]) -> Numbered:

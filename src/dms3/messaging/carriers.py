@@ -7,6 +7,7 @@ for a while, as senders may not have heard of it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -88,6 +89,11 @@ class Carriers:
             self._put(replace(row, gone=True, at_us=self._desk.now.wall_us))
             self.changed()
 
+    def share_all(self) -> None:
+        """Tell other devices of all."""
+        for name in sorted(self._rows):
+            self._share(self._rows[name])
+
     def merge(self, theirs: Carrier) -> None:
         """What another device says."""
         mine = self._rows.get(theirs.name)
@@ -100,7 +106,10 @@ class Carriers:
 
     def _put(self, row: Carrier, *, share: bool = True) -> None:
         self._rows[row.name] = row
-        data = encode(row)
-        self._desk.persist(TABLE, row.name.encode(), data)
+        self._desk.persist(TABLE, row.name.encode(), encode(row))
         if share:
-            self._sharing.item(Item(PERSON, CARRIER + row.name, data, row.at_us // 1_000))
+            self._share(row)
+
+    def _share(self, row: Carrier) -> None:
+        key = CARRIER + hashlib.sha256(row.name.encode()).hexdigest()  # a name may be too long
+        self._sharing.item(Item(PERSON, key, encode(row), row.at_us // 1_000))

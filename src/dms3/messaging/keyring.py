@@ -77,10 +77,9 @@ class Keyring:
         return [self._of(key) for key in reversed(self._rows)]
 
     def rotate(self, generation: int | None = None) -> None:
-        """Make the next generation (or the one given) current, unless it is."""
-        wanted = self.generation + 1 if generation is None else generation
-        if self._rows[-1] != Key(wanted):
-            self._add(Key(wanted))
+        """Make the next generation current, or `generation` unless a later one was in use."""
+        if generation is None or generation > self.generation:
+            self._add(Key(self.generation + 1 if generation is None else generation))
 
     def adopt(self, seed: bytes) -> None:
         """Make the keys of a wallet's seed current."""

@@ -36,6 +36,7 @@ from dms3.messaging.outbox import Outbox
 from dms3.messaging.people import Record
 from dms3.messaging.ports import Misconduct, Own
 from dms3.messaging.receiving import Receiving
+from dms3.messaging.repeating import Repeating
 from dms3.messaging.round import Carrying
 from dms3.messaging.sending import Sending
 from dms3.storage.operations import Item
@@ -62,6 +63,7 @@ class Mailbox:
         self._receiving = Receiving(grounds, entropy)
         self._outbox = Outbox(grounds.desk)
         carrying = Carrying(grounds.desk, own, self._receiving.direct, entropy)
+        self._repeating = Repeating(grounds)
         self._sending = Sending(grounds, self._outbox, carrying)
         self._receiving.receipts.say = self._sending.say_receipt
         self._settings = MailSettings()
@@ -81,6 +83,7 @@ class Mailbox:
             "rotate": self._rotate,
             "adopt": self._adopt,
             "refused": self._refused,
+            "repeat": self._repeat,
             "merge": self._merge,
         }
 
@@ -93,7 +96,7 @@ class Mailbox:
         if data is not None:
             row = decode(_Settings, data)
             self._apply(MailSettings(row.receipts, row.requests))
-        for part in (self._grounds, self._receiving, self._outbox):
+        for part in (self._grounds, self._receiving, self._outbox, self._repeating):
             part.load(view)
         self._grounds.self_.start()
         self._receiving.carriage.follow()
@@ -242,6 +245,10 @@ class Mailbox:
 
     def _refused(self, _: None, request: RequestId) -> None:
         self._desk.reply(request, self._receiving.refusals.all())
+
+    def _repeat(self, _: None, request: RequestId) -> None:
+        self._repeating.begin()
+        self._desk.reply(request, None)
 
     def _merge(self, items: tuple[Item, ...], request: RequestId) -> None:
         self._receiving.merging.merge(items, lambda body: self._desk.reply(request, body))

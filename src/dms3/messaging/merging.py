@@ -62,16 +62,7 @@ class Merging:
         for item in items:
             if item.kind == PERSON:
                 self._about(item)
-        messages: list[Kept] = []
-        states: list[tuple[str, State]] = []
-        for item in items:
-            try:
-                if item.kind == MESSAGE:
-                    messages.append(self._local(read_message_item(item)))
-                elif item.kind == STATE:
-                    states.append(read_state_item(item))
-            except DecodeError:
-                continue
+        messages, states = self._read(items)
         if not messages:
             self._mark(states, then)
             return
@@ -93,6 +84,20 @@ class Merging:
             self._mark([*known, *states], then)
 
         self._desk.call("messages.keep", tuple(messages), kept)
+
+    def _read(self, items: Sequence[Item]) -> tuple[list[Kept], list[tuple[str, State]]]:
+        """The messages and states among `items`."""
+        messages: list[Kept] = []
+        states: list[tuple[str, State]] = []
+        for item in items:
+            try:
+                if item.kind == MESSAGE:
+                    messages.append(self._local(read_message_item(item)))
+                elif item.kind == STATE:
+                    states.append(read_state_item(item))
+            except DecodeError:
+                continue
+        return messages, states
 
     def _local(self, kept: Kept) -> Kept:
         """The same person may have another id here: a device calls people as it met them first."""

@@ -16,7 +16,8 @@ Source: docs/architecture.md, "Messages". Calls to the machine:
 | `mailbox.settings` | MailSettings to change, or None | MailSettings |
 | `mailbox.profile` | None | SignedProfile of this person as published now |
 | `mailbox.met` | None: a card or a name arrived, look again for halted messages | None |
-| `mailbox.rotate` | the generation of the profile keys to use, None: the next | SignedProfile |
+| `mailbox.rotate` | profile keys of at least this generation, None: the next | SignedProfile |
+| `mailbox.repeat` | None: tell storage everything again | None, when that is certain to happen |
 | `mailbox.adopt` | AdoptSeed: use the keys that a wallet's signature made | SignedProfile |
 | `mailbox.refused` | None | tuple of Refused: what was proven wrong, newest first |
 | `mailbox.merge` | tuple of storage Items of other devices | None, when they are kept |
@@ -24,6 +25,7 @@ Source: docs/architecture.md, "Messages". Calls to the machine:
 Port `messages` (tables of one node, `io/messages.py`; every write idempotent):
 `messages.keep` tuple[Kept] -> tuple[bool] (new or not) · `messages.mark` Mark -> None ·
 `messages.body` hash -> Kept | None · `messages.unsent` None -> tuple[hash] ·
+`messages.everything` number -> tuple of (number, Kept) after it, at most MAIL_REPEAT_MESSAGES_MAX ·
 `messages.unread` person -> tuple[hash], of others, shown on no screen yet · `messages.join` Join ->
 None. A message that is kept already goes forward as by Mark and gets the earlier `order_ms`.
 

@@ -290,7 +290,7 @@ class People:
     def _put(self, record: Record, *, share: bool = True) -> None:
         self._index(record)
         self._desk.persist(TABLE, record.id.encode(), encode(record))
-        if share and record.standing != REQUEST:
+        if share:
             self._share(record)
 
     def _index(self, record: Record) -> None:

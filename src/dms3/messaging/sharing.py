@@ -38,6 +38,7 @@ class Sharing:
         self._rows: dict[bytes, list[Done]] = {}  # key of the row -> who waits
         self._ready: list[tuple[bytes, Item]] = []
         self._open = 0
+        self._is_alone = False  # whether each item is handed over by itself
         self._again: dict[bytes, None] = {}
 
     def load(self, view: View) -> None:
@@ -84,9 +85,11 @@ class Sharing:
     def flush(self) -> None:
         """Hand over what has come together; called at the end of each event."""
         while self._ready and self._open < MAIL_SHARES_OPEN_MAX:
-            some = self._ready[:MAIL_SHARE_ITEMS_MAX]
-            self._ready = self._ready[MAIL_SHARE_ITEMS_MAX:]
+            count = 1 if self._is_alone else MAIL_SHARE_ITEMS_MAX
+            some, self._ready = self._ready[:count], self._ready[count:]
             self._append(some)
+        if not self._ready and not self._again:
+            self._is_alone = False
 
     def _append(self, some: list[tuple[bytes, Item]]) -> None:
         self._open += 1
@@ -97,6 +100,8 @@ class Sharing:
                 for key, item in some:
                     self._shared(key, item)
                 return
+            if isinstance(body, Failure) and body.code == "argument_invalid":
+                self._is_alone = True  # one that is wrong must not hold up the others
             if not self._again:
                 self._desk.after("share", MAIL_SHARE_AGAIN_US, self._ask_again)
             self._again.update((key, None) for key, _ in some)
