@@ -51,6 +51,42 @@ install_dm3() {
     cp "$LOCKS"/dm3/*.mjs "$PEERS/dm3/" # as above
 }
 
+# anvil (npm), contracts as npm packages carry them, of which one asks for a package that does not
+# exist any more and cannot be installed, and one of our own, compiled here.
+install_ens() {
+    has_npm "an Ethereum node" || return 0
+    [ "$(uname -sm)" = "Linux x86_64" ] || { echo "Left out: anvil (its lock is for Linux on x86-64)" >&2; return; }
+    lock=$LOCKS/ens
+    if current "$PEERS/ens" "$lock/package.json" "$lock/package-lock.json" \
+        "$lock/contracts.sha256" "$lock/uv.lock" "$lock/universal.vy"; then
+        return
+    fi
+    rm -f "$PEERS/ens/.installed"
+    install_npm ens "$lock"
+    rm -f "$PEERS/ens/.installed"
+    (
+        cd "$PEERS/ens"
+        for package in ens@0.6.2 resolver@0.3.1 offchain-resolver-contracts@0.2.1; do
+            npm pack --silent --loglevel=error "@ensdomains/$package" </dev/null >/dev/null
+        done
+        if command -v sha256sum >/dev/null 2>&1; then
+            sha256sum --quiet -c "$lock/contracts.sha256"
+        else
+            shasum -a 256 -q -c "$lock/contracts.sha256"
+        fi
+        for file in ensdomains-*.tgz; do
+            mkdir -p "contracts/${file%.tgz}"
+            tar xzf "$file" -C "contracts/${file%.tgz}"
+        done
+    )
+    uv=$(sh scripts/uv.sh)
+    UV_PROJECT_ENVIRONMENT=$PEERS/ens/vyper "$uv" sync --frozen --quiet --project "$lock" \
+        --python "$HERE/.venv/bin/python"
+    "$PEERS/ens/vyper/bin/vyper" -f bytecode "$lock/universal.vy" >"$PEERS/ens/universal.hex"
+    cat "$lock/package.json" "$lock/package-lock.json" "$lock/contracts.sha256" "$lock/uv.lock" \
+        "$lock/universal.vy" | cksum >"$PEERS/ens/.installed"
+}
+
 install_axe() {
     has_npm axe-core || return 0
     install_npm axe "$HERE/tests/browser/axe"
@@ -97,7 +133,7 @@ install_go() {
 }
 
 case ${1:-all} in
-    all) install_js; install_dm3; install_py; install_kademlia; install_go; install_axe ;;
-    js | dm3 | py | kademlia | go | axe) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|dm3|py|kademlia|go|axe]" >&2; exit 2 ;;
+    all) install_js; install_dm3; install_ens; install_py; install_kademlia; install_go; install_axe ;;
+    js | dm3 | ens | py | kademlia | go | axe) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|dm3|ens|py|kademlia|go|axe]" >&2; exit 2 ;;
 esac

@@ -6,6 +6,7 @@ gateway look-ups), ERC-3668 (data off the chain), ERC-20 (balances). Asks nobody
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dms3.core.errors import DecodeError
@@ -154,7 +155,7 @@ def read_batch(data: bytes) -> tuple[Query, ...]:
     return tuple(Query(checksum_address(one[0]), tuple(one[1]), one[2]) for one in found)
 
 
-def answer_batch(answers: tuple[bytes | None, ...]) -> bytes:
+def answer_batch(answers: Sequence[bytes | None]) -> bytes:
     """What a gateway of batches answers; None: that look-up failed."""
     failed = [answer is None for answer in answers]
     error = _HTTP_ERROR + encode_abi(("uint", "string"), (502, "no gateway answered"))

@@ -55,15 +55,19 @@ class Ccip:
         if len(queries) > CCIP_BATCH_MAX:
             raise Dms3Error("content_invalid", f"A batch has over {CCIP_BATCH_MAX} look-ups.")
 
-        async def one(query: Query) -> bytes | None:
+        async def one(query: Query) -> bytes | Dms3Error:
             try:
                 return await self._first(query)
-            except Dms3Error:
-                return None
+            except Dms3Error as error:
+                return error
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(query)) for query in queries]
-        return answer_batch(tuple(task.result() for task in tasks))
+        answers = [task.result() for task in tasks]
+        failures = [answer for answer in answers if isinstance(answer, Dms3Error)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]
+        return answer_batch([None if isinstance(each, Dms3Error) else each for each in answers])
 
     async def _first(self, lookup: Lookup) -> bytes:
         failure = Dms3Error("content_invalid", "The name leads to no gateway that could be asked.")

@@ -194,26 +194,32 @@ class Ethereum:
 
     async def _reverse(self, chain: Chain, address: str) -> str:
         try:
-            raw = await self._read(chain, ens.UNIVERSAL_RESOLVER, ens.ask_reverse(address))
-            if raw:
-                return ens.read_text(raw)
-            name = f"{address[2:].lower()}.addr.reverse"
-            resolver = await self._resolver(chain, name)
-            return ens.read_text(await self._resolved(chain, resolver, name, ens.ask_name(name)))
-        except RevertedError:
-            return ""  # no name, or one that does not lead back
+            raw = await self._read(chain, ens.UNIVERSAL_RESOLVER, ens.ask_reverse(address), address)
+        except RevertedError as error:
+            if error.data:
+                return ""  # no name, or one that does not lead back
+            raw = b""
+        try:
+            return ens.read_text(raw or await self._registered(chain, address))
         except DecodeError as error:
             raise _odd(address, error.reason) from error
+
+    async def _registered(self, chain: Chain, address: str) -> bytes:
+        """The name of an account as the registry has it."""
+        name = f"{address[2:].lower()}.addr.reverse"
+        try:
+            resolver = await self._resolver(chain, name)
         except Dms3Error as error:
             if error.code == "not_found":
-                return ""
+                return b""
             raise
+        return await self._resolved(chain, resolver, name, ens.ask_name(name))
 
     async def _universal(self, chain: Chain, name: str, question: bytes) -> bytes | None:
         """The answer through the universal resolver; None: this chain has none."""
         try:
             asked = ens.ask_extended(name, question)
-            raw = await self._read(chain, ens.UNIVERSAL_RESOLVER, asked)
+            raw = await self._read(chain, ens.UNIVERSAL_RESOLVER, asked, name)
             return ens.read_bytes(raw) if raw else None
         except RevertedError as error:
             if error.data[:4] == ens.RESOLVER_NOT_FOUND:
@@ -255,27 +261,29 @@ class Ethereum:
         address, extended = resolver
         try:
             if not extended:
-                return await self._read(chain, address, question)
-            raw = await self._read(chain, address, ens.ask_extended(name, question))
+                return await self._read(chain, address, question, name)
+            raw = await self._read(chain, address, ens.ask_extended(name, question), name)
             return ens.read_bytes(raw) if raw else b""
         except RevertedError:
             return b""  # it knows no such record
         except DecodeError as error:
             raise _odd(name, error.reason) from error
 
-    async def _read(self, chain: Chain, to: str, data: bytes) -> bytes:
+    async def _read(self, chain: Chain, to: str, data: bytes, about: str) -> bytes:
         """What a contract answers, after as many gateways as it asks for (ERC-3668)."""
-        for _ in range(CCIP_ROUNDS_MAX + 1):
+        for asked in range(CCIP_ROUNDS_MAX + 1):
             try:
                 return await chain.read(to, data)
             except RevertedError as error:
                 lookup = ens.read_offchain(error.data)
+                if lookup is None and asked:
+                    raise _odd(about, "they do not accept what its gateway says") from error
                 if lookup is None:
                     raise
                 if lookup.sender.lower() != to.lower():
-                    raise _odd(to, "it speaks for another contract") from error
+                    raise _odd(about, "one speaks for another") from error
                 data = lookup.answered(await self._gateway(lookup))
-        raise _odd(to, "it asks for one gateway after the other")
+        raise _odd(about, "they ask for one gateway after the other")
 
 
 async def _nonce(chain: Chain, address: str) -> int:
