@@ -72,13 +72,8 @@ class Merging:
                 then(body)
                 return
             for one, new in zip(messages, body, strict=True):
-                if new and (one.mine or one.type not in SHOWN):
-                    about = one.hash if one.type in SHOWN else one.reference or one.hash
-                    self._desk.notify("message.changed", hash=about, person=one.person)
-                elif new:
-                    record = self._people.get(one.person)
-                    name = record.names[0] if record is not None else one.sender
-                    self._desk.notify("message.new", hash=one.hash, person=one.person, name=name)
+                if new:
+                    self._tell(one)
             early = [(one.hash, self._take_early(one.hash)) for one in messages]
             known = [(key, state) for key, state in early if state is not None]
             self._mark([*known, *states], then)
@@ -98,6 +93,18 @@ class Merging:
             except DecodeError:
                 continue
         return messages, states
+
+    def _tell(self, one: Kept) -> None:
+        """People and programs, of what another device received or wrote."""
+        if one.type not in SHOWN:
+            about = one.reference or one.hash
+            self._desk.notify("message.changed", hash=about, person=one.person)
+        elif one.mine:
+            self._desk.notify("message.changed", hash=one.hash, person=one.person)
+        else:
+            record = self._people.get(one.person)
+            name = record.names[0] if record is not None else one.sender
+            self._desk.notify("message.new", hash=one.hash, person=one.person, name=name)
 
     def _local(self, kept: Kept) -> Kept:
         """The same person may have another id here: a device calls people as it met them first."""
