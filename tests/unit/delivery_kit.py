@@ -27,7 +27,8 @@ from dms3.dm3.message import Message, MessageType, compose
 from dms3.dm3.profile import SignedProfile, UserProfile, fingerprint, sign_profile
 from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
-from dms3.node.delivering import Delivering, service_secrets
+from dms3.node.delivering import Delivering
+from dms3.node.delivery_secrets import service_secrets
 from unit.dm3_kit import Stream
 
 SERVICE_NAME = "ds.example.eth"

@@ -17,7 +17,8 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as RefusedError
 from starlette.types import ASGIApp
 
-from dms3.api.dm3 import PREFIX, Services
+from dms3.api.dm3 import PREFIX
+from dms3.api.dm3_answers import Services
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     DM3_TOKEN_CHARS_MAX,

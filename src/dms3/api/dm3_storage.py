@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dms3.api.answers import dumps
-from dms3.api.dm3 import JSON, Answer, Asked, Handler, authorised, said
+from dms3.api.dm3_answers import JSON, Answer, Asked, Handler, authorised, said
 from dms3.core.database import Database
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (

@@ -7,25 +7,20 @@ unless it is protected, serves the API, says where, and stops in order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dms3.api.dm3 import PREFIX, Dm3
-from dms3.api.dm3_push import Pushes
-from dms3.api.dm3_storage import storage_handlers
-from dms3.api.http import build_front
-from dms3.api.public import PublicFront
-from dms3.api.serve import PUBLIC, serve
+from dms3.api.http import Report, build_front
+from dms3.api.serve import serve
 from dms3.api.sessions import Sessions
+from dms3.cli.public import delivery_of, public_listener
 from dms3.core.errors import DecodeError, Dms3Error, first_error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, SECOND_US, THREAD_TURN_US_MAX
 from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, decode_network
-from dms3.delivery.properties import Properties
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.commands import TABLE
@@ -34,7 +29,6 @@ from dms3.node.home import Home
 from dms3.node.host import Host
 from dms3.node.logs import node_logger
 from dms3.node.node import Settings
-from dms3.node.watching import Log
 
 if sys.platform != "win32":
     import uvloop
@@ -61,6 +55,10 @@ async def up(config: Config, ready: Ready) -> None:
         home.token()  # one that cannot be had is said before the home is opened and written to
         clock = SystemClock()
         log = node_logger(sys.stderr, level=config.log_level, wall_us=lambda: clock.now().wall_us)
+
+        def report(path: str, error: BaseException) -> None:
+            log.error("request_failed", path=path, exc_info=error)
+
         settings = Settings(
             config.name or default_name(),
             (config.listen,),
@@ -72,7 +70,7 @@ async def up(config: Config, ready: Ready) -> None:
             mdns=config.mdns,
             overlay=config.overlay,
             ethereum=config.ethereum,
-            delivery=_delivery(config),
+            delivery=delivery_of(config),
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -82,41 +80,13 @@ async def up(config: Config, ready: Ready) -> None:
                     loop.add_signal_handler(number, host.stop)
                 running = group.create_task(host.run())
                 try:
-                    async with public_listener(host, config, log) as public:
+                    async with public_listener(host, config, report) as public:
                         await _open(host, config)
-                        await _serve(host, config, running, _with(ready, public), log)
+                        await _serve(host, config, running, _with(ready, public), report)
                 finally:
                     host.stop()
         except* Dms3Error as failures:
             raise first_error(failures) from None
-
-
-def _delivery(config: Config) -> Properties | None:
-    """What the node is as a delivery service; None without the role."""
-    if "delivery" not in config.role:
-        return None
-    return Properties(config.delivery_days, config.delivery_size, config.delivery_quota)
-
-
-@contextlib.asynccontextmanager
-async def public_listener(host: Host, config: Config, log: Log) -> AsyncIterator[str | None]:
-    """The public routes of the node's roles, from before it is opened; gives where they answer."""
-    if not config.public:
-        yield None
-        return
-
-    def report(path: str, error: BaseException) -> None:
-        log.error("request_failed", path=path, exc_info=error)
-
-    pushes = Pushes(lambda: host.delivery)
-    storage = storage_handlers(lambda: host.delivery.store, SystemClock().now)
-    dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
-    front = PublicFront({PREFIX: dm3, "socket.io": pushes.app}, report)
-    name, port = parse_host_port(config.public)
-    async with pushes.running(), serve(front, name, port, PUBLIC) as listening:
-        url = (config.public_url or listening.url).rstrip("/")
-        host.offer(f"{url}/{PREFIX}")
-        yield listening.url.removeprefix("http://")
 
 
 def _with(ready: Ready, public: str | None) -> Ready:
@@ -125,13 +95,9 @@ def _with(ready: Ready, public: str | None) -> Ready:
 
 
 async def _serve(
-    host: Host, config: Config, running: asyncio.Task[None], ready: Ready, log: Log
+    host: Host, config: Config, running: asyncio.Task[None], ready: Ready, report: Report
 ) -> None:
     """The API and the page, for as long as the node runs."""
-
-    def report(path: str, error: BaseException) -> None:
-        log.error("request_failed", path=path, exc_info=error)
-
     front = build_front(
         host,
         TABLE,

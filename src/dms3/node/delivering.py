@@ -10,43 +10,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from dms3.core.database import Database
-from dms3.core.errors import Dms3Error, Retry
+from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     MAIL_FETCHES_MAX,
     MAIL_INTERVAL_SECONDS,
-    MAIL_SENDER_BURST_MAX,
-    MAIL_SENDER_PER_SECOND,
-    MAIL_SENDERS_NOTED_MAX,
     MAIL_SWEEP_SECONDS,
     MAIL_TRUNCATE_SECONDS,
-    SECOND_US,
 )
 from dms3.core.machine import Entropy
-from dms3.delivery.admission import check_signature, named, read_envelope, read_information
+from dms3.delivery.admission import named, read_envelope, read_information
 from dms3.delivery.properties import Properties
-from dms3.delivery.rates import Rates
-from dms3.delivery.rules import Asked
 from dms3.dm3.canonical import canonical
 from dms3.dm3.envelope import DeliveryInformation, Envelope
-from dms3.dm3.keys import ProfileKeys
-from dms3.dm3.lookup import Resolved
 from dms3.dm3.postmark import stamp
 from dms3.dm3.profile import ServiceProfile
 from dms3.io.clock import SystemClock, SystemEntropy
-from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered, service_seed
+from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered
 from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver
 from dms3.node.delivery_names import Call, Clock, Names
-
-Chain = Callable[[str, Any], Awaitable[Any]]
-"""The io port "ethereum": operation and arguments (`io/ethereum.py`)."""
+from dms3.node.delivery_secrets import ServiceSecrets
+from dms3.node.delivery_senders import Chain, Senders
 
 Push = Callable[[str, str, str], None]
 """Told of a new envelope: the receiver's address, its text, and that with what was sealed."""
@@ -61,30 +49,6 @@ class Figures:
     fetched: int = 0
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ServiceSecrets:
-    """What a node is as a delivery service, made from one random seed that never leaves the store.
-
-    `keys`: its profile keys, with the role and without (messages from node to node). `room`: the
-    key of the mailroom's columns.
-    """
-
-    keys: ProfileKeys
-    room: bytes = field(repr=False)
-
-
-def service_secrets(store: Database, entropy: Entropy) -> ServiceSecrets:
-    """The secrets of the node on `store`, made the first time; blocks on the disk."""
-    seed = service_seed(store, entropy)
-    keys = ProfileKeys.of_seeds(_derived(seed, b"encryption"), _derived(seed, b"signing"))
-    return ServiceSecrets(keys, _derived(seed, b"room"))
-
-
-def _derived(seed: bytes, purpose: bytes) -> bytes:
-    info = b"dms3 delivery " + purpose
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(seed)
 
 
 def opened(
@@ -118,12 +82,11 @@ class Delivering:
         self.push: Push | None = None
         self._room = room = Mailroom(store, secrets.room, entropy)
         self._keys = keys = secrets.keys
-        self._chain = chain
         self._clock = clock
         self._entropy = entropy
         self._names = Names(call, clock)
         self.accounts = Accounts(room, keys, self._names, clock, entropy)
-        self._senders = Rates(MAIL_SENDER_PER_SECOND, MAIL_SENDER_BURST_MAX, MAIL_SENDERS_NOTED_MAX)
+        self._senders = Senders(self._names, chain, clock)
         self._fetches = asyncio.Semaphore(MAIL_FETCHES_MAX)
         self._deleted = asyncio.Event()
 
@@ -157,49 +120,8 @@ class Delivering:
             raise Dms3Error(
                 "not_found", f"{information.receiver[:64]} has no account at this service."
             )
-        sender = await self._sender(envelope, information.sender)
-        wait_us = self._senders.take(sender.name, self._clock.now().mono_us)
-        if wait_us:
-            raise Dms3Error(
-                "limit_reached",
-                f"{information.sender[:64]} sends too much at once.",
-                hint=f"Send again in {wait_us // SECOND_US + 1} s.",
-            )
-        for asked in receiver.rules.asked():
-            await self._ask(asked, sender.address)
+        await self._senders.admit(envelope, information.sender, receiver.rules)
         return await self._keep(envelope, information, receiver)
-
-    async def _sender(self, envelope: Envelope, sender: str) -> Resolved:
-        """Who `sender` is, after the signature of `envelope` was checked with their profile."""
-        name = named(sender)
-        try:
-            resolved = await self._names.resolve(name)
-        except Dms3Error as error:
-            if error.retry is Retry.NEVER:
-                raise _unverifiable(sender) from error
-            raise
-        if resolved.profile is not None:
-            with contextlib.suppress(Dms3Error):
-                check_signature(envelope, sender, resolved.profile.profile.signing)
-                return resolved
-        fresh = await self._names.again(name) or resolved
-        if fresh.profile is None:
-            raise _unverifiable(sender)
-        check_signature(envelope, sender, fresh.profile.profile.signing)
-        return fresh
-
-    async def _ask(self, asked: Asked, address: str) -> None:
-        """Ask Ethereum what a rule of the receiver needs; raises `forbidden`, `timed_out`."""
-        if not address:
-            asked.judge(0)
-        if self._chain is None:
-            raise _unjudged()
-        arguments = (asked.token, address) if asked.token else address
-        try:
-            number = await self._chain(asked.operation, arguments)
-        except Dms3Error as error:
-            raise _unjudged() from error
-        asked.judge(int(number))
 
     async def _keep(
         self, envelope: Envelope, information: DeliveryInformation, receiver: Receiver
@@ -291,19 +213,3 @@ class Delivering:
                 is_empty = False
             if not is_empty:
                 self._deleted.set()
-
-
-def _unverifiable(sender: str) -> Dms3Error:
-    return Dms3Error(
-        "content_invalid",
-        f"{sender[:64]} has no dm3 profile, so nobody can tell who sends this.",
-        hint="Publish the profile under that name first.",
-    )
-
-
-def _unjudged() -> Dms3Error:
-    return Dms3Error(
-        "timed_out",
-        "The receiver's rules for senders cannot be checked now: Ethereum does not answer.",
-        hint="Nothing was taken; send it again in a minute.",
-    )

@@ -446,7 +446,7 @@ async def test_a_mailbox_is_full_by_bytes(tmp_path):
 async def test_a_sender_who_sends_too_fast_waits(tmp_path, monkeypatch):
     async with post_office(tmp_path) as post:
         await post.register(BOB)
-        monkeypatch.setattr(post.service._senders, "_burst_us", 2 * 50_000)
+        monkeypatch.setattr(post.service._senders._rates, "_burst_us", 2 * 50_000)
         for text in ("one", "two"):
             assert (await post.submit(post.envelope(text))).text == "OK"
         await refused(post, post.envelope("three"), "limit_reached", 429)
