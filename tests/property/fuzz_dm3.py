@@ -13,6 +13,7 @@ from dms3.dm3.acknowledgement import (
 from dms3.dm3.canonical import canonical, decode_base64, encode_base64, parse
 from dms3.dm3.cloud import open_container, open_name, seal_container, seal_name
 from dms3.dm3.envelope import (
+    decode_delivered,
     decode_envelope,
     enclose,
     open_delivery,
@@ -78,6 +79,7 @@ LEGACY = enclose(MESSAGE, KEYS, USER, PLACE, _Entropy(), legacy=True)
 INFORMATION = open_delivery(SERVICE.encryption_secret, ENVELOPE)
 SEALED_MARK = stamp(SERVICE, ENVELOPE, KEYS.encryption_public, NOW_S * 1_000, _Entropy())
 STAMPED = with_postmark(ENVELOPE, SEALED_MARK, INFORMATION)
+KEPT = replace(STAMPED, sealed=ENVELOPE.delivery)
 LINK = ProfileLink("EthAddressLink", "0x" + "1" * 40, "a.eth", "https://app", NOW_S, NOW_S + 1)
 
 
@@ -107,8 +109,10 @@ def _text(data: bytes) -> str:
 
 
 def _envelope(data: bytes) -> object:
-    envelope = decode_envelope(_text(data))
-    assert decode_envelope(envelope.text()) == envelope
+    envelope = decode_delivered(_text(data))
+    assert decode_delivered(envelope.text()) == envelope
+    if envelope.sealed is None:
+        assert decode_envelope(_text(data)) == envelope
     for opened in (open_envelope, open_postmark, open_delivery):
         try:
             _open(opened, envelope)
@@ -202,7 +206,7 @@ SEEDS = {
     "signed_profile": [SIGNED.text().encode()],
     "service_profile": [PLACE.text().encode()],
     "message": [_of(MESSAGE.value())],
-    "envelope": [item.text().encode() for item in (ENVELOPE, LEGACY, STAMPED)],
+    "envelope": [item.text().encode() for item in (ENVELOPE, LEGACY, STAMPED, KEPT)],
     "postmark": [_of(open_postmark(KEYS.encryption_secret, STAMPED).value())],
     "delivery": [_of(INFORMATION.value()), _of({**INFORMATION.value(), "deliveryInstruction": ""})],
     "payload": [SEALED],

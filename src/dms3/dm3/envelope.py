@@ -28,6 +28,8 @@ from dms3.dm3.profile import ServiceProfile, UserProfile
 from dms3.dm3.sealing import SCHEME, open_text, seal_text
 
 VERSION = "v1"
+_SEALED = "sealedDeliveryInformation"
+_PAYLOAD_CHARS_MAX = 2 * DM3_SMALL_BYTES_MAX  # base64 of it, with the key and the nonce
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Envelope:
     said, once a service has opened it and put that there. `message_hash`: of the message, or when
     `legacy` of the sealed message. `signature`: of the metadata, by the sender. `postmark`: the
     payload for the receiver in which a service says when the envelope came; None before that.
+    `sealed`: the payload for the service, which one of ours keeps beside what it said, for a
+    receiver who asks: it is what the sender signed.
     """
 
     message: str
@@ -62,13 +66,16 @@ class Envelope:
     signature: str
     legacy: bool = False
     postmark: str | None = None
+    sealed: str | None = None
 
     def value(self) -> dict[str, Any]:
         """The JSON value."""
-        metadata = {**self._signed_value(), "signature": self.signature}
+        metadata = {**self._metadata(self.delivery), "signature": self.signature}
         value: dict[str, Any] = {"message": self.message, "metadata": metadata}
         if self.postmark is not None:
             value["postmark"] = self.postmark
+        if self.sealed is not None:
+            value[_SEALED] = self.sealed
         return value
 
     def text(self) -> str:
@@ -77,13 +84,15 @@ class Envelope:
 
     def signed_text(self) -> str:
         """The canonical JSON of the metadata that the sender signs."""
-        return canonical(self._signed_value())
+        return canonical(self._metadata(self.delivery))
 
-    def _signed_value(self) -> dict[str, Any]:
+    def sealed_text(self) -> str:
+        """As `signed_text`, with the delivery information that was signed, when it is at hand."""
+        return canonical(self._metadata(self.delivery if self.sealed is None else self.sealed))
+
+    def _metadata(self, delivery: str | DeliveryInformation) -> dict[str, Any]:
         return {
-            "deliveryInformation": self.delivery
-            if isinstance(self.delivery, str)
-            else self.delivery.value(),
+            "deliveryInformation": delivery if isinstance(delivery, str) else delivery.value(),
             "encryptedMessageHash" if self.legacy else "messageHash": self.message_hash,
             "encryptionScheme": SCHEME,
             "version": VERSION,
@@ -121,7 +130,20 @@ def decode_envelope(value: Any) -> Envelope:
     """
     if isinstance(value, str):
         value = parse(value, DM3_ENVELOPE_BYTES_MAX)
-    found = members(value, ("message", "metadata"), ("postmark",))
+    return _decode(members(value, ("message", "metadata"), ("postmark",)))
+
+
+def decode_delivered(value: Any) -> Envelope:
+    """As `decode_envelope`, of what a service hands to its receiver, which may have `sealed`.
+
+    Never of what a sender submits: what was signed would not be what is acted upon.
+    """
+    if isinstance(value, str):
+        value = parse(value, DM3_ENVELOPE_BYTES_MAX)
+    return _decode(members(value, ("message", "metadata"), ("postmark", _SEALED)))
+
+
+def _decode(found: dict[str, Any]) -> Envelope:
     metadata = members(
         found["metadata"],
         ("deliveryInformation", "encryptionScheme", "signature", "version"),
@@ -135,14 +157,14 @@ def decode_envelope(value: Any) -> Envelope:
     if legacy == ("messageHash" in metadata):
         raise DecodeError(0, "expected one of messageHash and encryptedMessageHash")
     decode_base64(metadata["signature"], SIGNATURE_BYTES)
-    postmark = found.get("postmark")
     return Envelope(
         message=text_of(found["message"], "message", DM3_ENVELOPE_BYTES_MAX),
         delivery=_decode_delivery(metadata["deliveryInformation"]),
         message_hash=check_hash(metadata["encryptedMessageHash" if legacy else "messageHash"]),
         signature=metadata["signature"],
         legacy=legacy,
-        postmark=None if postmark is None else text_of(postmark, "postmark", DM3_SMALL_BYTES_MAX),
+        postmark=_payload(found, "postmark"),
+        sealed=_payload(found, _SEALED),
     )
 
 
@@ -168,6 +190,13 @@ def is_envelope_by(envelope: Envelope, signing_public: bytes) -> bool:
     if not isinstance(envelope.delivery, str):
         return False
     return verify_text(signing_public, envelope.signed_text(), envelope.signature)
+
+
+def is_delivered_by(envelope: Envelope, signing_public: bytes) -> bool:
+    """As `is_envelope_by`, for a receiver: by `sealed` where the delivery information is opened."""
+    if envelope.sealed is None:
+        return is_envelope_by(envelope, signing_public)
+    return verify_text(signing_public, envelope.sealed_text(), envelope.signature)
 
 
 def open_envelope(
@@ -201,8 +230,12 @@ def with_postmark(
 
 def _decode_delivery(value: Any) -> str | DeliveryInformation:
     if isinstance(value, str):
-        return text_of(value, "deliveryInformation", 2 * DM3_SMALL_BYTES_MAX)
+        return text_of(value, "deliveryInformation", _PAYLOAD_CHARS_MAX)
     return _decode_information(value)
+
+
+def _payload(found: dict[str, Any], name: str) -> str | None:
+    return text_of(found[name], name, _PAYLOAD_CHARS_MAX) if name in found else None
 
 
 def _decode_information(value: Any) -> DeliveryInformation:

@@ -12,8 +12,10 @@ from dms3.crypto.keys import address_of
 from dms3.dm3.canonical import canonical, encode_base64, hash_text
 from dms3.dm3.envelope import (
     DeliveryInformation,
+    decode_delivered,
     decode_envelope,
     enclose,
+    is_delivered_by,
     is_envelope_by,
     open_delivery,
     open_envelope,
@@ -284,6 +286,23 @@ def test_both_forms_of_delivery_information():
         instruction=told.instruction,
     )
     assert open_delivery(SERVICE.encryption_secret, asked) == told
+
+
+def test_what_was_signed_may_lie_beside_what_was_opened_for_a_receiver_only():
+    sent = envelope()
+    opened = open_delivery(SERVICE.encryption_secret, sent)
+    kept = replace(with_postmark(sent, "{}", opened), sealed=sent.delivery)
+    assert decode_delivered(kept.text()) == kept
+    assert decode_delivered(sent.value()) == sent
+    assert is_delivered_by(kept, ALICE.signing_public)
+    assert is_delivered_by(sent, ALICE.signing_public)
+    assert not is_delivered_by(replace(kept, sealed=sent.message), ALICE.signing_public)
+    assert not is_delivered_by(replace(kept, sealed=None), ALICE.signing_public)
+    assert not is_envelope_by(kept, ALICE.signing_public)
+    with pytest.raises(DecodeError, match="unknown"):  # a sender may not say what it signed
+        decode_envelope(kept.value())
+    with pytest.raises(DecodeError, match="expected text"):
+        decode_delivered({**kept.value(), "sealedDeliveryInformation": None})
 
 
 def test_a_profile_whose_key_is_none_is_not_sealed_to():
