@@ -29,7 +29,6 @@ from dms3.core.limits import (
 )
 from dms3.dm3.keys import ProfileKeys
 from dms3.io.courier_http import Allowed, Asked, Door, misbehaved, where
-from dms3.io.courier_push import Arrived, listen
 from dms3.messaging.operations import (
     Acknowledge,
     Incoming,
@@ -53,7 +52,7 @@ class Courier:
     pushed something.
     """
 
-    def __init__(self, allowed: Allowed, arrived: Arrived) -> None:
+    def __init__(self, allowed: Allowed, arrived: Callable[[str], Awaitable[None]]) -> None:
         self._allowed = allowed
         self._arrived = arrived
         self._door = Door(allowed)
@@ -170,6 +169,8 @@ class Courier:
             before[1].cancel()
         elif len(self._listening) >= PUSH_LISTENERS_MAX:
             raise Dms3Error("limit_reached", f"{PUSH_LISTENERS_MAX} push connections are held.")
+        from dms3.io.courier_push import listen  # noqa: PLC0415  # 0.3 s of a start; few nodes need it
+
         task = self._group.create_task(listen(wanted, self._allowed, self._arrived))
         self._listening[wanted.url] = (wanted, task)
 
