@@ -2,9 +2,10 @@
 
     python place_writer.py < JOB
 
-JOB is one line of JSON: `place` (kind, url, secret), `home`, `join` (addresses of an overlay), `run`
-and `seed`. Each line of output is `begun SLOT NUMBER` or `durable SLOT NUMBER`. What it writes is
-known from slot and number alone (`content`), so that a reader sees what is half, old or another's.
+JOB is one line of JSON: `place` (kind, url, secret), `home`, `join` (addresses of an overlay),
+`seed`, and `start`, its first number. Each line of output is `begun SLOT NUMBER` or `durable SLOT
+NUMBER`. What it writes is known from slot and number alone (`content`), so that a reader sees what
+is half, old or another's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from dms3.core.network import MAIN
+from dms3.core.errors import Dms3Error
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Port
 from dms3.io.place_ipfs import open_ipfs
@@ -26,27 +27,12 @@ from dms3.io.place_local import LocalPlace
 from dms3.io.place_opendal import open_opendal
 from dms3.io.place_service import open_service
 from dms3.io.places import Places
-from dms3.libp2p.multiaddr import Multiaddr
-from dms3.node.home import Home
-from dms3.node.metrics import Metrics
-from dms3.node.node import Settings, open_node
 from dms3.storage.operations import Place, PutObject
 
 SLOTS = 16
 AT_ONCE = 4
 LARGE_EVERY = 5  # one of so many objects is large: cut into parts where a place needs that
 LARGE_BYTES, SMALL_BYTES = 150_000, 900
-
-
-class Quiet:
-    """A log that nobody reads."""
-
-    def info(self, event: str, **values: Any) -> None:
-        """Nothing."""
-
-    def error(self, event: str, **values: Any) -> None:
-        """A bug of the node is told."""
-        sys.stderr.write(f"{event} {values}\n")
 
 
 def name_of(seed: str, slot: int) -> str:
@@ -103,10 +89,9 @@ async def port_of(kind: str, home: Path, join: tuple[str, ...] = ()) -> AsyncIte
         finally:
             await places.close()
         return
-    folder = Home(home)
-    folder.create()
-    settings = Settings("writer", ("/ip4/127.0.0.1/tcp/0",), join, MAIN, mdns=False)
-    async with open_node(folder, bytes(32), settings, Quiet(), Metrics()) as node:
+    from network.place_node import member  # noqa: PLC0415  # a second of a start
+
+    async with member(home, join) as node:
         yield node.ports["place"]
 
 
@@ -145,8 +130,6 @@ async def main() -> None:
 
 async def settled(port: Port, place: Place) -> None:
     """Wait until the place takes what it is given: an overlay is joined first."""
-    from dms3.core.errors import Dms3Error  # noqa: PLC0415
-
     for _ in range(300):
         try:
             await port("check", place)
@@ -161,4 +144,5 @@ async def settled(port: Port, place: Place) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     asyncio.run(main())

@@ -3,12 +3,14 @@
 Source: docs/storage.md; opendal.apache.org/docs/services. What is secret comes from the place's
 secret alone: neither environment nor configuration files of other programs are read. An object is
 put whole: S3 shows nothing unfinished; where a server writes in place it is uploaded under another
-name and moved. S3 and WebDAV are tested against servers; the drives are not.
+name and moved. A WebDAV server removes what lies at the end of a move before it moves (RFC 4918,
+section 9.9.3), so what replaces an object is moved twice, and a server that dies in between leaves
+it under the name NAME.new. S3 and WebDAV are tested against servers; the drives are not.
 """
 
 from __future__ import annotations
 
-import heapq
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -29,9 +31,11 @@ DRIVES = ("gdrive", "dropbox", "onedrive")
 
 _OBJECT = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}\.part")
+_NEW = ".new"
 _STATUS = re.compile(r"status: (\d{3})")
 _FULL = re.compile(r"QuotaExceeded|StorageFull|EntityTooLarge|insufficient|quota", re.IGNORECASE)
 _HTTP = ("http", "https")
+_RETRIES, _PAUSE_S = 1, 0.1  # a connection that was kept open may be closed by now
 _INSTALL = "Install it with: pip install 'dms3[cloud]'"
 
 
@@ -59,12 +63,24 @@ class OpendalPlace:
                 return
             part = f"{name}.{self._tag}.part"
             await self._operator.write(part, data)
-            await self._operator.rename(part, name)
+            if await self._operator.exists(name):
+                await self._operator.rename(part, name + _NEW)
+                await self._operator.rename(name + _NEW, name)
+            else:
+                await self._operator.rename(part, name)
         except _errors() as error:
             raise _explained(error) from None
 
     async def get(self, name: str) -> bytes | None:
         """An object, or None."""
+        found = await self._read(name)
+        if found is None and self._moves:
+            found = await self._read(name + _NEW)
+            if found is None:  # moved in between?
+                found = await self._read(name)
+        return found
+
+    async def _read(self, name: str) -> bytes | None:
         try:
             return bytes(await self._operator.read(name))
         except _not_found():
@@ -87,14 +103,20 @@ class OpendalPlace:
     async def delete(self, name: str) -> None:
         """Remove an object."""
         try:
-            await self._operator.delete(name)
-        except _not_found():
-            return
+            if self._moves:
+                await self._remove(name + _NEW)
+            await self._remove(name)
         except _errors() as error:
             raise _explained(error) from None
 
     async def close(self) -> None:
         """Connections go with the operator."""
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._operator.delete(name)
+        except _not_found():
+            return
 
     async def _names(self, after: str) -> tuple[str, ...]:
         if self._starts:
@@ -106,8 +128,9 @@ class OpendalPlace:
                 if len(found) == PLACE_LIST_NAMES_MAX:
                     break
             return tuple(found)
-        names = [entry.name for entry in await self._all() if _OBJECT.fullmatch(entry.name)]
-        return tuple(heapq.nsmallest(PLACE_LIST_NAMES_MAX, (n for n in names if n > after)))
+        names = {entry.name.removesuffix(_NEW) for entry in await self._all()}
+        later = (name for name in sorted(names) if _OBJECT.fullmatch(name) and name > after)
+        return tuple(itertools.islice(later, PLACE_LIST_NAMES_MAX))
 
     async def _all(self) -> list[Any]:
         entries: list[Any] = []
@@ -146,7 +169,8 @@ def open_opendal(place: Place, tag: str, wall_us: Callable[[], int]) -> OpendalP
         known = ", ".join(sorted(set(options) - {"root", "endpoint", "bucket"})) or "nothing"
         why = f"the options of its secret ({known}) do not open {scheme}"
         raise Dms3Error("argument_invalid", why, hint="docs/storage.md lists them.") from None
-    return OpendalPlace(operator, tag, wall_us)
+    again = opendal.layers.RetryLayer(max_times=_RETRIES, min_delay=_PAUSE_S, max_delay=_PAUSE_S)
+    return OpendalPlace(operator.layer(again), tag, wall_us)
 
 
 def _options(place: Place) -> tuple[str, dict[str, str]]:
