@@ -69,8 +69,8 @@ def reference_form(name: str) -> str:
 def same_name(one: str, other: str) -> bool:
     """Whether both texts are the same name; what is no name is the same as nothing.
 
-    By ENSIP-15, so that `straße.eth` is not `strasse.eth`, which may belong to somebody else. A
-    name that only the reference accepts is compared in the reference's form.
+    By ENSIP-15, so that `straße.eth` is not `strasse.eth`, which may belong to somebody else. Names
+    that only the reference accepts are compared with each other, in the reference's form.
     """
     if one == other and one.isascii() and _PLAIN.fullmatch(one):
         return True
@@ -108,11 +108,12 @@ def _nameprep(name: str) -> str:
     return prepared
 
 
-def _identity(name: str) -> str:
+def _identity(name: str) -> tuple[bool, str]:
+    """Whether `name` is one of ENS, and its form."""
     try:
-        return normalise(name)
+        return True, normalise(name)
     except DecodeError:
-        return reference_form(name)
+        return False, reference_form(name)
 
 
 def _check_length(name: str) -> None:
