@@ -13,7 +13,7 @@ from dms3.messaging.carriers import Carriers
 from dms3.messaging.desk import Desk
 from dms3.messaging.items import KEYS, PERSON
 from dms3.messaging.keyring import Keyring
-from dms3.messaging.people import REQUEST, People, Record
+from dms3.messaging.people import People, Record
 from dms3.messaging.ports import DIRECT, Own
 from dms3.messaging.selfhood import Selfhood
 from dms3.messaging.sharing import Sharing
@@ -54,8 +54,6 @@ class Grounds:
             self._share_person(record)
 
     def _share_person(self, record: Record) -> None:
-        if record.standing == REQUEST:
-            return  # nothing was decided, and each device meets strangers by itself
         self.sharing.item(Item(PERSON, record.id, encode(record), record.at_us // 1_000))
 
     def _named(self) -> None:

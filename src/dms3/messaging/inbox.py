@@ -304,7 +304,11 @@ class Inbox:
         held = self._held.pop(arrival.digest, None)
         if held is not None and held.message_hash:
             mark = Mark(held.message_hash, State.FAILED, reason)
-            self._desk.call("messages.mark", mark, _ignored)
+            self._desk.call("messages.mark", mark, lambda _: self._refused(arrival, sender, reason))
+        else:
+            self._refused(arrival, sender, reason)
+
+    def _refused(self, arrival: Arrival, sender: str, reason: str) -> None:
         self._refusals.add(arrival.digest, arrival.service, sender, reason)
         arrival.settled(Outcome(Verdict.REFUSED, reason))
         self._finish(arrival, sender)

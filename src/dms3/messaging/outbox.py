@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dms3.core.codec import decode, encode
-from dms3.core.errors import Dms3Error
-from dms3.core.limits import MAIL_OUTBOX_MAX
+from dms3.core.errors import Dms3Error, Failure
+from dms3.core.limits import MAIL_AGAIN_US_MIN, MAIL_OUTBOX_MAX
 from dms3.core.machine import View, scan
 from dms3.dm3.message import Message
 from dms3.messaging.desk import Desk
@@ -28,7 +29,8 @@ class Letter:
     """A message on its way. `to`: the name it is signed for; `person`: id, may have been joined.
 
     `text`: what it says, for receipts only, which are kept nowhere else. `had`, `refused`: services
-    that have it, and that will never take it; `attempts`: rounds so far; `state`: one of State.
+    that have it, and that will never take it; `attempts`: rounds so far; `state`: one of State,
+    with the `problem` that people are told. `over`: nothing is left to do but to mark it so.
     """
 
     v: int
@@ -42,6 +44,8 @@ class Letter:
     refused: tuple[str, ...] = ()
     attempts: int = 0
     state: str = State.QUEUED.value
+    problem: str = ""
+    over: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +57,7 @@ class Entry:
     message: Message | None = None
     busy: bool = False
     kept: bool = False  # what it says is durable
+    marking: int = 0  # marks on their way to the tables
 
     @property
     def is_receipt(self) -> bool:
@@ -120,17 +125,37 @@ class Outbox:
     def told(self, entry: Entry, state: State, problem: str, retry_us: int) -> None:
         """Mark the message for people, and say so; a receipt is shown to nobody."""
         changed = entry.letter.state != state.value
-        self.change(entry, replace(entry.letter, state=state.value))
+        self.change(entry, replace(entry.letter, state=state.value, problem=problem))
         if entry.is_receipt:
             return
         letter = entry.letter
-        mark = Mark(letter.hash, state, problem, retry_us)
-        self._desk.call("messages.mark", mark, lambda _: None)
+        self._mark(entry, Mark(letter.hash, state, problem, retry_us))
         if changed or problem:
             self._desk.notify(
                 "message.state", hash=letter.hash, person=letter.person, state=state.value,
                 problem=problem, retry_us=retry_us,
             )  # fmt: skip
+
+    def mark_again(self, entry: Entry) -> None:
+        """After a restart: the last mark may not have reached the tables."""
+        letter = entry.letter
+        if not entry.is_receipt:
+            self._mark(entry, Mark(letter.hash, State(letter.state), letter.problem))
+
+    def _mark(self, entry: Entry, mark: Mark) -> None:
+        def answered(body: Any) -> None:
+            entry.marking -= 1
+            if isinstance(body, Failure):
+                self._desk.after(f"mark:{entry.number}", MAIL_AGAIN_US_MIN, again)
+            elif entry.letter.over and not entry.marking:
+                self._forget(entry)
+
+        def again() -> None:
+            if entry.letter.state == mark.state.value:
+                self._mark(entry, mark)
+
+        entry.marking += 1
+        self._desk.call("messages.mark", mark, answered)
 
     def sent(self, entry: Entry) -> None:
         """The next in its line may go; this one may still be offered to further services."""
@@ -141,8 +166,14 @@ class Outbox:
                 del self._lines[entry.letter.to]
 
     def done(self, entry: Entry) -> None:
-        """Nothing is left to do for it."""
+        """Nothing is left to do for it; it is forgotten when the tables know."""
         self.sent(entry)
+        if entry.marking:
+            self.change(entry, replace(entry.letter, over=True))
+        else:
+            self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
         if self._entries.pop(entry.number, None) is not None:
             self._desk.delete(TABLE, _key(entry.number))
 
@@ -152,18 +183,12 @@ class Outbox:
 
     def lagging(self) -> list[Entry]:
         """Letters that a service has and others do not, oldest first."""
-        return [entry for entry in self.all() if entry.letter.had]
-
-    def rename(self, person: str, into: str) -> None:
-        """Two people became one."""
-        for entry in self.all():
-            if entry.letter.person == person:
-                self.change(entry, replace(entry.letter, person=into))
+        return [entry for entry in self.all() if entry.letter.had and not entry.letter.over]
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.number] = entry
         self._next = max(self._next, entry.number + 1)
-        if not entry.letter.had:
+        if not entry.letter.had and not entry.letter.over:
             self._lines.setdefault(entry.letter.to, deque()).append(entry.number)
 
     def _write(self, entry: Entry) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.limits import (
+    MAIL_AGAIN_US_MIN,
     MAIL_EARLIER_KEYS_MAX,
     MAIL_NAMES_MAX,
     MAIL_PEOPLE_MAX,
@@ -25,7 +27,7 @@ from dms3.dm3.naming import normalise
 from dms3.messaging.desk import Desk
 from dms3.messaging.operations import Correspondent, Decide, Join
 
-TABLE = "people"
+TABLE, JOINS = "people", "joins"
 CONTACT, REQUEST, BLOCKED = "contact", "request", "blocked"
 
 
@@ -41,7 +43,8 @@ class Earlier:
 class Record:
     """A person as kept: what Correspondent says, the keys seen, and when it was last changed.
 
-    `taken`: messages kept of this person while a stranger.
+    `taken`: messages kept of this person while a stranger. `decided_us`: when (wall) somebody said
+    what the person is, 0: never.
     """
 
     v: int
@@ -58,6 +61,7 @@ class Record:
     earlier: tuple[Earlier, ...]
     taken: int
     at_us: int
+    decided_us: int = 0
 
     @property
     def shown(self) -> Correspondent:
@@ -70,7 +74,10 @@ class Record:
 
 def blank(name: str, standing: str, at_us: int) -> Record:
     """A person of whom only a name is known."""
-    return Record(1, name, (name,), "", "", standing, "", False, False, "", b"", (), 0, at_us)
+    decided_us = 0 if standing == REQUEST else at_us
+    return Record(
+        1, name, (name,), "", "", standing, "", False, False, "", b"", (), 0, at_us, decided_us
+    )
 
 
 class People:
@@ -84,9 +91,11 @@ class People:
         self._by_key: dict[str, str] = {}  # address in small letters, or root -> id
 
     def load(self, view: View) -> None:
-        """Read the table."""
+        """Read the tables."""
         for _, data in scan(view, TABLE):
             self._index(decode(Record, data))
+        for key, data in scan(view, JOINS):
+            self._move(key.decode(), data.decode())
 
     def all(self) -> list[Record]:
         """Everybody, by id."""
@@ -146,7 +155,7 @@ class People:
 
     def took(self, record: Record) -> None:
         """A message of a stranger was kept."""
-        self._put(replace(record, taken=record.taken + 1))
+        self._put(replace(record, taken=record.taken + 1), share=not record.taken)
 
     def _known(self, resolved: Resolved) -> Record | None:
         """The same account or root is the same person; so is a name whose account is unknown."""
@@ -181,8 +190,21 @@ class People:
         self.remove(one)
         joined = replace(into, names=names, standing=standing)
         self._put(joined)
-        self._desk.call("messages.join", Join(one.id, into.id), lambda _: None)
+        self._desk.persist(JOINS, one.id.encode(), into.id.encode())
+        self._move(one.id, into.id)
         return joined
+
+    def _move(self, person: str, into: str) -> None:
+        """What was kept for one of them belongs to the other; asked until it is answered."""
+
+        def moved(body: Any) -> None:
+            if isinstance(body, Failure):
+                again = partial(self._move, person, into)
+                self._desk.after(f"join:{person}", MAIL_AGAIN_US_MIN, again)
+            else:
+                self._desk.delete(JOINS, person.encode())
+
+        self._desk.call("messages.join", Join(person, into), moved)
 
     def _with_keys(self, record: Record, resolved: Resolved) -> Record:
         """The keys of the profile; others than before are told of."""
@@ -254,7 +276,8 @@ class People:
                 "argument_invalid",
                 f"{record.names[0]} has no profile yet, so there are no keys to compare.",
             )
-        after = replace(record, at_us=self._desk.now.wall_us, **changes[decided.what])
+        now_us = self._desk.now.wall_us
+        after = replace(record, at_us=now_us, decided_us=now_us, **changes[decided.what])
         self._put(after)
         return after
 
@@ -265,19 +288,39 @@ class People:
         return self.decide(record, Decide(record.id, "accept"))
 
     def merge(self, theirs: Record) -> None:
-        """What another device says of a person: the newest word counts, names are joined."""
-        mine = self.named(theirs.id)
+        """What another device says of a person: the newest word counts, names are joined.
+
+        That a device met somebody later is no decision.
+        """
+        mine = self.named(theirs.id) or self._of_keys(theirs)
         if mine is None:
-            if len(self._by_id) < MAIL_PEOPLE_MAX:
-                self._put(theirs, share=False)
+            try:
+                self._check_room(theirs.standing)
+            except Dms3Error:
+                return
+            self._put(theirs, share=False)
             return
-        newest = theirs if theirs.at_us > mine.at_us else mine
-        names = tuple(dict.fromkeys((*mine.names, *theirs.names)))[:MAIL_NAMES_MAX]
-        joined = replace(newest, id=mine.id, names=names, taken=max(mine.taken, theirs.taken))
+        newest = max(mine, theirs, key=lambda one: (one.at_us, one.fingerprint, one.changed))
+        decided = max(mine, theirs, key=lambda one: (one.decided_us, one.standing))
+        joined = replace(
+            newest,
+            id=mine.id,
+            names=tuple(dict.fromkeys((*mine.names, *theirs.names)))[:MAIL_NAMES_MAX],
+            standing=decided.standing,
+            decided_us=decided.decided_us,
+            taken=max(mine.taken, theirs.taken),
+        )
         if joined != mine:
             self._put(joined, share=False)
 
     # Keeping
+
+    def _of_keys(self, record: Record) -> Record | None:
+        """Whoever has the same account or root."""
+        for key in (record.address.lower(), record.root):
+            if key and key in self._by_key:
+                return self._by_id[self._by_key[key]]
+        return None
 
     def remove(self, record: Record) -> None:
         """Forget a person."""

@@ -165,6 +165,10 @@ class Sending:
     def start(self) -> None:
         """After a restart: what was not kept was promised to nobody; the rest goes on."""
         for entry in self._outbox.all():
+            if entry.letter.over or entry.letter.had:
+                self._outbox.mark_again(entry)
+            if entry.letter.over:
+                continue
             if entry.is_receipt:
                 entry.message = _read(entry.letter.text)
                 if entry.message is None:

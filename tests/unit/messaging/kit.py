@@ -183,6 +183,7 @@ class Node:
 
     def start(self):
         self.killed, self.boot = False, getattr(self, "boot", 0) + 1
+        self.world.hung_up(self)
         self.machine = Mailbox(self.own, self.entropy)
         self.listening = set()
         self.take(self.machine.on_start(self, self.world.now))
@@ -373,7 +374,7 @@ class World:
         assert effect.protocol == PROTOCOL
         self.number += 1
         request = RequestId(1_000_000 + self.number)
-        self.requests[request] = (node, boot, effect.token)
+        self.requests[request] = (node, boot, effect.token, other)
         other.event(Requested(node.peer, effect.protocol, effect.body, request))
 
     def replied(self, node, reply):
@@ -381,9 +382,18 @@ class World:
         if found is None:
             node.answers[reply.request] = reply.body
             return
-        asker, boot, token = found
+        asker, boot, token, _ = found
         if asker.boot == boot:
             asker.event(Answered(token, reply.body))
+
+    def hung_up(self, node):
+        """What a node was asked before it was killed is answered by its connection's end."""
+        for request, (asker, boot, token, other) in list(self.requests.items()):
+            if other is node:
+                del self.requests[request]
+                gone = Failure("peer_unreachable", "The connection has closed.", Retry.LATER)
+                if asker.boot == boot:
+                    asker.event(Answered(token, gone))
 
     def answer(self, node, effect):
         port, _, operation = effect.port.partition(".")
