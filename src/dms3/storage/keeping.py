@@ -18,7 +18,7 @@ from dms3.storage.head import Page, Ref
 from dms3.storage.leaving import Leaving
 from dms3.storage.operations import Item
 from dms3.storage.reading import asks_of, items_of
-from dms3.storage.work import All, Ask, Until, Work, body_or_raise
+from dms3.storage.work import All, Ask, Until, Work, body_or_raise, rest
 
 _IDLE_US = 600 * SECOND_US
 
@@ -71,7 +71,9 @@ class Keeping:
         if to_merge(refs):
             yield from self._merge(to_merge(refs))
             return True
-        return (yield from self._leaving.sweep())
+        swept = yield from self._leaving.sweep()
+        yield rest(1)  # what was written is seen from the next event on
+        return swept
 
     def _page(self, refs: Sequence[Ref]) -> Work[None]:
         """The oldest chunks of the head go into a page."""

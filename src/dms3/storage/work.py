@@ -93,17 +93,18 @@ class Works:
 
     def run(self) -> list[Effect]:
         """Resume every work that can go on, until none can; the effects since the last call."""
+        moved = ""
         for _ in range(_ROUNDS_MAX):
-            moved = False
+            moved = ""
             for name in list(self._works):
                 waiting = self._works[name]
                 if waiting.is_resumable or self._is_due(waiting):
-                    moved = True
+                    moved = name
                     self._resume(name, waiting)
             if not moved:
                 effects, self.effects = self.effects, []
                 return effects
-        raise AssertionError("works wake each other without end")
+        raise AssertionError(f"{moved} and others wake each other without end")
 
     def next_timer(self) -> int | None:
         """The monotonic microsecond at which a pause ends."""

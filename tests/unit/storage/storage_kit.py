@@ -253,6 +253,13 @@ class World:
         if not until():
             self.time = end
 
+    def steps(self, count):
+        """At most so many events."""
+        for _ in range(count):
+            if self.heap:
+                self.time, _, action, arguments = heapq.heappop(self.heap)
+                action(*arguments)
+
     def share(self, place=CLOUD, seconds=600):
         """All devices choose one place, one after the other."""
         for device in self.devices:
