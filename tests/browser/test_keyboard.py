@@ -97,3 +97,11 @@ def test_nothing_moves_for_whoever_wants_no_motion(alice: Running, visit: Visit)
         }).length"""
     )
     assert moving == 0
+
+
+def test_a_letter_leads_somewhere_only_after_g(alice: Running, visit: Visit):
+    page = visit(alice).go("/people")
+    page.keyboard.press("e")  # at once: a page that has just begun has heard no "g"
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert page.url.endswith("/people")

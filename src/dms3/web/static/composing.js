@@ -154,7 +154,7 @@ class Composer {
       this.concerns(null);
       this.write(about?.what === "edit" ? this.before : "");
       form.dispatchEvent(new Event("said", { bubbles: true }));
-      await this.refresh();
+      this.refresh();
     } catch (error) {
       this.problem.textContent = error.message;
       this.problem.hidden = error.code === "cancelled";

@@ -160,7 +160,8 @@ class Talk {
     const seen = this.rows().filter((row) => row.matches(".theirs[data-state=received]") && !this.told.has(row.id));
     if (!seen.length) return;
     for (const row of seen) this.told.add(row.id);
-    this.ask("message opened", { name: this.place.dataset.person }).catch(() => {
+    const told = this.ask("message opened", { name: this.place.dataset.person });
+    told.then(({ read }) => read && this.refresh()).catch(() => {
       for (const row of seen) this.told.delete(row.id);
     });
   }

@@ -368,12 +368,12 @@ document.addEventListener("keydown", step);
 
 // ---- keys --------------------------------------------------------------------------------------
 
-let going = 0;
+let going = -Infinity; // when "g" was pressed
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, dialog[open]");
   if (event.key === "Escape" && event.target.id === "q") return event.target.blur();
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (typing || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/") {
     event.preventDefault();
     $("#q").focus();
@@ -383,7 +383,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "g") {
     going = event.timeStamp;
   } else if (event.timeStamp - going < 1500) {
-    going = 0;
+    going = -Infinity;
     $(`a[data-key="${CSS.escape(event.key)}"]`)?.click();
   }
 });
