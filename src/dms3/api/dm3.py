@@ -194,8 +194,7 @@ async def _post_rules(service: Delivering, asked: Asked) -> Answer:
     receiver = await authorised(service, asked, name_in(asked, 2))
     if isinstance(receiver, Answer):
         return receiver
-    rules = await service.accounts.set_rules(receiver, await asked.json())
-    return said(rules.value())
+    return said(await service.set_rules(receiver, await asked.json()))
 
 
 def _page(query: Mapping[str, str]) -> tuple[int, int] | None:

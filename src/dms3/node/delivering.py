@@ -31,7 +31,7 @@ from dms3.dm3.postmark import stamp
 from dms3.dm3.profile import ServiceProfile
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered
-from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver
+from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver, rules_in
 from dms3.node.delivery_names import Call, Clock, Names
 from dms3.node.delivery_secrets import ServiceSecrets
 from dms3.node.delivery_senders import Chain, Senders
@@ -166,6 +166,16 @@ class Delivering:
         """What waits for `receiver` of the name `sender`."""
         async with self._fetches:
             return await asyncio.to_thread(self._room.conversation, receiver.id, named(sender))
+
+    async def set_rules(self, receiver: Receiver, value: Any) -> dict[str, Any]:
+        """Keep the spam rules in `value` (JSON) for `receiver`; as kept.
+
+        Raises `argument_invalid`, and `timed_out` when this service could not check them now.
+        """
+        rules = rules_in(value)
+        await self._senders.check_rules(rules, receiver.address)
+        await self.accounts.keep_rules(receiver, rules)
+        return rules.value()
 
     async def acknowledge(self, receiver: Receiver, messages: Sequence[tuple[str, str]]) -> int:
         """Delete what `receiver` has; pairs of sender name and hash. How many waited here."""

@@ -153,15 +153,10 @@ class Accounts:
             raise Dms3Error("unauthorized", "The session is of another name.")
         return receiver
 
-    async def set_rules(self, receiver: Receiver, value: Any) -> SpamRules:
-        """Keep the spam rules in `value` (JSON) for `receiver`; raises `argument_invalid`."""
-        try:
-            rules = decode_rules(value)
-        except DecodeError as error:
-            raise Dms3Error("argument_invalid", f"No spam rules: {error.reason}.") from error
+    async def keep_rules(self, receiver: Receiver, rules: SpamRules) -> None:
+        """Keep `rules` as those of `receiver`."""
         await asyncio.wrap_future(self._room.set_rules(receiver.id, canonical(rules.value())))
         self._cached.pop(receiver.address, None)
-        return rules
 
     def _cache(self, receiver: Receiver) -> Receiver:
         self._cached.pop(receiver.address, None)
@@ -180,6 +175,14 @@ def session_name(name: str) -> str:
         return reference_form(name)
     except DecodeError:
         return named(name)
+
+
+def rules_in(value: Any) -> SpamRules:
+    """The spam rules in `value` (JSON); raises `argument_invalid`."""
+    try:
+        return decode_rules(value)
+    except DecodeError as error:
+        raise Dms3Error("argument_invalid", f"No spam rules: {error.reason}.") from error
 
 
 def _receiver(account: MailAccount) -> Receiver:

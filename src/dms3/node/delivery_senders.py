@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from dms3.core.errors import Dms3Error, Retry
+from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.limits import (
     MAIL_SENDER_BURST_MAX,
     MAIL_SENDER_PER_SECOND,
@@ -22,6 +22,7 @@ from dms3.delivery.rates import Rates
 from dms3.delivery.rules import Asked, SpamRules
 from dms3.dm3.envelope import Envelope
 from dms3.dm3.lookup import Resolved
+from dms3.dm3.outside import TokenBalance
 from dms3.node.delivery_names import Clock, Names
 
 Chain = Callable[[str, Any], Awaitable[Any]]
@@ -75,16 +76,24 @@ class Senders:
 
     async def _ask(self, asked: Asked, address: str) -> None:
         """Ask Ethereum what a rule of the receiver needs; raises `forbidden`, `timed_out`."""
-        if not address:
-            asked.judge(0)
+        asked.judge(await self._number(asked, address) if address else 0)
+
+    async def check_rules(self, rules: SpamRules, address: str) -> None:
+        """Raise `timed_out` when what `rules` ask cannot be asked of Ethereum for `address`."""
+        for asked in rules.asked():
+            await self._number(asked, address)
+
+    async def _number(self, asked: Asked, address: str) -> int:
         if self._chain is None:
             raise _unjudged()
-        arguments = (asked.token, address) if asked.token else address
+        arguments = TokenBalance(asked.token, address) if asked.token else address
         try:
             number = await self._chain(asked.operation, arguments)
         except Dms3Error as error:
             raise _unjudged() from error
-        asked.judge(int(number))
+        if isinstance(number, Failure):
+            raise _unjudged() from number.error()
+        return int(number)
 
 
 def _unverifiable(sender: str) -> Dms3Error:
@@ -98,6 +107,6 @@ def _unverifiable(sender: str) -> Dms3Error:
 def _unjudged() -> Dms3Error:
     return Dms3Error(
         "timed_out",
-        "The receiver's rules for senders cannot be checked now: Ethereum does not answer.",
-        hint="Nothing was taken; send it again in a minute.",
+        "Rules for senders cannot be checked now: this service cannot ask Ethereum.",
+        hint="Try again in a minute.",
     )

@@ -25,7 +25,7 @@ class Socket:
         self.refused: list[object] = []
 
     async def connect(self, url, name, token, *, path="/dm3/socket.io", more=None, space="/"):
-        async def hear(event, *data):
+        async def hear(event: str, *data: object) -> None:
             self.heard.put_nowait((event, *data))
 
         def refused(data=None):
@@ -108,7 +108,7 @@ async def test_every_socket_of_an_account_gets_what_arrives(tmp_path):
         await post.submit(envelope)  # again: nothing is pushed
         await one.client.disconnect()
         await post.submit(post.envelope("second"))
-        event, pushed = await other.next()
+        _, pushed = await other.next()
         assert pushed["metadata"]["messageHash"] == post.message("second").hash
         assert one.heard.empty()
 
@@ -134,7 +134,7 @@ async def test_nobody_gets_what_is_for_another(tmp_path):
         assert await mallory.next() == ("authorized",)
         await post.submit(post.envelope())
         await post.submit(post.envelope("hers", to=MALLORY))
-        event, pushed = await mallory.next()
+        _, pushed = await mallory.next()
         assert pushed["metadata"]["deliveryInformation"]["to"] == "mallory.eth"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dms3.core import limits
-from dms3.core.errors import Dms3Error
+from dms3.core.errors import Dms3Error, Failure
 from dms3.delivery import admission
 from dms3.delivery.properties import Properties
 from dms3.dm3.envelope import (
@@ -19,6 +19,7 @@ from dms3.dm3.envelope import (
     open_envelope,
 )
 from dms3.dm3.keys import ProfileKeys
+from dms3.dm3.outside import TokenBalance
 from dms3.dm3.postmark import is_postmark_by, open_postmark
 from dms3.dm3.sealing import seal_text
 from dms3.io import mailroom
@@ -475,7 +476,9 @@ async def test_rules_of_the_receiver(tmp_path, rules, operation, least):
         session = await post.login(BOB)
         answer = await post.client.post("/dm3/rules/bob.eth", headers=session, json=rules)
         assert answer.json() == rules
-        arguments = (TOKEN, ALICE.address) if operation == "token_balance" else ALICE.address
+        arguments = (
+            TokenBalance(TOKEN, ALICE.address) if operation == "token_balance" else ALICE.address
+        )
         post.world.numbers[operation, arguments] = least - 1
         error = await refused(post, post.envelope(), "forbidden")
         assert error["code"] == -32010
@@ -501,6 +504,24 @@ async def test_rules_that_cannot_be_checked_now(tmp_path):
         post.world.numbers["balance", ALICE.address] = 1
         assert (await post.submit(post.envelope())).text == "OK"
         assert (await post.client.post("/dm3/rules/bob.eth", headers=session, json={})).json() == {}
+
+
+@in_loop
+async def test_rules_that_this_service_could_never_check_are_not_kept(tmp_path):
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        session = await post.login(BOB)
+
+        async def off(*_: object) -> Failure:
+            return Failure("timed_out", "no Ethereum node is configured")
+
+        for chain in (None, off):
+            post.service._senders._chain = chain
+            path = "/dm3/rules/bob.eth"
+            answer = await post.client.post(path, headers=session, json={"minNonce": 1})
+            assert answer.status_code == 503
+            assert "cannot ask Ethereum" in answer.json()["error"]
+            assert (await post.client.get(path, headers=session)).json() == {}
 
 
 @pytest.mark.parametrize(
