@@ -78,7 +78,7 @@ class Chain:
         except Dms3Error as error:
             why = f"The Ethereum node at {self.place} did not answer: {error.message}"
             raise Dms3Error(error.code, why) from error
-        return self._result(body)
+        return self.result(body)
 
     async def read(self, to: str, data: bytes) -> bytes:
         """What the contract at `to` answers to the call `data`."""
@@ -93,7 +93,8 @@ class Chain:
                     raise self._misbehaved(f"answers more than {ETHEREUM_ANSWER_BYTES_MAX} bytes")
             return bytes(answer)
 
-    def _result(self, body: bytes) -> str:
+    def result(self, body: bytes) -> str:
+        """The result in an answer; raises RevertedError, and Dms3Error `peer_misbehaved`."""
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError) as cause:

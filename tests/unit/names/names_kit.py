@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -224,10 +225,17 @@ def gets(world: World, kind: str) -> int:
     return sum(port == "dht.get" and arguments.type == kind for port, arguments in world.asked)
 
 
+@functools.cache
+def worked(name: str, root: bytes) -> int:
+    """The puzzle of a claim, solved once."""
+    work = claim.find_work(name, root, 0, 1 << 24)
+    assert work is not None
+    return work
+
+
 def claimed(person: Person, name: str, wall_us: int = WALL_US) -> Content:
     """A valid claim of `person`."""
-    work = claim.find_work(name, person.root.public, 0, 1 << 24)
-    assert work is not None
+    work = worked(name, person.root.public)
     bare = claim.NameClaim(1, name, person.root.public, work, wall_us, wall_us + 10**12, b"")
     return claim.sign_claim(person.root, bare)
 
