@@ -89,6 +89,7 @@ class Delivering:
         self._senders = Senders(self._names, chain, clock)
         self._fetches = asyncio.Semaphore(MAIL_FETCHES_MAX)
         self._deleted = asyncio.Event()
+        self._deleted.set()  # a crash may have come between a deletion and the emptying of the log
 
     def profile(self, url: str) -> ServiceProfile:
         """What this service publishes when it answers at `url`."""
