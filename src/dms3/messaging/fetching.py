@@ -20,7 +20,7 @@ from dms3.core.limits import (
     MAIL_POLL_PUSHED_US,
     MAIL_POLL_US,
 )
-from dms3.dm3.envelope import DeliveryInformation, Envelope, decode_envelope
+from dms3.dm3.envelope import DeliveryInformation, Envelope, decode_delivered
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.profile import ServiceProfile
 from dms3.messaging.desk import Desk, words
@@ -204,7 +204,7 @@ class Fetching:
 
         for text in texts:
             try:
-                envelope = decode_envelope(text)
+                envelope = decode_delivered(text)
             except DecodeError as error:
                 unreadable += 1
                 worst = worst or f"It gave an envelope that cannot be read ({error.reason})."

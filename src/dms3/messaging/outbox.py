@@ -57,6 +57,7 @@ class Entry:
     message: Message | None = None
     busy: bool = False
     kept: bool = False  # what it says is durable
+    fresh: bool = False  # who the receiver is has to be looked up again
     marking: int = 0  # marks on their way to the tables
 
     @property

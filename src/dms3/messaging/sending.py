@@ -34,6 +34,7 @@ from dms3.messaging.people import CONTACT, Record
 from dms3.messaging.round import Carrying, Parcel, Round
 
 _ALARM = "send:"
+_FRESH_EVERY = 4  # rounds: somebody who does not answer may have moved to other services
 _TEXTLESS = (MessageType.DELETE_REQUEST,)
 _REFERRING = (
     MessageType.EDIT,
@@ -230,8 +231,8 @@ class Sending:
             else:
                 self._carry(entry, body)
 
-        fresh = entry.letter.attempts > 0
-        self._desk.call("names.resolve", Resolve(entry.letter.to, fresh=fresh), resolved)
+        resolve = Resolve(entry.letter.to, fresh=entry.fresh)
+        self._desk.call("names.resolve", resolve, resolved)
 
     def _carry(self, entry: Entry, resolved: Resolved) -> None:
         assert resolved.profile is not None
@@ -269,6 +270,7 @@ class Sending:
     def _ended(self, entry: Entry, turn: Round, record: Record) -> None:
         """All services of this round have answered."""
         letter = entry.letter
+        entry.fresh = bool(turn.refused) or letter.attempts % _FRESH_EVERY == _FRESH_EVERY - 1
         if letter.had:
             turn.without_nodes()
         if letter.attempts + 1 < MAIL_REFUSED_ROUNDS_MAX:  # it may not know its new customer yet
@@ -310,6 +312,7 @@ class Sending:
     def _halt(self, entry: Entry) -> None:
         """The receiver has no profile: wait for one."""
         to = entry.letter.to
+        entry.fresh = True
         self._pause(
             entry,
             f"{to} has no messaging profile yet, so it is not known who delivers to them",

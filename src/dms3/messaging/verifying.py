@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dms3.core.errors import DecodeError
 from dms3.dm3.canonical import canonical
-from dms3.dm3.envelope import DeliveryInformation, Envelope, is_envelope_by, open_envelope
+from dms3.dm3.envelope import DeliveryInformation, Envelope, is_delivered_by, open_envelope
 from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.message import Message, is_message_by
 from dms3.dm3.naming import same_name
@@ -92,7 +92,8 @@ def disagreement(opened: Opened, signing: bytes, service: str, stamped_ms: int |
         said.append(f"{service} did not sign when it took the message.")
     if isinstance(envelope.delivery, DeliveryInformation):
         said += _differing(envelope.delivery, message, service)
-    elif not is_envelope_by(envelope, signing):
+    has_signed = isinstance(envelope.delivery, str) or envelope.sealed is not None
+    if has_signed and not is_delivered_by(envelope, signing):
         said.append("The envelope was not signed by who signed the message.")
     return " ".join(said)
 

@@ -6,7 +6,7 @@ import pytest
 
 from dms3.core.errors import Failure, Retry
 from dms3.core.limits import MAIL_DONE_MAX, MAIL_HELD_US_MAX, MAIL_POLL_PUSHED_US
-from dms3.dm3.envelope import DeliveryInformation, enclose, open_delivery
+from dms3.dm3.envelope import DeliveryInformation, enclose, open_delivery, with_postmark
 from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.lookup import Resolved
 from dms3.dm3.message import MessageType, compose
@@ -161,6 +161,19 @@ def test_delivery_information_that_disagrees_is_shown_as_such(mail):
     assert kept.sender == "alice.dms3"
     assert kept.information == "one.bob.dms3 says it is from eve.dms3."
     assert world.services["one.bob.dms3"].acknowledged == [("eve.dms3", message.hash)]
+
+
+def test_what_was_signed_beside_what_the_service_opened_is_checked(mail):
+    world, alice, bob = mail
+    for signer, said_of_it in ((ALICE, ""), (EVE, "not signed by who signed the message")):
+        message = said(text=signer.name)
+        envelope = sealed(world, message, signer)
+        told = DeliveryInformation("alice.dms3", "bob.dms3")
+        stamped = with_postmark(envelope, "x", told)
+        give(world, replace(stamped, sealed=envelope.delivery), told)
+        assert said_of_it in bob.kept[message.hash].information
+    assert bob.kept[message.hash].information != ""
+    assert alice.kept == {}
 
 
 def test_a_replayed_envelope_changes_nothing(mail):
