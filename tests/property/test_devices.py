@@ -16,7 +16,7 @@ PLACES = st.sampled_from((CLOUD, SECOND_CLOUD, CLOUD, SECOND_CLOUD, LOCAL))
 class Devices(RuleBasedStateMachine):
     """A person with devices; `acknowledged`: what some device was told to be shared."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.world = None
         self.count = 0

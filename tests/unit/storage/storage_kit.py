@@ -28,7 +28,7 @@ SECOND_CLOUD = Place("s3", "https://s3.example/bucket", '{"key": "secret"}')
 
 
 class Entropy:
-    def __init__(self, seed):
+    def __init__(self, seed) -> None:
         self.random = random.Random(seed)
 
     def draw(self, count):
@@ -42,7 +42,7 @@ def item(key, order_ms=1, body=b"body", kind="message"):
 class Shelf:
     """A place: what lies there, what was asked of it, and how it behaves."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.objects = {}
         self.down = False
         self.before = None  # (operation, name) -> an answer instead, or None
@@ -72,7 +72,7 @@ class Shelf:
 class Device:
     """One device with its store, its mailbox, and the places it can reach."""
 
-    def __init__(self, world, index):
+    def __init__(self, world, index) -> None:
         self.world = world
         self.index = index
         self.id = bytes([index + 1]) * 16
@@ -153,7 +153,7 @@ class Device:
         assert request in self.answers, (operation, self.state())
         return self.answers.pop(request)
 
-    def append(self, *items, seconds=600):
+    def append(self, *items: Item, seconds=600):
         for each in items:
             self.own[each.kind, each.key] = each
         return self.ask("append", tuple(items), seconds)
@@ -169,28 +169,30 @@ class Device:
     def port(self, port, arguments):
         """Called when the call reaches whoever answers it."""
         name, operation = port.split(".")
-        if name == "place":
-            place = arguments if isinstance(arguments, Place) else arguments.place
-            if place.kind == "local":
-                return self.local.answer(operation, arguments)
-            if self.cut_off:
-                return Failure("peer_unreachable", "There is no line.")
-            return self.world.shelf(place).answer(operation, arguments)
+        return getattr(self, f"answer_{name}")(operation, arguments)
+
+    def answer_place(self, operation, arguments):
+        place = arguments if isinstance(arguments, Place) else arguments.place
+        if place.kind == "local":
+            return self.local.answer(operation, arguments)
+        if self.cut_off:
+            return Failure("peer_unreachable", "There is no line.")
+        return self.world.shelf(place).answer(operation, arguments)
+
+    def answer_mailbox(self, operation, arguments):
+        if operation == "merge" and self.merge_fails:
+            return Failure("limit_reached", "The mailbox is busy.")
         if operation == "merge":
-            if self.merge_fails:
-                return Failure("limit_reached", "The mailbox is busy.")
             self.merged.append(arguments)
-            for each in arguments:
-                self.mailbox[each.kind, each.key] = each
-            return None
-        if operation == "rotate":
+            self.mailbox |= {(each.kind, each.key): each for each in arguments}
+        elif operation == "rotate":
             self.rotated.append(arguments)
-            return None
-        assert operation == "repeat"
-        self.repeats += 1
-        again = tuple({**self.mailbox, **self.own}.values())
-        if again:
-            self.world.at(self.world.time, self.repeat, self.boot, again)
+        else:
+            assert operation == "repeat"
+            self.repeats += 1
+            again = tuple({**self.mailbox, **self.own}.values())
+            if again:
+                self.world.at(self.world.time, self.repeat, self.boot, again)
         return None
 
     def repeat(self, boot, again):
@@ -205,7 +207,7 @@ class Device:
 class World:
     """Devices, places and a heap of what is under way."""
 
-    def __init__(self, count=2, seed=1, delay=None):
+    def __init__(self, count=2, seed=1, delay=None) -> None:
         self.seed = seed
         self.time = 1_000
         self.heap = []
@@ -228,7 +230,7 @@ class World:
     def shelf(self, place):
         return self.shelves.setdefault((place.kind, place.url), Shelf())
 
-    def at(self, time, action, *arguments):
+    def at(self, time, action, *arguments: object):
         self.sequence += 1
         heapq.heappush(self.heap, (max(time, self.time), self.sequence, action, arguments))
 

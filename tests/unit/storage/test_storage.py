@@ -107,7 +107,7 @@ def test_a_removed_device_writes_no_more_and_its_messages_stay():
     assert fourth.rotated == [1]
 
 
-@pytest.mark.parametrize("steps", range(0, 40))
+@pytest.mark.parametrize("steps", range(40))
 def test_killed_after_any_step_nothing_is_lost(steps):
     world = World(2, seed=steps)
     one, two = world.devices
