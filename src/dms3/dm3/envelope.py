@@ -114,10 +114,11 @@ def enclose(  # what is sent, by whom, to whom, through whom, and how
     `keys`: the sender's. `legacy`: the form of the packages up to 1.7.1, for services that
     refuse the other. Raises DecodeError when a profile's encryption key is none.
     """
-    sealed = seal_text(to.encryption, canonical(message.value()), entropy)
+    text = message.whole_text()
+    sealed = seal_text(to.encryption, text, entropy)
     information = DeliveryInformation(message.sender, message.receiver, instruction)
     delivery = seal_text(service.encryption, canonical(information.value()), entropy)
-    name = hash_text(canonical(sealed)) if legacy else message.hash
+    name = hash_text(canonical(sealed) if legacy else text)
     envelope = Envelope(sealed, delivery, name, "", legacy)
     return replace(envelope, signature=keys.sign(envelope.signed_text()))
 

@@ -93,7 +93,12 @@ class Message:
     @property
     def hash(self) -> str:
         """The message's name everywhere: "0x" and 64 hex digits, over all of it."""
-        return hash_text(canonical(self.value()))
+        return hash_text(self.whole_text())
+
+    def whole_text(self) -> str:
+        """The canonical JSON with the signature: what is sealed, hashed and kept."""
+        signature = canonical(self.signature)
+        return f'{self.signed_text()[:-1]},"signature":{signature}}}'  # the last name in order
 
     def signed_text(self) -> str:
         """The canonical JSON that the sender signs."""

@@ -146,7 +146,7 @@ def test_messages(case):
     message = decode_message(case["message"])
     assert message.value() == case["message"]
     assert message.signed_text() == case["canonical_without_signature"]
-    assert canonical(message.value()) == case["canonical"]
+    assert canonical(message.value()) == message.whole_text() == case["canonical"]
     assert message.hash == case["message_hash"]
     assert "0x" + keccak256(case["canonical"].encode()).hex() == case["storage_id_keccak"]
     assert ALICE.signing_public == unbase(load("08")["signer"]["public"])
