@@ -26,10 +26,10 @@ class Faults:
 
 
 @contextlib.asynccontextmanager
-async def member(folder: Path, join: Sequence[str]) -> AsyncIterator[Node]:
-    """A node with its home in `folder` that joins a network."""
+async def member(folder: Path, join: Sequence[str], words: str = "") -> AsyncIterator[Node]:
+    """A node with its home in `folder` that joins a network; `words`: whose it is."""
     home = Home(folder)
     home.create()
-    settings = Settings("writer", ("/ip4/127.0.0.1/tcp/0",), join, MAIN, mdns=False)
+    settings = Settings("writer", ("/ip4/127.0.0.1/tcp/0",), join, MAIN, words=words, mdns=False)
     async with open_node(home, bytes(32), settings, Faults(), Metrics()) as node:
         yield node
