@@ -2,8 +2,9 @@
 
 import pytest
 
+from dms3.cli.generated import ALL_VIEWS as VIEWS
 from dms3.cli.output import Output, plain
-from dms3.cli.views import VIEWS, shown
+from dms3.cli.views import shown
 from dms3.node.commands import TABLE
 
 

@@ -18,7 +18,8 @@ import typer
 
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
-from dms3.cli.views import VIEWS
+from dms3.cli.views import VIEWS, View
+from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
 from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter, Secret
@@ -26,6 +27,7 @@ from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
 
+ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS}
 OUTPUT = "_output"  # keyword of `-o FILE`
 
 
@@ -59,7 +61,7 @@ def run(command: Command, shared: Shared, typed: Mapping[str, Any]) -> None:
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # means: not importable
     from dms3.sdk import SyncClient  # noqa: PLC0415 - 100 ms that help does not need
 
-    out = Output(as_json=shared.json, view=VIEWS.get(command.name))
+    out = Output(as_json=shared.json, view=ALL_VIEWS.get(command.name))
     target = typed.get(OUTPUT)
     if command.download and shared.json and not target:
         raise Dms3Error("argument_invalid", "With --json the content needs a file: -o FILE.")

@@ -62,7 +62,7 @@ def _search(data: Mapping[str, Any]) -> list[Line]:
             [],
             [(f"{number}. ", "dim"), (hit["title"], "bold"), (f"  {hit['kind']}", "dim")],
             [("   ", ""), *_marked(hit["snippet"], hit.get("marks") or [])],
-            [(f"   {hit['cid']}  {hit['space']}, {where}", "dim")],
+            [(f"   {hit.get('hash') or hit['cid']}  {hit['space'] or 'message'}, {where}", "dim")],
         ]
     for missed in data["unreachable"]:
         lines += [[(f"Not searched: {missed['space']}: {missed['message']}", "yellow")]]
@@ -392,7 +392,8 @@ def _rows(words: Sequence[str], across: int = 4) -> list[list[tuple[int, str]]]:
     return [numbered[at : at + across] for at in range(0, len(numbered), across)]
 
 
-def _got(data: Mapping[str, Any]) -> list[Line]:
+def got(data: Mapping[str, Any]) -> list[Line]:
+    """A file that was written."""
     return [[(f"{data['file']}", "bold"), (f"  {size(data['size'])}", "")]]
 
 
@@ -440,7 +441,7 @@ VIEWS: Mapping[str, View] = {
     "store list": _store_list,
     "store recent": _store_recent,
     "store containers": _store_containers,
-    "store get": _got,
+    "store get": got,
     "store folder": _store_folder,
     "store remove": _store_remove,
     "store share": _store_share,
