@@ -14,7 +14,8 @@ from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import MAIL_KEYS_MAX
 from dms3.core.machine import View
-from dms3.dm3.keys import ProfileKeys
+from dms3.crypto.keys import GENERATION_MAX
+from dms3.dm3.keys import SEED_BYTES, ProfileKeys
 from dms3.messaging.desk import Desk
 
 TABLE = "keys"
@@ -28,6 +29,12 @@ class Key:
     generation: int
     seed: bytes = field(repr=False, default=b"")
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.generation <= GENERATION_MAX:
+            raise ValueError(f"a generation is 0 to {GENERATION_MAX}")
+        if len(self.seed) not in (0, SEED_BYTES):
+            raise ValueError(f"a seed has {SEED_BYTES} bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -35,6 +42,10 @@ class Keys:
 
     v: int
     all: tuple[Key, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.all) <= MAIL_KEYS_MAX:
+            raise ValueError(f"there are 1 to {MAIL_KEYS_MAX} keys")
 
 
 class Keyring:

@@ -29,6 +29,7 @@ from dms3.messaging.operations import Correspondent, Decide, Join
 
 TABLE, JOINS = "people", "joins"
 CONTACT, REQUEST, BLOCKED = "contact", "request", "blocked"
+_STANDINGS = (REQUEST, CONTACT, BLOCKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ class Record:
     taken: int
     at_us: int
     decided_us: int = 0
+
+    def __post_init__(self) -> None:
+        if self.standing not in _STANDINGS or not self.id or not self.names:
+            raise ValueError("a person has an id, a name and a standing")
 
     @property
     def shown(self) -> Correspondent:
@@ -184,8 +189,7 @@ class People:
 
     def _join(self, one: Record, into: Record) -> Record:
         """Two that were met under different names turn out to be the same."""
-        ranks = (REQUEST, CONTACT, BLOCKED)
-        standing = max(one.standing, into.standing, key=ranks.index)
+        standing = max(one.standing, into.standing, key=_STANDINGS.index)
         names = tuple(dict.fromkeys((*into.names, *one.names)))[:MAIL_NAMES_MAX]
         self.remove(one)
         joined = replace(into, names=names, standing=standing)
