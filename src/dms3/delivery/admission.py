@@ -18,6 +18,7 @@ from dms3.dm3.envelope import (
     is_envelope_by,
     open_delivery,
 )
+from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.naming import normalise, reference_form
 
 SCHEMA = "invalid schema"
@@ -50,12 +51,12 @@ def read_envelope(given: Any, envelope_bytes: int) -> tuple[Envelope, str]:
     return envelope, text
 
 
-def read_information(secret: bytes, envelope: Envelope) -> DeliveryInformation:
-    """Who sends to whom, opened with the service's X25519 `secret`; raises `content_invalid`."""
+def read_information(keys: ProfileKeys, envelope: Envelope) -> DeliveryInformation:
+    """Who sends to whom, opened with the `keys` of the service; raises `content_invalid`."""
     if not isinstance(envelope.delivery, str):
         raise Dms3Error("content_invalid", "The delivery information is not sealed.")
     try:
-        return open_delivery(secret, envelope)
+        return open_delivery(keys.encryption_secret, envelope, keys.encryption_public)
     except DecodeError as error:
         raise Dms3Error(
             "content_invalid",

@@ -30,7 +30,7 @@ from dms3.dm3.envelope import DeliveryInformation, Envelope
 from dms3.dm3.postmark import stamp
 from dms3.dm3.profile import ServiceProfile
 from dms3.io.clock import SystemClock, SystemEntropy
-from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered
+from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered, stamped
 from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver, rules_in
 from dms3.node.delivery_names import Call, Clock, Names
 from dms3.node.delivery_secrets import ServiceSecrets
@@ -114,25 +114,23 @@ class Delivering:
             self.figures.duplicates += 1
 
     async def _submit(self, given: Any) -> bool:
-        envelope, _ = read_envelope(given, self.properties.envelope_bytes)
-        information = read_information(self._keys.encryption_secret, envelope)
+        envelope, text = read_envelope(given, self.properties.envelope_bytes)
+        information = read_information(self._keys, envelope)
         receiver = await self.accounts.of_name(named(information.receiver))
         if receiver is None:
             raise Dms3Error(
                 "not_found", f"{information.receiver[:64]} has no account at this service."
             )
         await self._senders.admit(envelope, information.sender, receiver.rules)
-        return await self._keep(envelope, information, receiver)
+        return await self._keep(envelope, text, information, receiver)
 
     async def _keep(
-        self, envelope: Envelope, information: DeliveryInformation, receiver: Receiver
+        self, envelope: Envelope, text: str, information: DeliveryInformation, receiver: Receiver
     ) -> bool:
         wall_ms = self._clock.now().wall_us // US_PER_MS
         public = receiver.signed.profile.encryption
         postmark = stamp(self._keys, envelope, public, wall_ms, self._entropy)
         assert isinstance(envelope.delivery, str), "it was opened"
-        value = envelope.value() | {"postmark": postmark}
-        del value["metadata"]["deliveryInformation"]
         arrival = Arrival(
             account=receiver.id,
             sender=named(information.sender),
@@ -141,7 +139,7 @@ class Delivering:
             arrived_ms=wall_ms,
             information=canonical(information.value()),
             sealed=envelope.delivery,
-            envelope=canonical(value),
+            envelope=stamped(text, envelope, postmark),
         )
         kept = self._room.keep(arrival, self.properties.account_bytes)
         is_new = await asyncio.wrap_future(kept)

@@ -79,6 +79,18 @@ async def test_what_the_receiver_gets_is_what_was_sent(tmp_path, legacy, shape):
         assert postmark.incoming_ms == post.world.now().wall_us // 1_000
 
 
+@pytest.mark.parametrize("postmark", ["", "forged", '{"metadata":{"deliveryInformation":"x"}}'])
+@in_loop
+async def test_a_postmark_of_the_sender_is_replaced(tmp_path, postmark):
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        await post.submit(replace(post.envelope(), postmark=postmark))
+        (found,) = await post.incoming(BOB, await post.login(BOB))
+        got = decode_envelope(found)
+        opened = open_postmark(BOB.keys.encryption_secret, got)
+        assert is_postmark_by(opened, got, post.profile.signing)
+
+
 @in_loop
 async def test_what_was_sealed_is_there_for_who_asks(tmp_path):
     async with post_office(tmp_path) as post:
