@@ -10,25 +10,16 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dms3.core.errors import DecodeError, Dms3Error, Failure
-from dms3.core.limits import PROFILE_RECORD_BYTES_MAX
+from dms3.core.errors import Dms3Error, Failure
 from dms3.core.machine import Now
 from dms3.core.overlay import PUBLIC, GetContent, Got
-from dms3.crypto.keys import checksum_address
 from dms3.dm3 import records
-from dms3.dm3.canonical import parse
 from dms3.dm3.lookup import Resolved, Voucher
 from dms3.dm3.outside import LookUpName, NameOnChain
-from dms3.dm3.profile import (
-    ServiceProfile,
-    SignedProfile,
-    decode_service_profile,
-    decode_signed_profile,
-    fingerprint,
-    is_signed_by,
-)
+from dms3.dm3.profile import fingerprint
 from dms3.names import claim, record
 from dms3.names.cache import Cache, life_us
+from dms3.names.checked import of_record, service_profile, signed_profile
 from dms3.names.claim import NameClaim
 from dms3.names.forms import (
     AddressName,
@@ -140,11 +131,11 @@ class Finding:
     def _key(self, name: str, key: bytes, *, fresh: bool) -> Finds:
         own = None if fresh else self._own(key)
         if own is not None:
-            return _of_record(name, own)
+            return of_record(name, own)
         got = yield from self._get(name, record.NAME, record.record_key(key))
         if not got.values:
             raise Dms3Error("not_found", f"Nobody has published a profile for {name}.")
-        found = _of_record(name, record.decode_record(got.values[0]))
+        found = of_record(name, record.decode_record(got.values[0]))
         contact = yield from self._contact(key.hex())
         return found if contact is None else replace(found, vouched="card")
 
@@ -211,10 +202,10 @@ class Finding:
         profile, service = None, None
         if found.texts[0]:
             value = yield from read_text(name, found.texts[0])
-            profile = _profile(name, value, found.address)
+            profile = signed_profile(name, value, found.address)
         if found.texts[1]:
             value = yield from read_text(name, found.texts[1])
-            service = _service(name, value)
+            service = service_profile(name, value)
         shown = "" if profile is None else fingerprint(profile.profile)
         return Resolved(name, found.address, profile, service, "ens", shown)
 
@@ -229,46 +220,3 @@ class Finding:
         if found.address != address:
             return bare  # anybody may set any name for their own account
         return replace(found, name=address, aliases=(name,))
-
-
-def _of_record(name: str, held: record.ProfileRecord) -> Resolved:
-    """Who the owner of a checked record is; raises `content_invalid`."""
-    profile, service = None, None
-    if held.profile:
-        profile = _profile(name, _parsed(name, held.profile), held.address)
-    if held.service:
-        service = _service(name, _parsed(name, held.service))
-    root = held.key.hex()
-    if profile is None:  # nothing proves that the account agrees
-        return Resolved(name, "", None, service, "address", "", root)
-    address = checksum_address(bytes.fromhex(held.address[2:]))
-    return Resolved(name, address, profile, service, "address", fingerprint(profile.profile), root)
-
-
-def _parsed(name: str, text: bytes) -> Any:
-    try:
-        return parse(text, PROFILE_RECORD_BYTES_MAX)
-    except DecodeError as error:
-        raise _wrong(name, "record", error.reason) from error
-
-
-def _profile(name: str, value: Any, address: str) -> SignedProfile:
-    try:
-        signed = decode_signed_profile(value)
-    except DecodeError as error:
-        raise _wrong(name, "profile", error.reason) from error
-    if not is_signed_by(signed, address):
-        owner = address or "any account"
-        raise _wrong(name, "profile", f"it is not signed by {owner}, the account behind the name")
-    return signed
-
-
-def _service(name: str, value: Any) -> ServiceProfile:
-    try:
-        return decode_service_profile(value)
-    except DecodeError as error:
-        raise _wrong(name, "delivery service profile", error.reason) from error
-
-
-def _wrong(name: str, what: str, why: str) -> Dms3Error:
-    return Dms3Error("content_invalid", f"The {what} of {name} is not valid: {why}.")

@@ -11,8 +11,10 @@ from typing import Any
 
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.limits import PROFILE_RECORD_BYTES_MAX
+from dms3.core.unixfs_read import FileNode, decode_block
+from dms3.dm3.canonical import parse
 from dms3.dm3.outside import FetchUrl
-from dms3.dm3.records import Inline, Linked, Pinned, check_linked, check_pinned, read_record
+from dms3.dm3.records import Inline, Linked, Pinned, check_linked, read_record
 from dms3.names.steps import Ask, Wanted
 
 GATEWAY = "https://ipfs.io/ipfs/{cid}?format=raw"
@@ -40,8 +42,13 @@ def _pinned(name: str, found: Pinned) -> Generator[Wanted, Any, Any]:
     """The block comes from anybody; its own hash says whether it is the right one."""
     url = GATEWAY.format(cid=found.cid)
     body = yield from _fetched(name, FetchUrl(url, PROFILE_RECORD_BYTES_MAX))
+    if not found.cid.matches(body):
+        raise _wrong(name, "what came is not the content that it names")
     try:
-        return check_pinned(found, body)
+        node = decode_block(found.cid, body)
+        if not isinstance(node, FileNode) or node.parts:
+            raise _wrong(name, "its content is no file of one block")
+        return parse(node.data, PROFILE_RECORD_BYTES_MAX)
     except DecodeError as error:
         raise _wrong(name, error.reason) from error
 

@@ -1,16 +1,25 @@
 """Machine names: who a name is, in order of precedence; what is believed, and for how long."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from dms3.core.cid import DAG_PB, RAW, Cid
+from dms3.core.dag_pb import Node, encode_node
 from dms3.core.errors import Failure
 from dms3.core.limits import NAME_FRESH_US, NAME_MISSING_US, NAMES_LOOKUPS_MAX
 from dms3.core.machine import Withdrawn
+from dms3.core.varint import encode_varint
 from dms3.dm3.lookup import Published, Resolve, Resolved
+from dms3.dm3.outside import NameOnChain
 from dms3.dm3.profile import fingerprint
 from dms3.names.finding import Known
 from dms3.names.forms import key_name
 from unit.names.names_kit import ALICE, BOB, EVE, WALL_US, World, claimed, gets
 
+PATH = Path(__file__).parents[2] / "vectors/dm3/15-profile-resolution.json"
+VECTORS = json.loads(PATH.read_text())
 BOB_KEY = key_name(BOB.root.public)
 
 
@@ -328,6 +337,47 @@ def test_names_are_used_and_given_up() -> None:
     failed(world.call("drop", mine), "argument_invalid")
     world.start()
     assert world.call("own").names == ("alice.dms3", mine)
+
+
+def ens(world: World, text: str, *, address: str = BOB.account.address) -> None:
+    """`bob.eth` has this record."""
+    answer = NameOnChain(address, (text, ""))
+    world.ports["ethereum.name"] = lambda _: answer
+
+
+def test_records_as_the_reference_reads_them() -> None:
+    """Vectors of the reference; percent-encoded data, which only it refuses, is read here."""
+    address = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
+    served = json.dumps(VECTORS["served_over_http"]).encode()
+    read = {"ok"}
+    seen = 0
+    for case, vector in VECTORS["cases"].items():
+        if "text_record" not in vector:
+            continue
+        world = World()
+        ens(world, vector["text_record"].replace("HOST", "host.example"), address=address)
+        world.ports["web.fetch"] = lambda _: served
+        answer = world.resolve("bob.eth")
+        if vector["result"] in read or case == "data_urlencoded":
+            assert found(answer).profile is not None, case
+            seen += 1
+        else:
+            failed(answer, "content_invalid")
+    assert seen == 6
+
+
+def test_content_on_ipfs_is_believed_for_its_cid() -> None:
+    text = BOB.profile("ds.eth").text().encode()
+    size = encode_varint(len(text))
+    wrapped = encode_node(Node((), b"\x08\x02\x12" + size + text + b"\x18" + size))
+    for cid, block in ((Cid.of(RAW, text), text), (Cid.of(DAG_PB, wrapped), wrapped)):
+        world = World()
+        ens(world, f"ipfs://{cid}")
+        world.ports["web.fetch"] = lambda _, block=block: block
+        assert found(world.resolve("bob.eth")).profile == BOB.profile("ds.eth")
+        assert str(cid) in world.asked[-1][1].url
+        world.ports["web.fetch"] = lambda _, block=block: block + b" "
+        assert "not the content" in failed(world.resolve("bob.eth", fresh=True), "content_invalid")
 
 
 def test_an_unknown_operation_is_refused() -> None:
