@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dms3.cli.demo_messages import MessageTour, TourError, expect
 from dms3.cli.dev import DevNetwork, node_names
 from dms3.cli.samples import long_words, split_documents, text_files
 from dms3.cli.views import counted
@@ -36,10 +37,6 @@ class Check:
     ok: bool
     detail: str
     seconds: float
-
-
-class TourError(Exception):
-    """A check that did not hold; the text says what was seen instead."""
 
 
 class Tour:
@@ -78,6 +75,7 @@ class Tour:
             ("alice publishes another space", self._publish),
             ("a stranger finds it by its words and opens it", self._stranger_finds),
             ("alice is killed; another stranger still finds it", self._found_without_alice),
+            *MessageTour(self, self._network).steps(),
         ]
         checks: list[Check] = []
         for name, step in steps:
@@ -99,28 +97,40 @@ class Tour:
             await client.aclose()
         self._clients.clear()
 
+    async def lose(self, name: str) -> None:
+        """Kill the node called `name`, as a power cut would."""
+        self._network.kill(name)
+        await self._network.wait(name)
+        if name in self._clients:
+            await self._clients.pop(name).aclose()
+
+    async def bring_back(self, name: str) -> None:
+        """Start the node called `name` again, where it was."""
+        await self._network.start_node(name)
+
     def _client(self, name: str) -> Client:
         if name not in self._clients:
             node = self._network.nodes[name]
             self._clients[name] = Client(home=Path(node.home), api=node.api)
         return self._clients[name]
 
-    async def _call(self, name: str, noun: str, verb: str, **arguments: object) -> dict[str, Any]:
+    async def call(self, name: str, noun: str, verb: str, /, **arguments: object) -> dict[str, Any]:
+        """What the node called `name` answers."""
         return await self._client(name).call(noun, verb, **arguments)
 
     async def _nodes_are_up(self) -> str:
         peers = {node.peer_id for node in self._network.nodes.values()}
         expect(len(peers) == len(self._network.nodes), "two nodes have the same peer id")
         for name in self._network.nodes:
-            await self._call(name, "status", "")
+            await self.call(name, "status", "")
         return f"{len(peers)} nodes, each with its own identity"
 
     async def _contacts(self) -> str:
         pairs = [("alice", "bob"), ("alice", "carol")]
         for one, other in pairs:
             for giver, taker in ((one, other), (other, one)):
-                card = await self._call(giver, "contact", "card")
-                await self._call(taker, "contact", "add", card=card["card"])
+                card = await self.call(giver, "contact", "card")
+                await self.call(taker, "contact", "add", card=card["card"])
         return "alice and bob, alice and carol"
 
     async def _import(self) -> str:
@@ -138,13 +148,13 @@ class Tour:
 
     async def _search_at_home(self) -> str:
         words, cid = await self._distinctive_words()
-        found = await self._call("alice", "search", "", query=words)
+        found = await self.call("alice", "search", "", query=words)
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"{words!r} did not find its document")
         return f"{words!r}: {counted(found['total'], 'hit')} in {found['milliseconds']:.1f} ms"
 
     async def _share(self) -> str:
-        await self._call("alice", "store", "share", space=SPACE, **{"with": "bob"})
-        await self._until(
+        await self.call("alice", "store", "share", space=SPACE, **{"with": "bob"})
+        await self.until(
             "bob",
             "store",
             "list",
@@ -156,7 +166,7 @@ class Tour:
 
     async def _search_from_bob(self) -> str:
         words, cid = await self._distinctive_words()
-        found = await self._call("bob", "search", "", query=words, scope="peers")
+        found = await self.call("bob", "search", "", query=words, scope="peers")
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"bob did not find {words!r}")
         self._opened = cid
         return f"{words!r}: {counted(found['total'], 'hit')} in {found['milliseconds']:.1f} ms"
@@ -169,7 +179,7 @@ class Tour:
 
     async def _carol_finds_nothing(self) -> str:
         words, _ = await self._distinctive_words()
-        found = await self._call("carol", "search", "", query=words, scope="all")
+        found = await self.call("carol", "search", "", query=words, scope="all")
         expect(found["total"] == 0, f"carol found {found['total']} documents")
         return "0 hits"
 
@@ -200,7 +210,7 @@ class Tour:
     async def _restart_and_verify(self) -> str:
         await self._clients.pop("alice").aclose()
         await self._network.start_node("alice")
-        report = await self._call("alice", "store", "verify")
+        report = await self.call("alice", "store", "verify")
         expect(not report["damaged"], f"damaged: {report['damaged'][:3]}")
         return f"{report['blocks']} blocks and {report['documents']} documents are whole"
 
@@ -208,7 +218,7 @@ class Tour:
         await self._add(self._second)
         again = await self._add(self._first + self._second)
         expect(again["documents"] == 0, f"{again['documents']} files were imported twice")
-        listing = await self._call("alice", "store", "list")
+        listing = await self.call("alice", "store", "list")
         stored = next(space["documents"] for space in listing["spaces"] if space["name"] == SPACE)
         expect(
             stored == again["unchanged"],
@@ -223,20 +233,20 @@ class Tour:
         def has_hit(data: dict[str, Any]) -> bool:
             return cid in {hit["cid"] for hit in data["hits"]}
 
-        found = await self._until("bob", "search", "", has_hit, query=words, scope="peers")
+        found = await self.until("bob", "search", "", has_hit, query=words, scope="peers")
         return f"{words!r}: {counted(found['total'], 'hit')} after the restart"
 
     async def _unshare(self) -> str:
-        await self._call("alice", "store", "unshare", space=SPACE, **{"with": "bob"})
+        await self.call("alice", "store", "unshare", space=SPACE, **{"with": "bob"})
         words, _ = await self._distinctive_words()
-        found = await self._call("bob", "search", "", query=words, scope="peers")
+        found = await self.call("bob", "search", "", query=words, scope="peers")
         expect(found["total"] == 0, f"bob still finds {found['total']} documents")
         return "bob finds nothing any more"
 
     async def _publish(self) -> str:
         chosen = [str(path) for path in text_files(self._second)[-PUBLISHED_FILES_MAX:]]
-        await self._call("alice", "store", "add", paths=chosen, space=PUBLISHED)
-        done = await self._call("alice", "store", "publish", space=PUBLISHED)
+        await self.call("alice", "store", "add", paths=chosen, space=PUBLISHED)
+        done = await self.call("alice", "store", "publish", space=PUBLISHED)
         self._public = await self._distinctive_words(space=PUBLISHED)
         holders = done["holders"]
         expect(holders["least"] > 1, f"only {holders['least']} node holds it")
@@ -249,17 +259,15 @@ class Tour:
         return await self._find_public(node_names(len(self._network.nodes))[-1])
 
     async def _found_without_alice(self) -> str:
-        self._network.kill("alice")
-        await self._network.wait("alice")
-        await self._clients.pop("alice").aclose()
+        await self.lose("alice")
         try:
             return await self._find_public(node_names(len(self._network.nodes))[-2])
         finally:
-            await self._network.start_node("alice")
+            await self.bring_back("alice")
 
     async def _find_public(self, stranger: str) -> str:
         words, cid = self._public
-        found = await self._call(stranger, "search", "", query=words, scope="public")
+        found = await self.call(stranger, "search", "", query=words, scope="public")
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"{stranger} did not find {words!r}")
         data = await self._client(stranger).download(cid)
         expect(words.split()[0].encode() in data, f"{stranger} received another document")
@@ -269,7 +277,7 @@ class Tour:
         )
 
     async def _add(self, paths: Sequence[Path]) -> dict[str, Any]:
-        return await self._call("alice", "store", "add", paths=[str(path) for path in paths])
+        return await self.call("alice", "store", "add", paths=[str(path) for path in paths])
 
     async def _distinctive_words(
         self, source: Sequence[Path] = (), space: str = SPACE
@@ -278,7 +286,7 @@ class Tour:
         wanted = {str(path) for path in text_files(source)} if source else None
         after: int | None = 0
         while after is not None:
-            page = await self._call("alice", "store", "list", space=space, after=after, limit=1000)
+            page = await self.call("alice", "store", "list", space=space, after=after, limit=1000)
             for document in page["documents"]:
                 if document["note"] or (wanted is not None and document["source"] not in wanted):
                     continue
@@ -288,19 +296,20 @@ class Tour:
             after = page["next"]
         raise TourError("no document with three long words was found")
 
-    async def _until(
+    async def until(
         self,
         name: str,
         noun: str,
         verb: str,
         holds: Callable[[dict[str, Any]], bool],
+        /,
         **arguments: object,
     ) -> dict[str, Any]:
         """The first answer for which `holds`; asked again at each event of the node."""
         async with asyncio.timeout(30):
             events = self._client(name).events(since=0)
             while True:
-                data = await self._call(name, noun, verb, **arguments)
+                data = await self.call(name, noun, verb, **arguments)
                 if holds(data):
                     return data
                 await anext(events)
@@ -319,9 +328,3 @@ def check_enough(nodes: int) -> None:
             f"The tour needs at least {DEMO_NODES_MIN} nodes, not {nodes}.",
             hint="Choose another number with -n, or leave it out.",
         )
-
-
-def expect(held: bool, otherwise: str) -> None:
-    """Raise TourError(otherwise) unless `held`."""
-    if not held:
-        raise TourError(otherwise)
