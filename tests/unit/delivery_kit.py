@@ -220,6 +220,17 @@ async def post_office(
         store.close()
 
 
+async def refused(post: Post, envelope, code: str, status: int = 400) -> dict[str, object]:
+    """The error with which the envelope is refused; nothing of it is kept."""
+    before = post.rows("mail_message")
+    answer = await post.submit(envelope)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["data"]["code"]) == (status, code), error
+    assert error["message"]
+    assert post.rows("mail_message") == before
+    return error
+
+
 def claims(token: str) -> dict[str, Any]:
     """What a JWT says, unchecked."""
     payload = token.split(".")[1]

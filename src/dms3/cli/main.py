@@ -31,6 +31,7 @@ NOUNS = {
     "contact": "People you know",
     "peer": "Nodes of others",
     "store": "Documents: import, list, open, share",
+    "delivery": "This node as a delivery service",
     "sim": "Simulated networks",
     "config": "Settings",
 }

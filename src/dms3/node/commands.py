@@ -6,6 +6,7 @@ Source: docs/interfaces.md, "Command line". Cheap to import: the command line re
 from __future__ import annotations
 
 from dms3.node import (
+    commands_delivery,
     commands_message,
     commands_name,
     commands_people,
@@ -25,5 +26,6 @@ TABLE = Table(
         *commands_message.COMMANDS,
         *commands_storage.COMMANDS,
         *commands_name.COMMANDS,
+        *commands_delivery.COMMANDS,
     )
 )

@@ -12,7 +12,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dms3.core.database import Database
 from dms3.core.errors import Dms3Error
@@ -40,6 +40,20 @@ Push = Callable[[str, str, str], None]
 """Told of a new envelope: the receiver's address, its text, and that with what was sealed."""
 
 
+class Offered(Protocol):
+    """The settings of a node that make it a delivery service."""
+
+    @property
+    def delivery(self) -> Properties | None:
+        """What it takes and keeps."""
+        ...
+
+    @property
+    def public_url(self) -> str:
+        """Where it says that it answers."""
+        ...
+
+
 @dataclass(slots=True)
 class Figures:
     """What a service did since it started; `refused`: why, by code."""
@@ -56,11 +70,14 @@ def opened(
     store: Database,
     call: Call,
     ports: Mapping[str, Chain],
-    properties: Properties,
+    settings: Offered,
 ) -> Delivering:
     """The delivery service of a node with these parts, not running yet."""
+    assert settings.delivery is not None, "the node has the role"
     world = SystemClock(), SystemEntropy()
-    return Delivering(secrets, store, call, ports.get("ethereum"), properties, world)
+    made = Delivering(secrets, store, call, ports.get("ethereum"), settings.delivery, world)
+    made.url = settings.public_url
+    return made
 
 
 class Delivering:
@@ -80,6 +97,8 @@ class Delivering:
         self.properties = properties
         self.figures = Figures()
         self.push: Push | None = None
+        self.url = ""  # where the node says that it answers
+        self._call = call
         self._room = room = Mailroom(store, secrets.room, entropy)
         self._keys = keys = secrets.keys
         self._clock = clock
@@ -195,6 +214,26 @@ class Delivering:
     async def totals(self) -> Totals:
         """How much lies here."""
         return await asyncio.to_thread(self._room.totals)
+
+    async def status(self) -> dict[str, Any]:
+        """What an operator wants to know; JSON values, counts since the start."""
+        totals, own = await self.totals(), await self._call("names.own", None)
+        figures = self.figures
+        return {
+            "name": own.service_name,
+            "url": self.url,
+            "accounts": totals.accounts,
+            "messages": totals.messages,
+            "bytes": totals.bytes,
+            "keep_days": self.properties.keep_days,
+            "envelope_bytes": self.properties.envelope_bytes,
+            "account_bytes": self.properties.account_bytes,
+            "accepted": figures.accepted,
+            "duplicates": figures.duplicates,
+            "fetched": figures.fetched,
+            "acknowledged": figures.acknowledged,
+            "refused": dict(sorted(figures.refused.items())),
+        }
 
     async def run(self) -> None:
         """Remove what has expired, and empty the log after deletions, until it is cancelled."""

@@ -169,13 +169,17 @@ class Host:
 
     @property
     def delivery(self) -> Delivering:
-        """The delivery service; for a node that has the role."""
+        """The delivery service."""
         service = self._running().delivery
-        if service is None:
-            raise Dms3Error(
-                "node_busy", "The delivery service is starting.", hint="Ask again soon."
-            )
-        return service
+        if service is not None:
+            return service
+        if "delivery" in self._roles:
+            raise Dms3Error("node_busy", "The delivery service is starting.", hint="Ask again.")
+        raise Dms3Error(
+            "not_found",
+            "This node is no delivery service.",
+            hint="Start it with --role delivery --public HOST:PORT.",
+        )
 
     @property
     def names(self) -> NameAnswers:

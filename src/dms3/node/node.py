@@ -223,7 +223,7 @@ async def open_node(
             stack.callback(group.create_task(upkeep.run()).cancel)
             stack.callback(group.create_task(placing.run()).cancel)
             if settings.delivery is not None:
-                node.delivery = opened(secrets, store, loop.call, ports, settings.delivery)
+                node.delivery = opened(secrets, store, loop.call, ports, settings)
                 stack.callback(group.create_task(node.delivery.run()).cancel)
             reachable = Reachable(network, loop.call, LISTENING)
             lan = local_network(identity.peer, reachable, log.info) if settings.mdns else None

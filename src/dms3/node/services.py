@@ -122,6 +122,11 @@ class NodeServices(Protocol):
         """Raises `node_locked` while the node is."""
         ...
 
+    @property
+    def delivery(self) -> DeliveryServices:
+        """Raises `node_locked` while the node is, `not_found` when it is no delivery service."""
+        ...
+
     async def protect(self, passphrase: str, current: str | None) -> None:
         """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
         ...
@@ -407,6 +412,14 @@ class NameServices(Protocol):
 
     async def forget(self, name: str) -> dict[str, Any]:
         """Whether the key of a first-come name was known."""
+        ...
+
+
+class DeliveryServices(Protocol):
+    """This node as a delivery service; answers are JSON values."""
+
+    async def status(self) -> dict[str, Any]:
+        """Where it answers, what waits, what was taken and refused since the start."""
         ...
 
 
