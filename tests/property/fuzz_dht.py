@@ -7,6 +7,7 @@ from dms3.core.errors import DecodeError
 from dms3.core.limits import PRESENCE_LIFE_US, SECOND_US
 from dms3.core.overlay import PUBLIC
 from dms3.core.verdict import Invalid
+from dms3.dht.chunks import chunk_key, decode_chunk, issue_chunk, solve
 from dms3.dht.holding import Counts, Row
 from dms3.dht.messages import (
     Code,
@@ -26,6 +27,7 @@ from dms3.dht.messages import (
 from dms3.dht.places import prefix_of
 from dms3.dht.presence import Verified, decode_presence, issue_presence
 from dms3.libp2p.peer_id import NodeKey
+from dms3.node.overlay_place import Head
 
 _WALL_US = 1_800_000_000 * SECOND_US
 _PRESENCE = issue_presence(
@@ -48,10 +50,14 @@ FUZZ = {
     "presence": decode_presence,
     "presence as met": open_presence,
     "prefix of an address": lambda data: prefix_of(data.decode("utf-8", "replace")),
+    "chunk": decode_chunk,
+    "head of an object": lambda data: decode(Head, data, strict=True),
     "held row": lambda data: decode(Row, data),
     "counts row": lambda data: decode(Counts, data),
 }
 
+_KEY = chunk_key(bytes(32), "ab" * 32, 0, 0)
+_CHUNK = issue_chunk(_KEY, b"sealed", sequence=1, work=solve(_KEY.public), wall_us=_WALL_US)
 _FIND = Question(PUBLIC, _PRESENCE, find=Find(bytes(32)))
 SEEDS = {
     "question": [
@@ -66,6 +72,8 @@ SEEDS = {
     "presence": [_PRESENCE],
     "presence as met": [_PRESENCE],
     "prefix of an address": [b"/ip4/8.8.4.4/tcp/1", b"/ip6/2a00::1/tcp/1", b"/dns/a.b/tcp/1"],
+    "chunk": [_CHUNK.value],
+    "head of an object": [encode(Head(1, 2, 60_000, bytes(32), b""))],
     "held row": [encode(Row(1, b"key", 5, _WALL_US + PRESENCE_LIFE_US, bytes(16), b"value"))],
     "counts row": [encode(Counts(1, 2))],
 }

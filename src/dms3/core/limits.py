@@ -647,7 +647,6 @@ CHUNKS_BYTES_MAX = 256 * MIB  # chunks held for others by one node
 CHUNK_WORK_BITS = 14  # zero bits of the puzzle of a key: 25 ms of one core, once for each name
 CHUNK_WORK_TRIES_MAX = 1 << 20  # (1 - 2**-14)**(2**20) = e**-64: as good as never all in vain
 CHUNK_HOLDERS_MIN = 3  # as many as a get hears: with fewer it is nowhere durable
-CHUNK_SEEN_MAX = 16_384  # names whose newest sequence is remembered, so that an old one is noticed
 CHUNK_PARTS_MAX = 64  # chunks of one object: more than PLACE_OBJECT_BYTES_MAX needs
 CHUNK_PUTS_MAX = 8  # chunks of one put to the overlay: 0.5 MiB in memory
 CHUNK_RENEW_PAUSE_US = 3_600 * SECOND_US  # between two looks for what expires
@@ -716,6 +715,7 @@ STORAGE_LOOK_US_MAX = 300 * SECOND_US  # ...and twice as late each time that not
 STORAGE_ROSTER_US = 600 * SECOND_US  # between two looks at all slots: 16 questions
 STORAGE_RETRY_US_MIN = SECOND_US  # after a place has failed...
 STORAGE_RETRY_US_MAX = 300 * SECOND_US  # ...twice as late each time, up to this
+STORAGE_TRIES_MAX = 3  # of one question to a place before all that needs its answer begins again
 STORAGE_SETTLE_US = 3 * SECOND_US  # what several devices may write is read again after this time
 STORAGE_FIRST_ITEMS_MIN = 1_000  # a new device brings so many at once, newest first...
 STORAGE_HISTORY_US = 2 * SECOND_US  # ...and then a chunk each time this has passed

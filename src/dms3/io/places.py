@@ -31,6 +31,7 @@ from dms3.storage.operations import DeleteObject, GetObject, ListObjects, Place,
 T = TypeVar("T")
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_SECRETS = re.compile(r"(?<=//)[^/]*@|[?#].*", re.DOTALL)  # where people put passwords in a URL
 _PROBE = b"dms3 was here"
 _NEXT_STEPS = {
     "peer_unreachable": "It is tried again; see that it is up and that its address is right.",
@@ -185,7 +186,7 @@ def place_name(place: Place) -> str:
             return "The conversations in this home"
         case "overlay":
             return "The public overlay"
-    where = place.url[:PLACE_URL_CHARS_MAX].rpartition("@")[2] or "no address"
+    where = _SECRETS.sub("", place.url[:PLACE_URL_CHARS_MAX]) or "without address"
     return f"The {place.kind} place {where}"
 
 
