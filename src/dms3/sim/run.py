@@ -15,13 +15,17 @@ from dms3.sim.bytes_network import over_bytes
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
 from dms3.sim.scenarios.churn import ChurnScenario
+from dms3.sim.scenarios.devices import DevicesScenario
 from dms3.sim.scenarios.lookup import LookupScenario
+from dms3.sim.scenarios.mail import MailScenario
 from dms3.sim.wiring import Mesh
 
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "bank": BankScenario,
     "lookup": LookupScenario,
     "churn": ChurnScenario,
+    "devices": DevicesScenario,
+    "mail": MailScenario,
 }
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
 

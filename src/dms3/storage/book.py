@@ -13,7 +13,12 @@ from typing import Any
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.limits import STORAGE_GARBAGE_US, STORAGE_RETRY_US_MAX, STORAGE_RETRY_US_MIN
+from dms3.core.limits import (
+    STORAGE_GARBAGE_US,
+    STORAGE_RETRY_US_MAX,
+    STORAGE_RETRY_US_MIN,
+    STORAGE_TRIES_MAX,
+)
 from dms3.core.machine import Delete, Entropy, Notify, Persist, Reply, View
 from dms3.crypto.keys import DEVICE_BYTES, KeyTree
 from dms3.crypto.seal import NONCE_BYTES
@@ -239,8 +244,13 @@ class Book:
         Raises `content_invalid`, which names the place, when it was altered.
         """
         name = self.name_of(ground, what, *parts)
-        sealed = yield Ask("place.get", GetObject(ground.place, name))
-        return self.opened(ground, name, sealed)
+        for _ in range(STORAGE_TRIES_MAX - 1):
+            sealed = yield Ask("place.get", GetObject(ground.place, name))
+            try:
+                return self.opened(ground, name, sealed)
+            except Dms3Error:
+                continue  # torn on its way, or while it was being written
+        return self.opened(ground, name, (yield Ask("place.get", GetObject(ground.place, name))))
 
     def announced(self, ground: Ground) -> Work[Next | None]:
         """Where everybody at `ground` is to go on; None: here.

@@ -15,8 +15,8 @@ from dms3.core.limits import STORAGE_GETS_MAX, STORAGE_PAGES_MAX
 from dms3.storage.book import Book, altered, withheld
 from dms3.storage.chunk import digest_of
 from dms3.storage.devices import Devices, Other
-from dms3.storage.head import Head, Ref, decode_head, is_head_of
-from dms3.storage.joining import claim
+from dms3.storage.head import Head, Ref
+from dms3.storage.joining import claim, own_at
 from dms3.storage.leaving import CARRIED
 from dms3.storage.operations import Place, PutObject
 from dms3.storage.reading import CLAIM, HEAD, LEFT, asks_of, newest, objects_of, page_of, roster
@@ -55,7 +55,8 @@ class Carrying:
         self._book = book
         self._devices = devices
         self._share = share
-        self._copied = 0
+        self.copied = 0  # chunks, since the start
+        self._seen = 0
         self._total = 0
 
     def meet(self, ground: Ground) -> Work[None]:
@@ -74,7 +75,7 @@ class Carrying:
                 gone = other.id in way.removed
                 there = yield from newest(book, devices, other, way.goal, gone=gone)
                 heads.append((head, there))
-        self._copied = 0
+        self._seen = 0
         self._total = sum(len(head.refs) + (head.older is not None) for head, _ in heads)
         for head, there in heads:
             yield from self.copy(head, way, there)
@@ -98,11 +99,12 @@ class Carrying:
         book, devices = self._book, self._devices
         was_gone, is_gone = other.id in way.gone, other.id in way.removed
         head = yield from newest(book, devices, other, way.start, gone=was_gone)
-        if head is None:
-            if other.head is not None and not way.start.alone:
+        there = yield from newest(book, devices, other, way.goal, gone=is_gone)
+        if head is None:  # maybe everybody has gone on, and that place was emptied
+            is_there = there is not None and there.age >= other.age
+            if other.head is not None and not way.start.alone and not is_there:
                 raise withheld(way.start.place, f"the state of your device {other.head.name}")
             return
-        there = yield from newest(book, devices, other, way.goal, gone=is_gone)
         if there is not None and (there.age >= head.age or (is_gone and not way.leads)):
             return  # what a removed device wrote after the step counts for nobody
         if way.copies:
@@ -126,14 +128,11 @@ class Carrying:
 
     def own_at(self, ground: Ground) -> Work[Head | None]:
         """The newest state of this device that others, or an earlier try, brought there."""
-        book = self._book
-        best: Head | None = None
-        for what in (HEAD, LEFT):
-            data = yield from book.get(ground, what, book.device)
-            head = None if data is None else decode_head(data)
-            if head is not None and is_head_of(head, book.device, book.device_key.public):
-                best = head if best is None or head.age > best.age else best
-        return best
+        mine = yield from own_at(self._book, ground, HEAD)
+        brought = yield from own_at(self._book, ground, LEFT)
+        if mine is None or brought is None:
+            return mine or brought
+        return mine if mine.age >= brought.age else brought
 
     def _copy_some(self, refs: list[Ref], way: Journey) -> Work[None]:
         """Single objects a few at once, chunks of many objects one by one."""
@@ -146,8 +145,8 @@ class Carrying:
             for ref in todo:
                 if ref.parts > 1:
                     yield from self._copy_together([ref], way)
-            self._copied += len(some)
-            self._share(min(0.99, self._copied / max(1, self._total)))
+            self._seen += len(some)
+            self._share(min(0.99, self._seen / max(1, self._total)))
 
     def _copy_together(self, refs: list[Ref], way: Journey) -> Work[None]:
         book = self._book
@@ -158,13 +157,22 @@ class Carrying:
             mine, bodies = bodies[: ref.parts], bodies[ref.parts :]
             objects = objects_of(mine, way.start)
             if digest_of(objects) != ref.digest:
-                raise altered(way.start.place, "a chunk of messages has another hash")
+                objects = yield from self._again(ref, way)
             places = zip(book.names_at(way.goal, ref), objects, strict=True)
             puts += [Ask("place.put", PutObject(way.goal.place, *pair)) for pair in places]
         for body in (yield All(tuple(puts))):
             body_or_raise(body)
         for ref in refs:
             book.keep(CARRIED, way.mark + ref.id, encode(ref))
+            self.copied += 1
+
+    def _again(self, ref: Ref, way: Journey) -> Work[list[bytes]]:
+        """The objects of a chunk that came altered, asked once more."""
+        bodies = yield All(tuple(asks_of(self._book, way.start, ref)))
+        objects = objects_of(bodies, way.start)
+        if digest_of(objects) != ref.digest:
+            raise altered(way.start.place, "a chunk of messages has another hash")
+        return objects
 
 
 def is_same(one: Place, two: Place) -> bool:

@@ -35,46 +35,52 @@ def join(book: Book, devices: Devices) -> Work[None]:
 
 
 def _settle_pending(book: Book, ground: Ground) -> Work[None]:
-    """A head was on its way at a crash: it counts when everything that it needs is there."""
+    """A head was on its way at a crash: it counts when it, or everything that it needs, arrived."""
     pending = book.pending
     if pending is None:
         return
-    asks = tuple(Ask("place.get", GetObject(ground.place, name)) for name in pending.names)
-    bodies = yield All(asks)
-    objects = [body_or_raise(body) for body in bodies]
-    if all(each is not None for each in objects) and digest_of(objects) == pending.digest:
-        head = decode_head(pending.head)
-        name = book.name_of(ground, HEAD, book.device)
-        yield book.put(ground, name, pending.head)
+    head = decode_head(pending.head)
+    if (yield from own_at(book, ground)) == head:
         book.put_head(head)
-    else:
-        for name in pending.names:
-            book.discard(ground.place, name)
-        book.put_pending(None)
+        return
+    asks = tuple(Ask("place.get", GetObject(ground.place, name)) for name in pending.names)
+    objects = [body_or_raise(body) for body in (yield All(asks))]
+    if all(each is not None for each in objects) and digest_of(objects) == pending.digest:
+        yield book.put(ground, book.name_of(ground, HEAD, book.device), pending.head)
+        book.put_head(head)
+        return
+    for name in pending.names:
+        book.discard(ground.place, name)
+    book.put_pending(None)
+
+
+def own_at(book: Book, ground: Ground, what: str = HEAD) -> Work[Head | None]:
+    """What lies there as the state of this device; None: nothing, or nothing that it signed."""
+    try:
+        data = yield from book.get(ground, what, book.device)
+        head = None if data is None else decode_head(data)
+    except Dms3Error as error:
+        if error.code not in ("content_invalid", "decode_failed"):
+            raise
+        book.problem("own", str(error))
+        return None
+    signed = head is not None and is_head_of(head, book.device, book.device_key.public)
+    return head if signed else None
 
 
 def _compare_own(book: Book, ground: Ground) -> Work[bool]:
     """Put the own head again unless it lies there; False: somebody else writes as this device."""
     mine = book.head
-    theirs: Head | None = None
-    try:
-        data = yield from book.get(ground, HEAD, book.device)
-        theirs = None if data is None else decode_head(data)
-    except Dms3Error as error:
-        if error.code not in ("content_invalid", "decode_failed"):
-            raise
-        book.problem("own", str(error))
-    if theirs is not None and not is_head_of(theirs, book.device, book.device_key.public):
-        theirs = None
+    theirs = yield from own_at(book, ground)
     if theirs is not None:
         if theirs.age > mine.age:
             return False
         if theirs.age == mine.age:
+            book.problem("own", "")
             return digest_of_head(theirs) == digest_of_head(mine)
     if mine.version:
         if theirs is not None or (book.state.slot >= 0 and not ground.alone):
-            lost = withheld(ground.place, "what this device wrote last")
-            book.problem("own", str(lost))
+            book.problem("own", str(withheld(ground.place, "what this device wrote last")))
         yield book.put(ground, book.name_of(ground, HEAD, book.device), encode(mine))
     return True
 

@@ -56,14 +56,30 @@ class Moving:
         self._choosing: list[RequestId] = []
         self._striking: list[tuple[bytes, RequestId]] = []
         self._changed = False
+        self._choices = 0
 
     # What is wanted
 
     def choose(self, place: Place, request: RequestId) -> None:
-        """Move there; answered when everything is there."""
-        wish = _row(place)
+        """Move there, when it can be reached; answered when everything is there."""
+        row = _row(place)
+        self._choices += 1
+        self._book.works.start(f"choose {self._choices}", self._check(row, request))
+
+    def _check(self, row: PlaceRow, request: RequestId) -> Work[None]:
+        """A person is there who can choose again: what cannot be reached is said at once."""
+        book, place = self._book, row.place
+        try:
+            yield Ask("place.check", place)
+        except Dms3Error as error:
+            book.reply(request, Failure.of(error))
+            return
         self._choose_instead(request)
-        self._book.put_state(wish=wish, attempt=self._book.draw(_MARK_BYTES))
+        if is_same(place, book.ground.place):  # maybe with other credentials
+            book.put_state(place=row, wish=None)
+            book.joined = False
+        else:
+            book.put_state(wish=row, attempt=book.draw(_MARK_BYTES))
 
     def leave(self, place: Place, request: RequestId) -> None:
         """Use `place` at once; what lies at the old one is given up and appended again."""
@@ -105,12 +121,15 @@ class Moving:
         while True:
             yield Until(self._has_work)
             self._changed = False
+            copied = self._carrying.copied
             try:
                 yield from self._step()
             except Dms3Error as error:
                 book.paused = False
                 self._share(None)
                 book.problem("place", str(error))
+                if self._carrying.copied > copied:
+                    self._pace.reset()
                 yield Until(lambda: self._changed, self._pace.next_us())
             else:
                 book.paused = False
@@ -137,7 +156,7 @@ class Moving:
         if not book.joined:
             yield Until(lambda: not book.writing)
             yield from join(book, self._devices)
-            self._reading.look_now()
+            self._reading.joined()
         ground, state = book.ground, book.state
         step = None if ground.alone else (yield from book.announced(ground))
         self._reading.is_left_behind = False
@@ -202,18 +221,8 @@ class Moving:
         """Lead everybody to another place, or join those who are there."""
         book, state = self._book, self._book.state
         start = book.ground
-        try:
-            yield Ask("place.check", place)
-        except Dms3Error as error:
-            if self._choosing:  # a person is there who can choose again
-                book.put_state(wish=None)
-                for request in self._choosing:
-                    book.reply(request, Failure.of(error))
-                self._choosing = []
-                return
-            raise
-        if is_same(place, start.place):  # other credentials
-            book.put_state(place=PlaceRow.of(place), wish=None)
+        if is_same(place, start.place):  # the others have led this device there meanwhile
+            book.put_state(wish=None)
             return
         end, step, back = yield from end_of(book, place, start.place)
         removed = () if step is None else step.removed
@@ -245,8 +254,6 @@ class Moving:
             return
         if way.copies:
             yield from carrying.copy(book.head, way, (yield from carrying.own_at(way.goal)))
-        head = next_head(book, book.head, book.head.refs, book.head.older, way.epoch)
-        yield book.put(way.goal, book.name_of(way.goal, HEAD, book.device), encode(head))
         slot = -1
         if not way.goal.alone:
             slot = yield from claim(book, self._devices, way.goal, book.claim())
@@ -255,6 +262,8 @@ class Moving:
             yield from carrying.state(other, way)
         if way.leads and not (yield from self._announce(way)):
             return
+        head = next_head(book, book.head, book.head.refs, book.head.older, way.epoch)
+        yield book.put(way.goal, book.name_of(way.goal, HEAD, book.device), encode(head))
         self._arrive(way, head, slot)
 
     def _announce(self, way: Journey) -> Work[bool]:
@@ -315,7 +324,7 @@ class Moving:
         if way.copies:
             shared = not way.start.alone and not way.goal.alone
             self._leaving.add(way.start, way.mark, erase=way.start.alone or shared)
-        self._reading.look_now()
+        self._reading.joined()
         book.tell()
 
     def _look_back(self, behind: Behind) -> Work[None]:

@@ -79,9 +79,15 @@ class Reading:
         self._look_us = min(self._look_us, soon_us)
 
     def look_now(self) -> None:
-        """Look at once."""
+        """Look at once, at all slots, too."""
         self._pace.reset()
         self._look_us = self._roster_us = 0
+
+    def joined(self) -> None:
+        """All slots were looked at just now."""
+        self._pace.reset()
+        self._look_us = 0
+        self._roster_us = self._book.works.now.mono_us + STORAGE_ROSTER_US
 
     def work(self) -> Work[None]:
         """Look and bring, for ever."""
@@ -107,7 +113,7 @@ class Reading:
     # Looking
 
     def _look(self) -> Work[None]:
-        """Slots now and then, the announcement and the heads each time."""
+        """The slots now and then, the announcement and the heads each time."""
         book = self._book
         now_us = book.works.now.mono_us
         ground = book.ground
@@ -117,10 +123,10 @@ class Reading:
         if ground.alone:
             self._look_us = now_us + STORAGE_LOOK_US_MAX
             return
+        if self._roster_us <= now_us:
+            book.joined = False  # what this device has there is compared again, then all are met
+            return
         try:
-            if self._roster_us <= now_us:
-                yield from roster(book, self._devices, ground)
-                self._roster_us = now_us + STORAGE_ROSTER_US
             step = yield from book.announced(ground)
             if step is not None and step.epoch > book.state.epoch:
                 self.is_left_behind = True

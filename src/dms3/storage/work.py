@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 
 from dms3.core.errors import Failure
 from dms3.core.ids import Token
+from dms3.core.limits import STORAGE_RETRY_US_MIN, STORAGE_TRIES_MAX
 from dms3.core.machine import Call, Effect, Now
 
 T = TypeVar("T")
+_REPEATED = ("place.put", "place.get", "place.delete")  # may be asked twice
+_LOST = ("peer_unreachable", "timed_out")
 _ROUNDS_MAX = 10_000  # of works that wake each other within one event: more is a bug
 
 
@@ -59,6 +62,8 @@ class _Waiting:
     step: Step | None = None
     due_us: int | None = None
     open: dict[Token, int] = field(default_factory=dict)
+    again: list[tuple[int, int]] = field(default_factory=list)  # when to ask which one again
+    tries: dict[int, int] = field(default_factory=dict)
     answers: list[Any] = field(default_factory=list)
 
     @property
@@ -66,7 +71,13 @@ class _Waiting:
         """Whether what it waited for has come, apart from the moment."""
         if isinstance(self.step, Until):
             return self.step.holds()
-        return not self.open
+        return not self.open and not self.again
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """What it asked for."""
+        assert isinstance(self.step, (Ask, All)), "it asked for nothing"
+        return (self.step,) if isinstance(self.step, Ask) else self.step.asks
 
 
 class Works:
@@ -87,9 +98,18 @@ class Works:
     def answered(self, token: Token, body: Any) -> None:
         """The answer to an Ask has come."""
         name = self._owner.pop(token, None)
-        if name is not None:
-            waiting = self._works[name]
-            waiting.answers[waiting.open.pop(token)] = body
+        if name is None:
+            return
+        waiting = self._works[name]
+        index = waiting.open.pop(token)
+        waiting.answers[index] = body
+        tries = waiting.tries.get(index, 1)
+        lost = isinstance(body, Failure) and body.code in _LOST
+        if lost and waiting.asks[index].port in _REPEATED and tries < STORAGE_TRIES_MAX:
+            waiting.tries[index] = tries + 1
+            due_us = self.now.mono_us + STORAGE_RETRY_US_MIN
+            waiting.again.append((due_us, index))
+            waiting.due_us = min(each for each, _ in waiting.again)
 
     def run(self) -> list[Effect]:
         """Resume every work that can go on, until none can; the effects since the last call."""
@@ -98,7 +118,9 @@ class Works:
             moved = ""
             for name in list(self._works):
                 waiting = self._works[name]
-                if waiting.is_resumable or self._is_due(waiting):
+                if waiting.again and self._is_due(waiting):
+                    self._ask_again(name, waiting)
+                elif waiting.is_resumable or self._is_due(waiting):
                     moved = name
                     self._resume(name, waiting)
             if not moved:
@@ -120,9 +142,17 @@ class Works:
     def _is_due(self, waiting: _Waiting) -> bool:
         return waiting.due_us is not None and waiting.due_us <= self.now.mono_us
 
+    def _ask_again(self, name: str, waiting: _Waiting) -> None:
+        """Ask what got no answer once more."""
+        due = [index for due_us, index in waiting.again if due_us <= self.now.mono_us]
+        waiting.again = [each for each in waiting.again if each[1] not in due]
+        waiting.due_us = min((each for each, _ in waiting.again), default=None)
+        for index in due:
+            self._ask(name, waiting, index)
+
     def _resume(self, name: str, waiting: _Waiting) -> None:
         step, answers = waiting.step, waiting.answers
-        waiting.step, waiting.due_us, waiting.answers = None, None, []
+        waiting.step, waiting.due_us, waiting.answers, waiting.tries = None, None, [], {}
         try:
             if isinstance(step, Ask):
                 body = answers[0]
@@ -145,15 +175,18 @@ class Works:
             if step.patience_us is not None:
                 waiting.due_us = self.now.mono_us + step.patience_us
             return
-        assert step is not None
-        asks = (step,) if isinstance(step, Ask) else step.asks
+        asks = waiting.asks
         waiting.answers = [None] * len(asks)
-        for index, ask in enumerate(asks):
-            self._count += 1
-            token = Token(f"{name}:{self._count}")
-            waiting.open[token] = index
-            self._owner[token] = name
-            self.effects.append(Call(ask.port, ask.arguments, token))
+        for index in range(len(asks)):
+            self._ask(name, waiting, index)
+
+    def _ask(self, name: str, waiting: _Waiting, index: int) -> None:
+        self._count += 1
+        token = Token(f"{name}:{self._count}")
+        waiting.open[token] = index
+        self._owner[token] = name
+        ask = waiting.asks[index]
+        self.effects.append(Call(ask.port, ask.arguments, token))
 
 
 def body_or_raise(body: Any) -> Any:
