@@ -197,7 +197,9 @@ class Local:
 
     def sim_run(
         self,
-        scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="bank, lookup or churn")],
+        scenario: Annotated[
+            str, typer.Argument(metavar="SCENARIO", help="bank, lookup, churn, devices or mail")
+        ],
         nodes: Annotated[int, typer.Option(help="simulated nodes")] = 20,
         seed: Annotated[int, typer.Option(help="equal seeds give equal runs")] = 0,
         minutes: Annotated[float | None, typer.Option(help="virtual time of work")] = None,
