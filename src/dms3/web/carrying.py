@@ -14,7 +14,10 @@ from dms3.web.site import Shown, Site, View
 
 _ACCOUNT = "your account, how much there is and when it changes"
 SEES = {
-    "local": ("On this machine", "Nobody else has them."),
+    "local": (
+        "On this machine",
+        "A delivery service keeps a message until each of your devices has it, or seven days.",
+    ),
     "overlay": ("In the public overlay", "Nodes of people you do not know see sizes and times."),
     "ipfs": ("At an IPFS node", "It sees how large the pieces are and when they came."),
     "s3": ("In an S3 bucket", f"The provider sees {_ACCOUNT}."),

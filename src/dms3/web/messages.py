@@ -103,8 +103,17 @@ async def _opened(
     who = found["person"]
     stranger = who["standing"] != "contact"
     rows = [shown_row(row, stranger=stranger) for row in found["messages"]]
+    elsewhere = found["before"] is None and await _elsewhere(site)
     new = not rows and all(one["id"] != who["id"] for one in people)
-    return {**found, "messages": rows, "new": new, "problem": ""}
+    return {**found, "messages": rows, "new": new, "elsewhere": elsewhere, "problem": ""}
+
+
+async def _elsewhere(site: Site) -> bool:
+    """Whether older messages may lie where conversations are kept, and not here."""
+    if not site.has("message", "earlier"):
+        return False
+    kind: str = (await site.ask("message", "storage"))["kind"]
+    return kind != "local"
 
 
 def shown_row(row: Mapping[str, Any], *, stranger: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from dms3.crypto.words import ENTROPY_BYTES, words_of_entropy
+from dms3.node.name_answers import unusual_letters
 from dms3.web.drawing import picture
 from dms3.web.messages import VOUCHERS
 from dms3.web.site import Shown, Site, View
@@ -44,6 +45,7 @@ async def gather(site: Site, request: Request) -> Shown:
 def _values(mine: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "vouchers": VOUCHERS,
+        "letters": unusual_letters(found["name"]) if found else [],
         "label": handle(found["name"]) if found else "",
         "own": looks(mine["fingerprint"], "Your keys"),
         "theirs": looks(found["fingerprint"], "Their keys") if found else None,
