@@ -132,8 +132,22 @@ install_go() {
     cat "$LOCKS/go/go.mod" "$LOCKS/go/go.sum" "$LOCKS/go/main.go" | cksum >"$PEERS/go/.installed"
 }
 
+# An IPFS node for the tests of places: only when it is asked for, since its 250 modules take minutes.
+install_kubo() {
+    lock=$LOCKS/kubo
+    if current "$PEERS/kubo" "$lock/go.mod" "$lock/go.sum"; then
+        return
+    fi
+    command -v go >/dev/null 2>&1 || { missing "kubo (no go on this machine)"; return; }
+    mkdir -p "$PEERS/kubo"
+    echo "Building kubo into build/peers/kubo" >&2
+    (cd "$lock" && GOTOOLCHAIN=local go build -mod=readonly -buildvcs=false -o "$PEERS/kubo/ipfs" \
+        github.com/ipfs/kubo/cmd/ipfs) || { missing "kubo (this go could not build it)"; return; }
+    cat "$lock/go.mod" "$lock/go.sum" | cksum >"$PEERS/kubo/.installed"
+}
+
 case ${1:-all} in
     all) install_js; install_dm3; install_ens; install_py; install_kademlia; install_go; install_axe ;;
-    js | dm3 | ens | py | kademlia | go | axe) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|dm3|ens|py|kademlia|go|axe]" >&2; exit 2 ;;
+    js | dm3 | ens | py | kademlia | go | axe | kubo) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|dm3|ens|py|kademlia|go|axe|kubo]" >&2; exit 2 ;;
 esac

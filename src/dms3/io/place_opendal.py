@@ -1,6 +1,6 @@
 """Back-end of places: S3, WebDAV and cloud drives, through Apache OpenDAL (extra `dms3[cloud]`).
 
-Source: docs/storage.md; opendal.apache.org/docs/services. What is secret comes from the place's
+Source: docs/storage.md; the documentation of Apache OpenDAL. What is secret comes from the place's
 secret alone: neither environment nor configuration files of other programs are read. An object is
 put whole: S3 shows nothing unfinished; where a server writes in place it is uploaded under another
 name and moved. A WebDAV server removes what lies at the end of a move before it moves (RFC 4918,
