@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError
-from dms3.core.limits import STORAGE_PARTING_US, STORAGE_SPANS_MAX
+from dms3.core.limits import STORAGE_PARTING_US, STORAGE_REMOVED_MAX, STORAGE_SPANS_MAX
 from dms3.core.machine import scan
 from dms3.storage.book import Book, altered, digest_of_head, withheld
 from dms3.storage.head import Head, Ref, decode_head, is_head_of
@@ -76,6 +76,7 @@ class Devices:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._others: dict[bytes, Other] = {}
+        self._claims: dict[bytes, Claim] = {}  # whose signature was checked
 
     def load(self) -> None:
         """Read the rows."""
@@ -102,7 +103,12 @@ class Devices:
 
     def meet(self, data: bytes) -> Claim:
         """Take the claim of a device; raises DecodeError when the person has not signed it."""
-        claim = decode_claim(data, self._book.root)
+        claim = self._claims.get(data)
+        if claim is None:
+            claim = decode_claim(data, self._book.root)
+            if len(self._claims) >= STORAGE_REMOVED_MAX:
+                self._claims.clear()
+            self._claims[data] = claim
         other = self._others.get(claim.device)
         if claim.device == self._book.device:
             return claim

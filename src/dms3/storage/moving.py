@@ -324,7 +324,7 @@ class Moving:
         if way.copies:
             shared = not way.start.alone and not way.goal.alone
             self._leaving.add(way.start, way.mark, erase=way.start.alone or shared)
-        self._reading.joined()
+        self._reading.look_now()
         book.tell()
 
     def _look_back(self, behind: Behind) -> Work[None]:
