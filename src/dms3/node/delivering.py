@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dms3.core.database import Database
 from dms3.core.errors import Dms3Error
@@ -29,7 +29,7 @@ from dms3.dm3.canonical import canonical
 from dms3.dm3.envelope import DeliveryInformation, Envelope
 from dms3.dm3.postmark import stamp
 from dms3.dm3.profile import ServiceProfile
-from dms3.io.clock import SystemClock, SystemEntropy
+from dms3.dm3.records import data_uri
 from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered, stamped
 from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver, rules_in
 from dms3.node.delivery_names import Call, Clock, Names
@@ -38,20 +38,6 @@ from dms3.node.delivery_senders import Chain, Senders
 
 Push = Callable[[str, str, str], None]
 """Told of a new envelope: the receiver's address, its text, and that with what was sealed."""
-
-
-class Offered(Protocol):
-    """The settings of a node that make it a delivery service."""
-
-    @property
-    def delivery(self) -> Properties | None:
-        """What it takes and keeps."""
-        ...
-
-    @property
-    def public_url(self) -> str:
-        """Where it says that it answers."""
-        ...
 
 
 @dataclass(slots=True)
@@ -63,21 +49,6 @@ class Figures:
     fetched: int = 0
     acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-
-
-def opened(
-    secrets: ServiceSecrets,
-    store: Database,
-    call: Call,
-    ports: Mapping[str, Chain],
-    settings: Offered,
-) -> Delivering:
-    """The delivery service of a node with these parts, not running yet."""
-    assert settings.delivery is not None, "the node has the role"
-    world = SystemClock(), SystemEntropy()
-    made = Delivering(secrets, store, call, ports.get("ethereum"), settings.delivery, world)
-    made.url = settings.public_url
-    return made
 
 
 class Delivering:
@@ -222,6 +193,7 @@ class Delivering:
         return {
             "name": own.service_name,
             "url": self.url,
+            "record": data_uri(self.profile(self.url).text()),
             "accounts": totals.accounts,
             "messages": totals.messages,
             "bytes": totals.bytes,

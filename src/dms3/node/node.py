@@ -44,7 +44,8 @@ from dms3.libp2p.peer_record import seal_record
 from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
-from dms3.node.delivering import Delivering, opened
+from dms3.node.delivering import Delivering
+from dms3.node.delivery_opening import opened
 from dms3.node.delivery_secrets import service_secrets
 from dms3.node.driver import Driver
 from dms3.node.home import Home
