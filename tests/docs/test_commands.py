@@ -56,6 +56,7 @@ def test_no_command_escapes_by_another_fence(page: Path) -> None:
 
 def test_the_pages_that_teach_commands_are_among_those_run() -> None:
     taught = {"README.md", "start.md", "sharing.md", "search.md", "operations.md", "api.md"}
+    taught |= {"messages.md"}
     assert taught <= {page.name for page in SHOWN}
 
 
