@@ -750,6 +750,7 @@ MAIL_HELD_MAX = 1_024  # envelopes that cannot be verified now; beyond it they o
 MAIL_HELD_US_MAX = 7 * 24 * 3600 * SECOND_US  # a sender nobody can look up for a week is no one
 MAIL_REFUSED_MAX = 1_000  # records of what was proven wrong
 MAIL_EARLY_MAX = 10_000  # states of messages that another device has and this one not yet
+MAIL_UNSHARED_MAX = 50_000  # items that storage has not taken; then nothing more is received
 MAIL_SHARE_ITEMS_MAX = 64  # items handed to storage at once
 MAIL_SHARES_OPEN_MAX = 2_048  # such hand-overs without an answer: half of ASKS_OPEN_MAX
 MAIL_REPEAT_MESSAGES_MAX = 64  # read at once when storage is told everything again...

@@ -20,6 +20,7 @@ from dms3.core.limits import (
     MAIL_HELD_MAX,
     MAIL_HELD_US_MAX,
     MAIL_REQUEST_MESSAGES_MAX,
+    MAIL_UNSHARED_MAX,
 )
 from dms3.dm3.envelope import Envelope
 from dms3.dm3.lookup import Resolve, Resolved
@@ -120,6 +121,10 @@ class Inbox:
             return
         if self._open >= MAIL_ARRIVALS_OPEN_MAX:
             arrival.settled(Outcome(Verdict.HELD, "Too many messages come at once; try again."))
+            return
+        if self._sharing.waiting >= MAIL_UNSHARED_MAX:
+            why = f"Storage has not taken {self._sharing.waiting} earlier ones yet; try again."
+            arrival.settled(Outcome(Verdict.HELD, why))
             return
         self._open += 1
         arrival = replace(arrival, settled=self._closing(arrival.settled))

@@ -9,6 +9,7 @@ from dms3.core.limits import (
     MAIL_LEAVING_US,
     MAIL_POLL_PUSHED_US,
     MAIL_SHARE_AGAIN_US,
+    MAIL_UNSHARED_MAX,
 )
 from dms3.dm3.envelope import DeliveryInformation
 from dms3.messaging.operations import State
@@ -109,6 +110,18 @@ def test_nothing_is_acknowledged_before_all_devices_can_read_it(mail):
     world.later(2 * MAIL_SHARE_AGAIN_US)
     assert one(world).acknowledged == [("alice.dms3", sent)]
     assert left(world) == 0
+
+
+def test_nothing_more_is_received_while_storage_lacks_too_much(mail):
+    world, alice, bob = mail
+    sharing = bob.machine._grounds.sharing
+    sharing._rows |= {b"%d" % number: [] for number in range(MAIL_UNSHARED_MAX)}
+    sent = alice.send("bob.dms3").hash
+    assert sent not in bob.kept
+    assert "Storage has not taken" in state(bob).problem
+    sharing._rows.clear()
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert sent in bob.kept
 
 
 def test_nothing_is_acknowledged_that_could_not_be_kept(mail):

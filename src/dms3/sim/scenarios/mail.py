@@ -7,7 +7,6 @@ anything.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,17 +15,13 @@ from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId
 from dms3.core.limits import SECOND_US
 from dms3.core.machine import Entropy
-from dms3.crypto.keys import address_of
-from dms3.dm3.keys import ProfileKeys
-from dms3.dm3.profile import ServiceProfile, sign_profile
-from dms3.libp2p.peer_id import parse_peer_id, peer_id_text
 from dms3.messaging.mailbox import NAME, PROTOCOL, Mailbox
 from dms3.messaging.operations import SendMessage, Sent, State
 from dms3.messaging.order import arranged
-from dms3.messaging.ports import DIRECT, Own
 from dms3.node.inbox import Hosted, Overflow
 from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.scenario import Scenario
+from dms3.sim.scenarios.mail_person import account_address, own_of
 from dms3.sim.scenarios.mail_world import Names, Service, Tables, person_name
 from dms3.sim.seeds import SeededEntropy, stream
 from dms3.sim.world import Build, Port, SimNode, World
@@ -35,29 +30,6 @@ from dms3.storage.operations import Durable
 SENDS_PER_NODE = 12
 SERVICES_PER_PERSON = 2
 DOWN_US_MAX = 20 * SECOND_US
-
-
-def secret_of(index: int) -> bytes:
-    """The account key of the person of node `index`."""
-    return hashlib.sha256(f"account {index}".encode()).digest()
-
-
-def own_of(index: int, peers: Sequence[PeerId]) -> Own:
-    """What a mailbox is told of its node and person."""
-    secret = secret_of(index)
-    keys = ProfileKeys.of_seed(hashlib.sha256(f"service {index}".encode()).digest())
-    url = DIRECT + peer_id_text(peers[index])
-    return Own(
-        peer=peers[index],
-        address=address_of(secret),
-        root=f"{index:064x}",
-        seed=lambda generation: hashlib.sha256(f"{index} {generation}".encode()).digest(),
-        sign=partial(sign_profile, secret),
-        service=ServiceProfile(keys.encryption_public, keys.signing_public, url),
-        service_keys=keys,
-        show=peer_id_text,
-        read=parse_peer_id,
-    )
 
 
 class MailScenario(Scenario):
@@ -201,7 +173,7 @@ class MailScenario(Scenario):
             node.call("mailbox.arrived", service, lambda _: None)
 
     def _names(self, node: SimNode, operation: str, asked: Any) -> Any:
-        return self.names.answer(node.index, address_of(secret_of(node.index)), operation, asked)
+        return self.names.answer(node.index, account_address(node.index), operation, asked)
 
     def _courier(self, node: SimNode, operation: str, asked: Any) -> Any:
         name = asked.url.removeprefix("https://")
@@ -232,10 +204,10 @@ class _Everything(Checker):
             for one in others:
                 if one.hash not in said:
                     raise ViolationError(f"node {index}: {one.hash} was never said")
-            for sender in sorted({one.sender for one in others}):
-                line = [one.sent_ms for one in arranged(others) if one.sender == sender]
+            for name in sorted({one.sender for one in others}):
+                line = [one.sent_ms for one in arranged(others) if one.sender == name]
                 if line != sorted(line):
-                    raise ViolationError(f"node {index}: messages of {sender} are out of order")
+                    raise ViolationError(f"node {index}: messages of {name} are out of order")
         for sender, receiver, key in self._scenario.promised:
             if key not in tables[receiver].kept:
                 raise ViolationError(f"node {sender}: {key} never reached node {receiver}")
