@@ -1,4 +1,4 @@
-"""Who writes in scenario "mail": the person of each simulated node, and keys that come from its index.
+"""Who writes in scenario "mail": the person of each simulated node, with keys made of its index.
 
 Source: docs/simulator.md, "The scenario of messages".
 """
