@@ -12,8 +12,11 @@ from pathlib import Path
 
 @contextmanager
 def network(folder: Path) -> Iterator[None]:
-    """Nodes alice and bob in `folder`/net, each a process of its own, as `dms3 dev` starts them."""
-    words = ["dev", "-n", "2", "--home", str(folder / "net"), "--json"]
+    """Nodes alice and bob in `folder`/net, each a process of its own, as `dms3 dev` starts them.
+
+    Bob is a delivery service, too.
+    """
+    words = ["dev", "-n", "2", "--role", "bob=delivery", "--home", str(folder / "net"), "--json"]
     with (folder / "dev.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dms3", *words], stdout=subprocess.PIPE, stderr=log, text=True
