@@ -219,9 +219,14 @@ FILE_RULES: tuple[Callable[[Source], Found], ...] = (
 
 def limits(sources: list[Source]) -> Found:
     """Every bound says why it has its value, and bounds something."""
-    (file,) = [source for source in sources if source.package_path == "core/limits.py"]
+    files = [source for source in sources if source.inside(("core/limits",))]
+    words = _words(source for source in sources if source not in files)
+    for file in files:
+        yield from _limits_of(file, words)
+
+
+def _limits_of(file: Source, words: set[str]) -> Found:
     lines = file.text.splitlines()
-    words = _words(source for source in sources if source is not file)
     inner = re.findall(r"\w+", "\n".join(re.sub(r"^\w+ =", "", line) for line in lines))
     for node in file.tree.body:
         if not isinstance(node, ast.Assign | ast.AnnAssign):
