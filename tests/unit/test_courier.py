@@ -360,13 +360,22 @@ async def test_a_push_is_told_and_the_connection_is_held_once(
 
 @in_loop
 async def test_a_refused_token_ends_the_connection_and_is_told() -> None:
-    async def refuse(_: str, __: Any, ___: Any) -> None:
+    asked: list[str] = []
+
+    async def refuse(sid: str, __: Any, ___: Any) -> None:
+        asked.append(sid)
         raise socketio.exceptions.ConnectionRefusedError("check token has failed for WS")
 
     async with serving() as service, carrying() as (courier, told):
         service.sockets.on("connect", refuse)
-        await courier.serve("listen", Listen(service.url + "/ds", "ds.eth", "bob.eth", TOKEN))
+        wanted = Listen(service.url + "/ds", "ds.eth", "bob.eth", TOKEN)
+        await courier.serve("listen", wanted)
         await until(lambda: told == ["ds.eth"])
+        await courier.serve("listen", wanted)  # the same token would be refused again
+        await asyncio.sleep(0.1)
+        assert len(asked) == 1
+        await courier.serve("listen", Listen(wanted.url, "ds.eth", "bob.eth", "another"))
+        await until(lambda: told == ["ds.eth"] * 2)
 
 
 @in_loop

@@ -160,11 +160,11 @@ class Courier:
         return await self._door.ask(Asked("POST", f"{_base(url)}/rpc", body))
 
     async def _listen(self, wanted: Listen) -> None:
-        """Keep a push connection; the same one asked for again goes on."""
+        """Keep a push connection; the same one asked for again goes on, or was refused before."""
         assert self._group is not None, "the courier runs"
         before = self._listening.get(wanted.url)
         if before is not None:
-            if before[0] == wanted and not before[1].done():
+            if before[0] == wanted:
                 return
             before[1].cancel()
         elif len(self._listening) >= PUSH_LISTENERS_MAX:
