@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dms3.api.answers import DisconnectedError
 from dms3.api.dm3_answers import (
     JSON,
     TEXT,
@@ -81,6 +82,8 @@ class Dm3:
         asked = Asked(method, parts, headers, query, receive)
         try:
             answer = await self._answer(asked)
+        except DisconnectedError:
+            return  # nobody is left to be told
         except Dms3Error as error:
             answer = refused(error)
         await _send(send, answer, _CORS)

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from dms3.api.answers import ENDS_CONNECTION, dumps
+from dms3.api.answers import ENDS_CONNECTION, DisconnectedError, dumps
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import PUBLIC_BODY_BYTES_MAX
 from dms3.dm3.canonical import parse
@@ -38,11 +38,13 @@ class Asked:
     _receive: Receive
 
     async def bytes(self) -> bytes:
-        """The body; raises `body_too_large`."""
+        """The body, whole; raises `body_too_large`, DisconnectedError when the rest never comes."""
         pieces = []
         more = True
         while more:
             message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError  # what came is a part, and must not be taken for all of it
             pieces.append(message.get("body", b""))
             more = message.get("more_body", False)
         return b"".join(pieces)

@@ -314,6 +314,41 @@ async def test_nobody_opens_the_locker_of_another(tmp_path):
 
 
 @in_loop
+async def test_half_a_body_is_no_object(tmp_path):
+    async with post_office(tmp_path) as post:
+        session = await bob_of(post)
+        path = f"{OBJECTS}/{NAMES[0]}"
+        await post.client.put(path, headers=session, content=b"old")
+        told = iter(
+            (
+                {"type": "http.request", "body": b"half of ", "more_body": True},
+                {"type": "http.disconnect"},
+            )
+        )
+        answers = []
+
+        async def receive():
+            return next(told)
+
+        async def send(message):
+            answers.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "PUT",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"authorization", session["Authorization"].encode())],
+            "client": ("127.0.0.1", 1),
+        }
+        await post.front(scope, receive, send)
+        assert answers == [], "nobody is there to be told"
+        found = await post.client.get(path, headers=session)
+        assert found.content == b"old"
+
+
+@in_loop
 async def test_bounds_of_an_object(tmp_path):
     async with post_office(tmp_path) as post:
         session = await bob_of(post)
