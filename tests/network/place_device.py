@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from dms3.core.errors import Dms3Error
 from dms3.core.machine import Called, Effect, Event, Now, Reply, View
 from dms3.crypto.keys import KeyTree
 from dms3.crypto.words import words_of_entropy
@@ -85,15 +86,24 @@ class Device:
         return state
 
     async def has(self, count: int) -> None:
-        """Wait until `count` items of other devices are here."""
+        """Bring `count` items of other devices."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.mailbox.items) < count:
-                wanted = count - len(self.mailbox.items)
-                await self.call("earlier", wanted)
-                if len(self.mailbox.items) < count:
-                    self.mailbox.came.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self.mailbox.came.wait(), 0.05)
+                with contextlib.suppress(Dms3Error):  # it is being opened
+                    await self.call("earlier", count - len(self.mailbox.items))
+                await self._more(count)
+
+    async def sees(self, keys: set[str]) -> None:
+        """Wait until these items of other devices are here, which nobody asks for."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not keys <= self.mailbox.items.keys():
+                await self._more(1 << 60)
+
+    async def _more(self, count: int) -> None:
+        if len(self.mailbox.items) < count:
+            self.mailbox.came.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.mailbox.came.wait(), 0.05)
 
 
 class _Nobody:
