@@ -26,6 +26,7 @@ from dms3.node.delivery_names import Clock, Names
 
 US_PER_S = 1_000_000
 US_PER_MS = 1_000
+_VOID_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Accounts:
         self._names = names
         self._clock = clock
         self._secret = token_secret(keys)
+        self._void = entropy.draw(_VOID_BYTES).hex()  # no token signed with it is ever good
         self._challenges = Challenges(self._secret, entropy)
         self._cached: dict[str, Receiver] = {}  # by address, the longest unused first
 
@@ -77,9 +79,10 @@ class Accounts:
         return self._cache(found)
 
     async def register(self, name: str, value: Any) -> str:
-        """Make the signed profile in `value` (JSON) that of the account behind `name`: a token.
+        """Make the signed profile in `value` (JSON) that of the account behind `name`.
 
-        Raises `argument_invalid` (no profile, or no such name), `content_invalid` (not signed by
+        Returns a token as the reference does, which opens nothing: a signed profile is public, so
+        whoever hands it in may be anybody. Raises `argument_invalid` (no profile, or no such name), `content_invalid` (not signed by
         the account, or one that was replaced before), `limit_reached`, `timed_out`.
         """
         try:
@@ -106,7 +109,7 @@ class Accounts:
         now_ms = self._clock.now().wall_us // US_PER_MS
         account = await asyncio.wrap_future(self._room.register(address, signed.text(), now_ms))
         self._cache(_receiver(account))
-        return issue_session(self._secret, address, self._wall_s())
+        return issue_session(self._void, address, self._wall_s())
 
     async def challenge(self, name: str) -> str:
         """A challenge for `name`; raises `not_found` when it has no account here."""
@@ -170,11 +173,15 @@ class Accounts:
 
 
 def session_name(name: str) -> str:
-    """How a session names `name`: as the reference does, or by ENSIP-15 where it has no form."""
+    """How a session names `name`: as the reference does, or by ENSIP-15.
+
+    The latter where the reference has no form, or one that is another name, maybe of somebody else.
+    """
     try:
-        return reference_form(name)
+        form = reference_form(name)
     except DecodeError:
         return named(name)
+    return form if same_name(form, name) else named(name)
 
 
 def rules_in(value: Any) -> SpamRules:

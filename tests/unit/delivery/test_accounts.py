@@ -26,15 +26,54 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @in_loop
-async def test_a_token_of_post_profile_is_good_for_names_and_address(tmp_path):
+async def test_a_session_of_an_address_is_good_for_its_names(tmp_path):
     async with post_office(tmp_path) as post:
-        session = bearer(await post.register(BOB))
+        await post.register(BOB)
+        session = await post.login(BOB, BOB.address)
         for name in ("bob.eth", "BOB.eth", BOB.address, BOB.address.lower()):
             path = f"/dm3/delivery/messages/incoming/{name}"
             assert (await post.client.get(path, headers=session)).status_code == 200
         await post.register(ALICE)
         path = "/dm3/delivery/messages/incoming/alice.eth"
         assert (await post.client.get(path, headers=session)).status_code == 401
+
+
+@in_loop
+async def test_whoever_hands_in_a_public_profile_gets_no_session(tmp_path):
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        await post.submit(post.envelope())
+        public = (await post.client.get("/dm3/profile/bob.eth")).json()
+        for name in ("bob.eth", BOB.address):
+            answer = await post.client.post(f"/dm3/profile/{name}", json=public)
+            session = bearer(answer.json())
+            for path in (
+                f"/dm3/delivery/messages/incoming/{name}",
+                f"/dm3/storage/objects/{name}",
+                f"/dm3/rules/{name}",
+            ):
+                assert (await post.client.get(path, headers=session)).status_code == 401
+            answer = await post.acknowledge(
+                replace(BOB, name=name), session, ("alice.eth", post.envelope().message_hash)
+            )
+            assert answer.status_code == 401
+        assert post.rows("mail_message") == 1
+
+
+@in_loop
+async def test_a_session_is_not_of_a_name_that_the_reference_takes_for_it(tmp_path):
+    world = World()
+    victim, mallory = replace(BOB, name="strasse.eth"), replace(MALLORY, name="straße.eth")
+    world.know(victim)
+    world.know(mallory)
+    async with post_office(tmp_path, world) as post:
+        for person in (victim, mallory):
+            await post.register(person)
+        session, own = await post.login(mallory), await post.login(victim)
+        path = f"/dm3/delivery/messages/incoming/{victim.name}"
+        assert (await post.client.get(path, headers=session)).status_code == 401
+        for person, headers in ((victim, own), (mallory, session)):
+            assert await post.incoming(person, headers) == []
 
 
 @in_loop

@@ -23,8 +23,8 @@ ROWS = {row["req"]: row for row in OBSERVED if "status" in row}
 
 DIFFERENT = {
     "GET /auth/:ens unknown account or name": "JSON that says what is missing, not a page",
-    "GET /delivery/messages/incoming/:ens with the JWT from POST /profile": (
-        "a token of the address is good for every name of it"
+    "GET /delivery/messages/incoming/:address with that JWT": (
+        "whoever hands in a profile, which is public, has proven nothing"
     ),
     "POST /rpc dm3_submitMessage params=[envelop object]": "both shapes are taken",
     "POST /rpc dm3_submitMessage, metadata.encryptedMessageHash instead of messageHash": (
@@ -317,7 +317,7 @@ async def test_the_recorded_answer(request_, tmp_path):
 
 OTHERWISE = {
     "GET /auth/:ens unknown account or name": (404, None),
-    "GET /delivery/messages/incoming/:ens with the JWT from POST /profile": (200, []),
+    "GET /delivery/messages/incoming/:address with that JWT": (401, "Unauthorized"),
     "POST /rpc dm3_submitMessage params=[envelop object]": (200, "OK"),
     "POST /rpc dm3_submitMessage, metadata.encryptedMessageHash instead of messageHash": (
         200,
