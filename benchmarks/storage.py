@@ -2,11 +2,11 @@
 
     python benchmarks/storage.py [--messages 100000]
 
-One device writes messages of 700 bytes into its own folder and moves them from kind to kind; at
-each one a device that knows the twelve words and the place starts with an empty store. The clock
-runs from its choice of the place until the 1,000 newest are in its mailbox. Servers are those of the
-tests of places: moto (S3), wsgidav (WebDAV), kubo where `scripts/peers.sh kubo` has built it, and
-five nodes of the overlay, of which one is the delivery service. All on loopback: what a line
+One device writes messages of 700 bytes into its own folder and moves them from kind to kind. At
+each one a device that knows the twelve words and the place starts with an empty store; the clock
+runs from its choice of the place until the 1,000 newest are in its mailbox. Servers are those of
+the tests of places: moto (S3), wsgidav (WebDAV), kubo where `scripts/peers.sh kubo` has built it,
+and five nodes of the overlay, of which one is the delivery service. All on loopback: what a line
 adds is not in the figures.
 """
 
