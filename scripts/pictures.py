@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -29,9 +30,9 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 async def fill(network: DevNetwork) -> None:
     """Two people with documents, who share; alice knows some of the others."""
-    nodes = list(network.nodes.values())
-    cards = {node.name: (await ask(node, "contact", "card"))["card"] for node in nodes}
-    alice, bob = nodes[:2]
+    nodes = network.nodes  # in the order in which they were ready
+    cards = {name: (await ask(node, "contact", "card"))["card"] for name, node in nodes.items()}
+    alice, bob, carol, frank = (nodes[name] for name in ("alice", "bob", "carol", "frank"))
     for name in ("bob", "carol", "dave", "erin", "grace"):
         await ask(alice, "contact", "add", card=cards[name])
     await ask(bob, "contact", "add", card=cards["alice"])
@@ -43,6 +44,49 @@ async def fill(network: DevNetwork) -> None:
     await ask(bob, "store", "add", paths=[str(ROOT / "examples")], space="examples")
     await ask(bob, "store", "share", space="examples", **{"with": "alice"})
     await ask(alice, "store", "publish", space="handbook")
+    for node in (carol, frank):
+        await ask(node, "contact", "add", card=cards["alice"])
+    await said(carol, "alice", "Who has the key of the boat house?")
+    # A stranger is told nothing, so that nothing can be waited for.
+    hello = "Hello! Dave told me that you have the tide tables."
+    await ask(frank, "message", "send", name="alice", text=hello)
+    await talk(alice, bob)
+
+
+async def talk(alice: DevNode, bob: DevNode) -> None:
+    """A conversation, with all that one can have in it; bob has read the last message."""
+    asked = await said(
+        bob, "alice", "Where does your node lie on the ring? Mine is far from Carol's."
+    )
+    picture = str(PICTURES / "network.png")
+    answer = await said(alice, "bob", "See for yourself:", reply=asked, attach=[picture])
+    await ask(bob, "message", "react", hash=answer, text="thanks")
+    promise = await said(alice, "bob", "The handbok is yours to read, too.")
+    await ask(alice, "message", "edit", hash=promise, text="The handbook is yours to read, too.")
+    await said(bob, "alice", "I found it by searching. On Friday I bring the charts.")
+    await ask(alice, "message", "opened", name="bob")
+    await ask(alice, "message", "verified", name="bob")
+    last = await said(alice, "bob", "Good. At the weir, then.")
+    await ask(bob, "message", "opened", name="alice")
+    await until(alice, "bob", last, "read")
+
+
+async def said(node: DevNode, name: str, text: str, **more: object) -> str:
+    """The hash of a message of `node` that has arrived."""
+    sent = await ask(node, "message", "send", name=name, text=text, **more)
+    await until(node, name, str(sent["hash"]), "delivered", "read")
+    return str(sent["hash"])
+
+
+async def until(node: DevNode, name: str, wanted: str, *states: str) -> None:
+    """Wait until a message of `node` to `name` is in one of `states`."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await ask(node, "message", "conversation", name=name)
+            rows: Any = found["messages"]
+            if any(row["hash"] == wanted and row["state"] in states for row in rows):
+                return
+            await asyncio.sleep(0.2)
 
 
 async def ask(node: DevNode, noun: str, verb: str, **arguments: object) -> dict[str, object]:
@@ -57,6 +101,10 @@ async def take(browser: Browser, node: DevNode) -> None:
         ("home", "/", DESK, "light"),
         ("documents", "/documents", DESK, "light"),
         ("search", "/search?q=grant+certificate&scope=local", DESK, "light"),
+        ("messages", "/messages?with=bob", DESK, "light"),
+        ("messages-dark", "/messages?with=bob", DESK, "dark"),
+        ("messages-small", "/messages?with=bob", PHONE, "light"),
+        ("messages-small-dark", "/messages?with=bob", PHONE, "dark"),
         ("network", "/network", DESK, "light"),
         ("network-dark", "/network", DESK, "dark"),
         ("search-small", "/search?q=grant+certificate&scope=local", PHONE, "light"),
@@ -169,7 +217,7 @@ async def main() -> None:
             browser = await playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
             )
-            await take(browser, next(iter(network.nodes.values())))
+            await take(browser, network.nodes["alice"])
             await browser.close()
 
 
