@@ -123,6 +123,26 @@ def enclose(  # what is sent, by whom, to whom, through whom, and how
     return replace(envelope, signature=keys.sign(envelope.signed_text()))
 
 
+def readdress(
+    envelope: Envelope,
+    message: Message,
+    keys: ProfileKeys,
+    service: ServiceProfile,
+    entropy: Entropy,
+) -> Envelope:
+    """`envelope` of `message` for another delivery service; the message is not sealed again."""
+    information = DeliveryInformation(message.sender, message.receiver)
+    delivery = seal_text(service.encryption, canonical(information.value()), entropy)
+    other = replace(envelope, delivery=delivery)
+    return replace(other, signature=keys.sign(other.signed_text()))
+
+
+def legacy_form(envelope: Envelope, keys: ProfileKeys) -> Envelope:
+    """`envelope` as packages before 1.7.1 have it; nothing is sealed again."""
+    other = replace(envelope, message_hash=hash_text(canonical(envelope.message)), legacy=True)
+    return replace(other, signature=keys.sign(other.signed_text()))
+
+
 def decode_envelope(value: Any) -> Envelope:
     """The envelope in `value`, a JSON value or the JSON text of one; raises DecodeError.
 

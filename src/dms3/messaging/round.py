@@ -12,7 +12,7 @@ from typing import Any
 
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.machine import Entropy
-from dms3.dm3.envelope import enclose
+from dms3.dm3.envelope import Envelope, enclose, legacy_form, readdress
 from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.message import Message
@@ -40,6 +40,7 @@ class Round:
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     waiting: int = 0
+    sealed: Envelope | None = None  # to the service that was known first
 
     def without_nodes(self) -> None:
         """A service has it: the receiver's nodes fetch it there, so what they said is no matter."""
@@ -107,22 +108,31 @@ class Carrying:
             else:
                 if body.service.url.startswith(DIRECT):
                     turn.nodes.append(name)
-                self._submit(parcel, body.service, answered)
+                self._submit(parcel, turn, body.service, answered)
 
         self._desk.call("names.resolve", Resolve(name), resolved)
 
+    def _enclosed(self, parcel: Parcel, turn: Round, service: ServiceProfile) -> Envelope:
+        """The message is sealed once in a round, whom it is for once for each service."""
+        if turn.sealed is None:
+            turn.sealed = enclose(parcel.message, parcel.keys, parcel.to, service, self._entropy)
+            return turn.sealed
+        return readdress(turn.sealed, parcel.message, parcel.keys, service, self._entropy)
+
     def _submit(
-        self, parcel: Parcel, service: ServiceProfile, answered: Callable[[Any], None]
+        self,
+        parcel: Parcel,
+        turn: Round,
+        service: ServiceProfile,
+        answered: Callable[[Any], None],
     ) -> None:
         try:
-            envelope = enclose(parcel.message, parcel.keys, parcel.to, service, self._entropy)
+            envelope = self._enclosed(parcel, turn, service)
             if service.url.startswith(DIRECT):
                 peer = self._own.peer_of(service.url)
                 self._direct.submit(peer, envelope.text(), answered)
                 return
-            legacy = enclose(
-                parcel.message, parcel.keys, parcel.to, service, self._entropy, legacy=True
-            )
+            legacy = legacy_form(envelope, parcel.keys)
         except DecodeError as error:
             answered(Failure("content_invalid", f"its profile cannot be used ({error.reason})"))
             return
