@@ -129,6 +129,7 @@ MAIL_NAME_AGAIN_US = 10 * SECOND_US  # between two fresh looks at a name whose s
 MAIL_CHALLENGES_SPENT_MAX = 65_536  # used ones are remembered until they expire, 15 min
 MAIL_RULE_DIGITS_MAX = 78  # of a number of tokens: 2**256
 MAIL_PUSHES_WAITING_MAX = 1_024  # of all sockets; further ones are fetched, not pushed: 10 KB each
+MAIL_SOCKET_LOGIN_SECONDS_MAX = 10  # a socket without a session is closed after twice that
 MAIL_SOCKETS_PER_ACCOUNT_MAX = 16  # devices of one person that get pushes
 MAIL_PROFILES_NOTED_MAX = 32  # replaced profiles of one account that do not come back
 

@@ -82,8 +82,9 @@ class Accounts:
         """Make the signed profile in `value` (JSON) that of the account behind `name`.
 
         Returns a token as the reference does, which opens nothing: a signed profile is public, so
-        whoever hands it in may be anybody. Raises `argument_invalid` (no profile, or no such name), `content_invalid` (not signed by
-        the account, or one that was replaced before), `limit_reached`, `timed_out`.
+        whoever hands it in may be anybody. Raises `argument_invalid` (no profile, or no such
+        name), `content_invalid` (not signed by the account, or one that was replaced before),
+        `limit_reached`, `timed_out`.
         """
         try:
             signed = decode_signed_profile(value)

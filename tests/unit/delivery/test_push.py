@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 
+import aiohttp
 import pytest
 import socketio
 from socketio.exceptions import ConnectionError as RefusedError
@@ -165,3 +167,77 @@ async def test_what_a_socket_submits_is_judged_like_any_other(tmp_path):
             assert words in answer["error"]
         assert "error" in await bob.client.call("submitMessage", "x")
         assert post.rows("mail_message") == 0
+
+
+@contextlib.asynccontextmanager
+async def raw(url, token=""):
+    """A WebSocket below socket.io, logged in when there is a token."""
+    address = f"{url.replace('http', 'ws')}/dm3/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as session, session.ws_connect(address) as wire:
+        assert (await wire.receive_str()).startswith("0{")
+        if token:
+            auth = {"account": {"ensName": "bob.eth"}, "token": token}
+            await wire.send_str(f"40{json.dumps(auth)}")
+            assert (await wire.receive_str()).startswith("40{")
+            assert await wire.receive_str() == '42["authorized"]'
+        yield wire
+
+
+async def closed(wire):
+    """Wait until the other side has closed it."""
+    async with asyncio.timeout(5):
+        while not wire.closed:
+            await wire.receive()
+
+
+@in_loop
+@pytest.mark.parametrize("with_session", [False, True])
+async def test_packets_that_are_none_end_the_socket_and_are_not_logged(
+    tmp_path, capfd, with_session
+):
+    async with listening(tmp_path) as (_, url, token, _):
+        for packet in (
+            "49",
+            "4x",
+            "42",
+            "42[]",
+            '42["other"]',
+            '42["connect", {}, {}]',
+            "42" + "[" * 100_000,
+            '451-["submitMessage",{"_placeholder":true,"num":0}]',
+            '4599999999-["submitMessage",{"_placeholder":true,"num":0}]',
+            b"binary",
+        ):
+            async with raw(url, token if with_session else "") as wire:
+                if isinstance(packet, bytes):
+                    await wire.send_bytes(packet)
+                else:
+                    await wire.send_str(packet)
+                await closed(wire)
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+@in_loop
+async def test_sockets_without_a_session_are_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(dm3_push, "MAIL_SOCKET_LOGIN_SECONDS_MAX", 0.05)
+    async with (
+        listening(tmp_path) as (post, url, token, _),
+        raw(url, token) as good,
+        raw(url) as idle,
+        raw(url) as refused,
+    ):
+        await refused.send_str('40{"account":{"ensName":"bob.eth"},"token":"x"}')
+        await closed(idle)
+        await closed(refused)
+        await post.submit(post.envelope())
+        assert (await good.receive_str()).startswith('42["message"')
+
+
+@in_loop
+async def test_a_service_has_only_so_many_sockets(tmp_path, monkeypatch):
+    monkeypatch.setattr(dm3_push, "PUBLIC_CONNECTIONS_MAX", 2)
+    async with listening(tmp_path) as (post, _, _, _):
+        path = "/dm3/socket.io/?EIO=4&transport=polling"
+        answers = [await post.client.get(path) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 401]
