@@ -149,8 +149,8 @@ class Appending:
             self._bytes += sum(size_of(item) for item in items)
             return
         self.wrote_us = book.works.now.mono_us
-        self.pending -= len(taken)
         counts = yield from self._look_for_next()
+        self.pending -= len(taken)
         for waiter, _ in taken:
             waiter.left -= 1
             if not counts:

@@ -276,7 +276,10 @@ def roster(book: Book, devices: Devices, ground: Ground) -> Work[list[bytes | No
             try:
                 content = book.opened(ground, name, sealed)
                 found.append(None if content is None else devices.meet(content).device)
-            except Dms3Error as error:  # a DecodeError, too
+            except DecodeError as error:
+                book.problem("slots", str(altered(ground.place, error.reason)))
+                found.append(b"")
+            except Dms3Error as error:
                 book.problem("slots", str(error))
                 found.append(b"")
     if b"" not in found:

@@ -127,8 +127,8 @@ class Storage:
 
     def _earlier(self, event: Called) -> None:
         problem = self._book.problem_text
-        if not self._book.joined:
-            raise Dms3Error("content_unavailable", problem or "Storage is being opened.")
+        if not self._book.joined and problem:
+            raise Dms3Error("content_unavailable", problem)
         self._reading.earlier(event.arguments, event.request)
 
     def _look(self, event: Called) -> None:

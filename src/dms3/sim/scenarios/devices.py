@@ -33,7 +33,7 @@ PLACES = (Place("webdav", "https://one.example"), Place("s3", "https://two.examp
 WRITE_EVERY_US = 4 * SECOND_US
 CUT_EVERY_US = 40 * SECOND_US
 CUT_FOR_US = 10 * SECOND_US
-MOVE_EVERY_US = 120 * SECOND_US
+MOVE_EVERY_US = 70 * SECOND_US
 _WORDS = words_of_entropy(b"dms3 sim devices")
 
 
@@ -177,7 +177,7 @@ class DevicesScenario(Scenario):
             node.call("storage.choose", place, done)
 
     def _move(self, world: World, random: Random) -> None:
-        if world.time_us + MOVE_EVERY_US < self._until_us:
+        if world.time_us < self._until_us:
             world.at(world.time_us + MOVE_EVERY_US, self._move, world, random)
             self._moves += 1
             place = PLACES[self._moves % len(PLACES)]
