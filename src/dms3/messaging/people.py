@@ -77,6 +77,14 @@ class Record:
         )  # fmt: skip
 
 
+def unproven(resolved: Resolved) -> Resolved:
+    """`resolved` without what nobody but its root says: anybody can name the account of another.
+
+    A message that was signed under that name proves it; a look-up does not.
+    """
+    return replace(resolved, address="") if resolved.root else resolved
+
+
 def blank(name: str, standing: str, at_us: int) -> Record:
     """A person of whom only a name is known."""
     decided_us = 0 if standing == REQUEST else at_us
@@ -128,7 +136,7 @@ class People:
             if resolved.vouched == "card":
                 standing = CONTACT
             before = blank(resolved.name, standing, self._desk.now.wall_us)
-        names = dict.fromkeys((*before.names, resolved.name, *resolved.aliases))
+        names = dict.fromkeys((*before.names, resolved.name))  # an alias is no word of theirs
         after = replace(
             before,
             names=tuple(names)[:MAIL_NAMES_MAX],
@@ -256,7 +264,7 @@ class People:
             if isinstance(body, Failure):
                 then(body)
                 return
-            known = self._known(body)
+            known = self._known(unproven(body))
             why = f"No message was ever exchanged with {name!r}."
             then(Failure("not_found", why) if known is None else known)
 

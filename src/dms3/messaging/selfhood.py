@@ -60,9 +60,13 @@ class Selfhood:
             return False
 
     def is_me(self, resolved: Resolved) -> bool:
-        """Whether the account or root behind a name is mine."""
-        same = resolved.address.lower() == self._own.address.lower()
-        return (same and bool(resolved.address)) or resolved.root == self._own.root
+        """Whether the root behind a name is mine; of a name without one, the account.
+
+        Whoever has a root can say that it has my account, and pass on to me what it was sent.
+        """
+        if resolved.root:
+            return resolved.root == self._own.root
+        return bool(resolved.address) and resolved.address.lower() == self._own.address.lower()
 
     @property
     def service_name(self) -> str:

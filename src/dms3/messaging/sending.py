@@ -30,7 +30,7 @@ from dms3.messaging.desk import words
 from dms3.messaging.grounds import Grounds
 from dms3.messaging.operations import Kept, SendMessage, Sent, State
 from dms3.messaging.outbox import Entry, Letter, Outbox
-from dms3.messaging.people import CONTACT, Record
+from dms3.messaging.people import CONTACT, Record, unproven
 from dms3.messaging.round import Carrying, Parcel, Round
 
 _ALARM = "send:"
@@ -82,7 +82,7 @@ class Sending:
             self._desk.no_alarm(alarm)
             try:
                 if isinstance(body, Resolved):
-                    record = self._people.accept(self._people.meet(body, CONTACT))
+                    record = self._people.accept(self._people.meet(unproven(body), CONTACT))
                     self._compose(wanted, names, record, body.name, request)
                 else:
                     self._unresolved(wanted, names, body, request)
@@ -238,7 +238,7 @@ class Sending:
         assert resolved.profile is not None
         assert entry.message is not None
         try:
-            record = self._people.meet(resolved, CONTACT)
+            record = self._people.meet(unproven(resolved), CONTACT)
         except Dms3Error as error:
             self._pause(entry, str(error))
             return

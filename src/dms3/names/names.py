@@ -71,6 +71,7 @@ class Names:
         self._lookups: dict[tuple[Form, bool], _Lookup] = {}
         self._queue: deque[_Lookup] = deque()
         self._running = 0
+        self._looking = False
         self._putting = False
         self._publishers: list[RequestId] = []  # of the put under way
         self._next: list[RequestId] = []  # of the one after it
@@ -152,14 +153,22 @@ class Names:
         return self._look()
 
     def _look(self) -> list[Effect]:
-        """Begin as many look-ups as may go on at once."""
+        """Begin as many look-ups as may go on at once.
+
+        One that ends at once, by the cache, comes back here: the loop goes on, not one level deeper
+        for each of a crowd that waits.
+        """
         effects: list[Effect] = []
+        if self._looking:
+            return effects
+        self._looking = True
         while self._queue and self._running < NAMES_LOOKUPS_MAX:
             lookup = self._queue.popleft()
             self._running += 1
             steps = self._finding.find(lookup.form, fresh=lookup.fresh)
             lookup.work, more = self._runner.start(steps, self._found(lookup))
             effects += more
+        self._looking = False
         return effects
 
     def _found(self, lookup: _Lookup) -> Callable[[Any, Now], list[Effect]]:

@@ -1,0 +1,95 @@
+"""What hostile peers, contacts and services can do to the mailbox: found by attacking it."""
+
+from dataclasses import replace
+
+import pytest
+
+from dms3.messaging.operations import Decide
+from dms3.messaging.people import BLOCKED, CONTACT
+from unit.messaging.kit import ALICE, BOB, EVE, pair
+from unit.messaging.test_direct import ask, enclosed
+from unit.messaging.test_verifying import said
+
+
+@pytest.fixture
+def three():
+    """Alice knows Bob; Eve has a name and writes to Alice."""
+    world, alice, bob = pair()
+    eve = world.node(EVE).start()
+    world.run()
+    for other in (bob, eve):
+        world.connect(alice, other)
+    bob.send("alice.dms3", "I am Bob")
+    alice.send("bob.dms3", "I know")
+    return world, alice, bob, eve
+
+
+def called(node, name):
+    return next(each for each in node.ask("people") if name in each.names)
+
+
+def as_bob(world):
+    """Eve's record names Bob's account and repeats the profile that he signed, which is public."""
+    bob = world.records["bob.dms3"]
+    return replace(bob, name="eve.dms3", root=EVE.root, aliases=())
+
+
+def test_an_alias_that_nobody_proved_makes_a_stranger_no_friend(three):
+    world, alice, bob, eve = three
+    honest = world.records["eve.dms3"]
+    world.records["eve.dms3"] = as_bob(world)
+    world.records["bob.dms3"] = replace(world.records["bob.dms3"], aliases=("eve.dms3",))
+    bob.send("alice.dms3", "Still me")
+    world.records["eve.dms3"] = honest
+    eve.send("alice.dms3", "I am Bob, too")
+    assert called(alice, "eve.dms3").id != called(alice, "bob.dms3").id
+    assert called(alice, "eve.dms3").standing == "request"
+    assert not called(alice, "bob.dms3").changed
+
+
+def test_a_contact_that_claims_anothers_account_is_not_joined_with_them(three):
+    """The receipts that Alice sends by herself look Eve up again: her record is Bob's for then."""
+    world, alice, _bob, eve = three
+    eve.send("alice.dms3", "hello")
+    alice.send("eve.dms3", "hello Eve")
+    honest = world.records["eve.dms3"]
+    eve.send("alice.dms3", "again")
+    world.records["eve.dms3"] = as_bob(world)
+    alice.send("eve.dms3", "and this?")
+    world.later(60_000_000)
+    world.records["eve.dms3"] = honest
+    eve.send("alice.dms3", "I am Bob now")
+    assert called(alice, "eve.dms3").id != called(alice, "bob.dms3").id
+    assert called(alice, "bob.dms3").address == BOB.address
+    bobs = alice.conversation("bob.dms3")
+    assert all(alice.kept[each].sender != "eve.dms3" for each in bobs)
+
+
+def test_to_look_somebody_up_joins_nobody(three):
+    world, alice, _bob, _eve = three
+    world.records["eve.dms3"] = as_bob(world)
+    with pytest.raises(Exception, match="No message was ever exchanged"):
+        alice.ask("opened", "eve.dms3")
+    assert "eve.dms3" not in called(alice, "bob.dms3").names
+
+
+def test_who_blocks_one_does_not_block_whom_that_one_names(three):
+    world, alice, _bob, eve = three
+    eve.send("alice.dms3", "hello")
+    alice.send("eve.dms3", "hello Eve")
+    world.records["eve.dms3"] = as_bob(world)
+    alice.send("eve.dms3", "what is this")
+    alice.ask("decide", Decide("eve.dms3", "block"))
+    assert called(alice, "eve.dms3").standing == BLOCKED
+    assert called(alice, "bob.dms3").standing == CONTACT
+
+
+def test_what_was_written_to_somebody_else_is_not_passed_on_as_mine(three):
+    """Eve gets a message of Alice, and her record then names Bob's account."""
+    world, _alice, bob, eve = three
+    before = set(bob.kept)
+    to_eve = said(ALICE, to="eve.dms3", text="only for Eve")
+    world.records["eve.dms3"] = as_bob(world)
+    answer = ask(world, bob, enclosed(world, bob, to_eve), eve.peer)
+    assert "who is somebody else" in answer.message
+    assert set(bob.kept) == before
