@@ -7,12 +7,13 @@ docs/dm3.md, "Delivery service". Says what has to be asked and judges the answer
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import MAIL_RULE_DIGITS_MAX
 from dms3.dm3.canonical import members
+from dms3.dm3.keys import ProfileKeys
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _DIGITS = re.compile(rf"[0-9]{{1,{MAIL_RULE_DIGITS_MAX}}}", re.ASCII)
@@ -71,6 +72,19 @@ class SpamRules:
         if self.token and self.token_amount:
             found.append(Asked("token_balance", self.token_amount, self.token))
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class RulesAt:
+    """Arguments of "courier.rules": the rules of `name` at the service `url`, others when given.
+
+    `keys`: those of the profile of `name`, to log in with. The answer is the SpamRules kept there.
+    """
+
+    url: str
+    name: str
+    keys: ProfileKeys = field(repr=False)
+    rules: SpamRules | None = None
 
 
 def decode_rules(value: Any) -> SpamRules:

@@ -16,7 +16,7 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
-from dms3.core.errors import Dms3Error, Failure
+from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.limits import (
     COURIER_ACKNOWLEDGED_MAX,
     COURIER_ANSWER_BYTES_MAX,
@@ -27,6 +27,7 @@ from dms3.core.limits import (
     COURIER_WORDS_CHARS_MAX,
     PUSH_LISTENERS_MAX,
 )
+from dms3.delivery.rules import RulesAt, SpamRules, decode_rules
 from dms3.dm3.keys import ProfileKeys
 from dms3.io.courier_http import Allowed, Asked, Door, misbehaved, where
 from dms3.messaging.operations import (
@@ -66,6 +67,7 @@ class Courier:
             "register": (Register, self._register),
             "limits": (str, self._limits),
             "listen": (Listen, self._listen),
+            "rules": (RulesAt, self._rules),
         }
 
     async def run(self) -> None:
@@ -92,9 +94,27 @@ class Courier:
         _check(wanted.url, status, body)
 
     async def _login(self, wanted: Login) -> str:
-        url = f"{_base(wanted.url)}/auth/{quote(wanted.name, safe='')}"
+        return await self._session(wanted.url, wanted.name, ProfileKeys.of_seed(wanted.seed))
+
+    async def _rules(self, wanted: RulesAt) -> SpamRules:
+        """The rules for senders that a service keeps, after `wanted` ones were set."""
+        token = await self._session(wanted.url, wanted.name, wanted.keys)
+        url = f"{_base(wanted.url)}/rules/{quote(wanted.name, safe='')}"
+        if wanted.rules is None:
+            asked = Asked("GET", url, token=token)
+        else:
+            asked = Asked("POST", url, _dumps(wanted.rules.value()), token)
+        status, body = await self._door.ask(asked)
+        _check(url, status, body)
+        try:
+            return decode_rules(_value(url, body))
+        except DecodeError as error:
+            raise misbehaved(url, "answers rules that are none") from error
+
+    async def _session(self, base: str, name: str, keys: ProfileKeys) -> str:
+        url = f"{_base(base)}/auth/{quote(name, safe='')}"
         challenge = await self._text(Asked("GET", url))
-        signature = ProfileKeys.of_seed(wanted.seed).sign(challenge)
+        signature = keys.sign(challenge)
         body = _dumps({"challenge": challenge, "signature": signature})
         return await self._text(Asked("POST", url, body))
 

@@ -1,9 +1,19 @@
 """Rules that a receiver sets for senders: set, checked, and what happens when they cannot be."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from dms3.api.serve import serve
 from dms3.core.errors import Failure
+from dms3.delivery.rules import SpamRules
 from dms3.dm3.outside import TokenBalance
+from dms3.io.courier import Courier
+from dms3.io.place_service import Account
+from dms3.messaging.operations import CarrierState
+from dms3.node import sender_rules
 from unit.delivery_kit import ALICE, BOB, post_office, refused
 from unit.fronts import in_loop
 
@@ -95,3 +105,63 @@ async def test_rules_that_are_none(tmp_path, rules):
         answer = await post.client.post("/dm3/rules/bob.eth", headers=session, json=rules)
         assert answer.status_code == 400
         assert "No spam rules" in answer.json()["error"]
+
+
+# what a person sets at the services that carry for them
+
+
+def carrier(name: str, url: str) -> CarrierState:
+    return CarrierState(name, url, reachable=True, problem="", checked_us=0)
+
+
+@in_loop
+async def test_a_person_sets_rules_at_every_service(tmp_path, monkeypatch):
+    async def arrived(_: str) -> None:
+        pass
+
+    async def account(*_: object) -> Account:
+        return Account(BOB.name, BOB.keys)
+
+    monkeypatch.setattr(sender_rules, "account_of", account)
+    async with post_office(tmp_path) as post, serve(post.front, "127.0.0.1", 0) as where:
+        await post.register(BOB)
+        courier = Courier(lambda _: True, arrived)
+        carriers = (
+            carrier("ds.eth", f"{where.url}/dm3"),
+            carrier("gone.eth", "http://127.0.0.1:9/dm3"),
+            carrier("own node", "dms3://12D3KooW"),
+        )
+
+        async def call(operation: str) -> tuple[CarrierState, ...]:
+            assert operation == "mailbox.services"
+            return carriers
+
+        node = SimpleNamespace(identity=None, call=call, ports={"courier": courier.serve})
+
+        async def told(**wanted: Any) -> Any:
+            answer = await sender_rules.sender_rules(node, SpamRules(**wanted))  # type: ignore[arg-type]
+            here, gone = answer["services"]
+            assert (gone["rules"], bool(gone["problem"])) == (None, True)
+            return here
+
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(courier.run())
+            try:
+                assert await told() == {
+                    "name": "ds.eth",
+                    "url": f"{where.url}/dm3",
+                    "rules": {},
+                    "problem": "",
+                }
+                assert (await told(min_nonce=3))["rules"] == {"minNonce": 3}
+                both = {"minNonce": 3, "minTokenBalance": {"address": TOKEN, "amount": "5"}}
+                assert (await told(token=TOKEN, token_amount=5))["rules"] == both
+                assert (await told())["rules"] == both
+                assert (await told(min_nonce=0))["rules"] == {
+                    "minTokenBalance": {"address": TOKEN, "amount": "5"}
+                }
+                assert (await told(token=TOKEN, token_amount=0))["rules"] == {}
+                post.service._senders._chain = None
+                assert "cannot ask Ethereum" in (await told(min_balance=1))["problem"]
+            finally:
+                running.cancel()

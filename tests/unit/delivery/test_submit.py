@@ -496,3 +496,33 @@ def test_admission_says_what_is_wrong_with_a_name() -> None:
         with pytest.raises(Dms3Error) as caught:
             admission.named(wrong)
         assert caught.value.code == "argument_invalid"
+
+
+@in_loop
+async def test_a_sender_with_blanks_around_the_name_is_no_other_sender(tmp_path, monkeypatch):
+    monkeypatch.setattr(mailroom, "MAIL_SENDER_MESSAGES_MAX", 1)
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        assert (await post.submit(post.envelope())).status_code == 200
+        for name in ("alice.eth ", " alice.eth", "alice.eth\t", "alice.eth\n"):
+            post.world.names[name] = post.world.names["alice.eth"]  # as names are looked up
+            again = post.envelope(by=replace(ALICE, name=name))
+            await refused(post, again, "content_invalid")
+        assert post.rows("mail_message") == 1
+
+
+@in_loop
+async def test_the_contacts_of_who_runs_the_service_are_nobodys_here(tmp_path):
+    async with post_office(tmp_path) as post:
+        for name in ("bob", "bob smith"):
+            post.world.names[name] = post.world.names["bob.eth"]  # a card in the node's book
+            path = f"/dm3/profile/{name}"
+            posted = await post.client.post(path, json=BOB.signed().value())
+            assert posted.json()["error"] == f"{name!r} is no whole name."
+            assert (await post.client.get(path)).status_code == 404
+            assert (await post.client.get(f"/dm3/auth/{name}")).status_code == 404
+        assert post.world.asked == []
+        await post.register(BOB)
+        asked = len(post.world.asked)
+        await refused(post, post.envelope(to=replace(BOB, name="bob")), "not_found")
+        assert len(post.world.asked) == asked
