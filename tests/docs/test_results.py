@@ -94,6 +94,7 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         ask("store unshare", space="letters", **{"with": "bob"})
         ask("store remove", cid=added["root"])
         found["delivery status"] = bob.call("delivery", "status")
+        ask("delivery rules")
         ask("contact remove", contact="bob")
         ask("id protect", passphrase="correct horse battery staple")
         ask("unlock", passphrase="correct horse battery staple")
