@@ -26,6 +26,7 @@ class Challenges:
         self._secret = secret
         self._ids = _Ids(entropy)
         self._spent: dict[str, int] = {}  # id -> until (seconds), the oldest first
+        self._forgotten_s = 0  # of what is not remembered any more, the latest end
 
     def issue(self, account: str, wall_s: int) -> str:
         """A challenge for the name `account`: a JWT, all of which is to be signed."""
@@ -43,15 +44,24 @@ class Challenges:
             raise _refused("The challenge is older than this service.")
         if challenge.id in self._spent:
             raise _refused("The challenge was used already.")
+        if challenge.until_s <= self._forgotten_s:
+            raise _refused("So many people log in that this challenge was answered too late.")
         return challenge
 
     def spend(self, challenge: Challenge, wall_s: int) -> None:
-        """Remember that `challenge`, just read, was answered; `node_busy` when too many were."""
-        for spent in [one for one, until_s in self._spent.items() if until_s <= wall_s]:
-            del self._spent[spent]
-        if len(self._spent) >= MAIL_CHALLENGES_SPENT_MAX:
-            raise Dms3Error("node_busy", "Too many people log in.", hint="Try again in a minute.")
+        """Remember that `challenge`, just read, was answered.
+
+        When too many were, the oldest are forgotten and all as old as those refused: nobody who
+        logs in without end keeps others from it.
+        """
         self._spent[challenge.id] = challenge.until_s
+        while self._spent:
+            oldest = next(iter(self._spent))
+            until_s = self._spent[oldest]
+            if until_s > wall_s and len(self._spent) <= MAIL_CHALLENGES_SPENT_MAX:
+                break
+            self._forgotten_s = max(self._forgotten_s, until_s)
+            del self._spent[oldest]
 
 
 class _Ids:

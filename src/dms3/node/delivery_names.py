@@ -60,6 +60,10 @@ class Names:
         """
         if _ADDRESS.fullmatch(name):
             return Resolved(name, name, None, None, "address", "")
+        if "." not in name or any(char.isspace() for char in name):
+            # The node's own person may call a contact so; a stranger learns nothing of them. With
+            # blanks around it a name would be several senders, each with a place of its own.
+            raise Dms3Error("not_found", f"{name[:64]!r} is no whole name.")
         known = self._known.get(name)
         if known is not None and self._age(known) < MAIL_NAME_FRESH_US:
             return known.resolved

@@ -184,11 +184,25 @@ def test_used_challenges_are_remembered_until_they_are_over(monkeypatch) -> None
     tokens = [made.issue("bob.eth", NOW_S) for _ in range(3)]
     for token in tokens[:2]:
         made.spend(made.read(token, "bob.eth", NOW_S), NOW_S)
-    last = made.read(tokens[2], "bob.eth", NOW_S)
-    with pytest.raises(Dms3Error) as caught:
-        made.spend(last, NOW_S + 899)
-    assert caught.value.code == "node_busy"
-    made.spend(last, NOW_S + 900)
+    for token in tokens[:2]:
+        with pytest.raises(Dms3Error, match="used already"):
+            made.read(token, "bob.eth", NOW_S + 899)
+
+
+def test_who_logs_in_without_end_keeps_nobody_out(monkeypatch) -> None:
+    monkeypatch.setattr(challenges, "MAIL_CHALLENGES_SPENT_MAX", 4)
+    made = Challenges("0x" + "5e" * 32, Stream(1))
+    used = []
+    waited = made.issue("bob.eth", NOW_S)
+    for second in range(20):
+        used.append(made.issue("mallory.eth", NOW_S + second))
+        made.spend(made.read(used[-1], "mallory.eth", NOW_S + second), NOW_S + second)
+    fresh = made.issue("bob.eth", NOW_S + 20)
+    made.spend(made.read(fresh, "bob.eth", NOW_S + 20), NOW_S + 20)
+    for token in (*used, fresh, waited):  # what is forgotten is refused, too
+        with pytest.raises(Dms3Error) as caught:
+            made.read(token, "bob.eth" if token in (fresh, waited) else "mallory.eth", NOW_S + 20)
+        assert caught.value.code == "unauthorized"
 
 
 # registration
