@@ -22,7 +22,8 @@ VIOLATIONS = {
 }
 MODULES = (
     "__main__ cli.main api.http web.site node.driver io.clock io.loop p2p.link dht.lookup "
-    "search.rank crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin"
+    "search.rank messaging.mailbox storage.storage names.names delivery.rules dm3.keys "
+    "crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin"
 )
 
 
