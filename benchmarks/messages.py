@@ -24,7 +24,8 @@ from dms3.messaging.people import blank
 from dms3.node.home import Home
 from dms3.node.messages import Messages
 from dms3.node.metrics import Metrics
-from dms3.node.node import Node, Settings, open_node
+from dms3.node.node import Node, open_node
+from dms3.node.settings import Settings
 from dms3.storage.operations import Item
 
 SENT = 60

@@ -20,7 +20,7 @@ from dms3.dm3.records import (
     link_uri,
 )
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.node.naming import name_ports
+from dms3.node.outside import name_ports
 from interop.dm3_peer import call, with_reference
 from interop.ens_chain import Names, Web, anvil, web
 from unit.names.names_kit import ALICE, BOB, EVE, World

@@ -11,7 +11,8 @@ from typing import Any
 from dms3.core.network import MAIN
 from dms3.node.home import Home
 from dms3.node.metrics import Metrics
-from dms3.node.node import Node, Settings, open_node
+from dms3.node.node import Node, open_node
+from dms3.node.settings import Settings
 
 
 class Faults:

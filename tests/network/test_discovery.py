@@ -28,7 +28,8 @@ from dms3.node import network
 from dms3.node.home import Home
 from dms3.node.interfaces import own_addresses
 from dms3.node.metrics import Metrics
-from dms3.node.node import Node, Settings, open_node
+from dms3.node.node import Node, open_node
+from dms3.node.settings import Settings
 from dms3.p2p import exchange
 from dms3.p2p.conduct import CONDUCT
 from dms3.p2p.known import PUBLIC_PROTOCOL

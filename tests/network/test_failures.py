@@ -12,7 +12,8 @@ from dms3.core.network import MAIN
 from dms3.node.home import Home
 from dms3.node.library import Library
 from dms3.node.metrics import Metrics
-from dms3.node.node import Settings, open_node
+from dms3.node.node import open_node
+from dms3.node.settings import Settings
 
 
 class Lines:

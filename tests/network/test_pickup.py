@@ -25,7 +25,8 @@ from dms3.node import delivering
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_secrets import service_secrets
 from dms3.node.home import Home
-from dms3.node.node import Node, Settings, open_node
+from dms3.node.node import Node, open_node
+from dms3.node.settings import Settings
 from unit.delivery_kit import ALICE, BOB, World
 from unit.dm3_kit import Stream
 from unit.fronts import in_loop

@@ -25,9 +25,10 @@ from dms3.io.store import Store
 from dms3.node.documents import Documents
 from dms3.node.home import Home
 from dms3.node.metrics import Metrics
-from dms3.node.node import Node, Settings, open_node, packs_key
+from dms3.node.node import Node, open_node, packs_key
 from dms3.node.people import People
 from dms3.node.services import SearchAsked
+from dms3.node.settings import Settings
 from dms3.node.table import BlobOrPath, Result
 
 KEY = bytes(32)

@@ -17,6 +17,7 @@ from dms3.core.machine import Persist
 from dms3.core.network import MAIN
 from dms3.crypto import backup as backup_module
 from dms3.crypto.backup import BackupKeys
+from dms3.dm3.keys import ProfileKeys
 from dms3.io import objects as objects_module
 from dms3.io.clock import SystemEntropy
 from dms3.io.objects import ObjectFolder, folder_of
@@ -571,11 +572,12 @@ def test_other_places_are_refused_by_name(url: str) -> None:
 
 
 def test_it_is_decided_for_each_machine_and_table_whether_it_is_saved(tmp_path: Path) -> None:
-    """A machine or table that is new here: add it to node/backing.py, and think of vote logs."""
-    from dms3.node.node import Settings, _machines  # noqa: PLC0415 - the whole node
+    from dms3.node.machines import machines_of  # noqa: PLC0415 - the whole node
+    from dms3.node.settings import Settings  # noqa: PLC0415
 
     identity: Identity = create_identity(SystemEntropy(), "alice", WORDS)
-    machines = _machines(identity, Settings("alice", (), (), MAIN), SystemEntropy())
+    settings, keys = Settings("alice", (), (), MAIN), ProfileKeys.of_seed(bytes(32))
+    machines = machines_of(identity, settings, SystemEntropy(), keys)
     assert {machine.name for machine in machines} == set(SAVED_STATES)
     store = Store.open(tmp_path / "store.db", KEYS[0], MIGRATIONS, reserve=0)
     with store.read() as connection:

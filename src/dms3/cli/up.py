@@ -28,7 +28,7 @@ from dms3.node.config import Config, check_offered, parse_host_port
 from dms3.node.home import Home
 from dms3.node.host import Host
 from dms3.node.logs import node_logger
-from dms3.node.node import Settings
+from dms3.node.settings import Settings
 
 if sys.platform != "win32":
     import uvloop

@@ -1,7 +1,7 @@
 """What is asked of the world outside the overlay: Ethereum nodes and web servers; types only.
 
 Source: docs/names.md. `io/ethereum.py` and `io/web.py` are the ports, put together in
-`node/naming.py`. The calls, each answered by a Failure where it cannot be done:
+`node/outside.py`. The calls, each answered by a Failure where it cannot be done:
 
 | call | arguments | answer |
 |---|---|---|

@@ -23,22 +23,18 @@ from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.keyfile import KeyFile
 from dms3.io.loop import Gap
 from dms3.node.backups import Backups
-from dms3.node.delivering import Delivering
-from dms3.node.documents import Documents
 from dms3.node.health import describe, examine
 from dms3.node.home import Home
-from dms3.node.messages import Messages
 from dms3.node.metrics import Metrics
-from dms3.node.name_answers import NameAnswers
-from dms3.node.node import Node, Settings, open_node
-from dms3.node.people import People
+from dms3.node.node import Node, open_node
+from dms3.node.opened import Opened
 from dms3.node.services import Content, Health, Upload
+from dms3.node.settings import Settings
 from dms3.node.spooled import Spooled
-from dms3.node.storage_answers import StorageAnswers
 from dms3.node.watching import Log
 
 
-class Host:
+class Host(Opened):
     """The node on `home`, whose lock the caller holds. `run` it, then `open` or `unlock` it."""
 
     def __init__(self, home: Home, settings: Settings, roles: Sequence[str], log: Log) -> None:
@@ -149,16 +145,6 @@ class Host:
         return self._node
 
     @property
-    def people(self) -> People:
-        """The person, contacts and peers."""
-        return People(self._running())
-
-    @property
-    def documents(self) -> Documents:
-        """Spaces and documents."""
-        return Documents(self._running())
-
-    @property
     def backups(self) -> Backups:
         """Backups of this node, and a restoration into it while it is empty."""
         return Backups(self._running(), self)
@@ -166,35 +152,6 @@ class Host:
     def offer(self, url: str) -> None:
         """Say where the public listener answers, before the node is opened."""
         self._settings = replace(self._settings, public_url=url)
-
-    @property
-    def delivery(self) -> Delivering:
-        """The delivery service."""
-        service = self._running().delivery
-        if service is not None:
-            return service
-        if "delivery" in self._roles:
-            raise Dms3Error("node_busy", "The delivery service is starting.", hint="Ask again.")
-        raise Dms3Error(
-            "not_found",
-            "This node is no delivery service.",
-            hint="Start it with --role delivery --public HOST:PORT.",
-        )
-
-    @property
-    def names(self) -> NameAnswers:
-        """Who names are, and the person's own."""
-        return NameAnswers(self._running())
-
-    @property
-    def storing(self) -> StorageAnswers:
-        """Where messages are kept."""
-        return StorageAnswers(self._running())
-
-    @property
-    def messages(self) -> Messages:
-        """Messages with people."""
-        return Messages(self._running())
 
     def ready(self) -> str:
         """Why the node is not ready, or "" when it is."""
@@ -265,3 +222,6 @@ class Host:
                 hint="Unlock it with dms3 unlock.",
             )
         raise Dms3Error("node_busy", "The node is starting or stopping.", hint="Ask again soon.")
+
+    def _has_role(self, role: str) -> bool:
+        return role in self._roles

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,15 +22,9 @@ from dms3 import __version__
 from dms3.core.cid import Cid
 from dms3.core.dag_pb import Link
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import UPLOAD_BYTES_MAX
 from dms3.core.machine import Entropy, View
-from dms3.core.network import NetworkParameters, network_id
+from dms3.core.network import network_id
 from dms3.crypto.keys import KeyTree
-from dms3.delivery.properties import Properties
-from dms3.dht import dht, messages
-from dms3.dht.blocks import block_type
-from dms3.dht.chunks import chunk_type
-from dms3.dht.providers import provider_type
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Loop, Port
 from dms3.io.packs import Packs
@@ -41,7 +35,6 @@ from dms3.io.store import Store
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
-from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
 from dms3.node.delivering import Delivering
@@ -50,68 +43,23 @@ from dms3.node.delivery_secrets import service_secrets
 from dms3.node.driver import Driver
 from dms3.node.home import Home
 from dms3.node.identity import Identity, create_identity, keep_identity, load_identity
-from dms3.node.inbox import Hosted, Overflow
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
-from dms3.node.mailing import mail_machines
+from dms3.node.machines import PROTOCOLS, machines_of
 from dms3.node.message_ports import MessagePorts
-from dms3.node.naming import name_ports, name_types, names_machine
 from dms3.node.network import Network, over_tcp
-from dms3.node.noting import Noting
-from dms3.node.opening import public_machines
+from dms3.node.outside import name_ports
 from dms3.node.placing import Placing
 from dms3.node.published import Published
 from dms3.node.reachable import Reachable, local_network, watched
-from dms3.node.storing import storage_machines
+from dms3.node.settings import Settings
 from dms3.node.upkeep import Upkeep
 from dms3.node.watching import Faults, Log, Watch
-from dms3.p2p import exchange, peers
 from dms3.p2p.known import PUBLIC_PROTOCOL
-from dms3.search import publicblock
-from dms3.search.manifest import manifest_type
-from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
-from dms3.search.sharing import Sharing
 
 AGENT = f"dms3/{__version__}"
 LISTENING = ("peers.listening", "dht.listening", "publishing.listening")
 """Who wants to know where this node can be reached."""
-
-PROTOCOLS = {
-    peers.PROTOCOL: peers.MINORS,
-    exchange.PROTOCOL: exchange.MINORS,
-    GRANT_PROTOCOL: (0,),
-    SEARCH_PROTOCOL: (0,),
-    BLOCK_PROTOCOL: (0,),
-    publicblock.PROTOCOL: publicblock.MINORS,
-    messages.PROTOCOL: messages.MINORS,
-    DIRECT_PROTOCOL: (0,),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a node is told from outside: its `name` for people, where it listens and whom it joins.
-
-    `name_chosen`: whether a person chose the name; otherwise only a new home takes it.
-    `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
-    `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
-    whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
-    `ethereum`: URLs of Ethereum nodes.
-    `delivery`: what it is as a delivery service, None for none; `public_url`: where that answers.
-    """
-
-    name: str
-    listen: Sequence[str]
-    join: Sequence[str]
-    network: NetworkParameters
-    upload_max: int = UPLOAD_BYTES_MAX
-    words: str = field(default="", repr=False)
-    name_chosen: bool = False
-    mdns: bool = True
-    overlay: bool = True
-    ethereum: Sequence[str] = ()
-    delivery: Properties | None = None
-    public_url: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -168,28 +116,21 @@ async def open_node(
     """
     clock, entropy = SystemClock(), SystemEntropy()
     async with contextlib.AsyncExitStack() as stack:
-        store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
-        stack.push_async_callback(asyncio.to_thread, store.close)
-        identity = await _identity(store, entropy, settings)
+        kept = await stack.enter_async_context(_kept(home, key, settings, clock, entropy))
+        identity, store = kept.identity, kept.store
+        packs, spool, library = kept.packs, kept.spool, kept.library
         secrets = await asyncio.to_thread(service_secrets, store, entropy)
-        packs = await asyncio.to_thread(Packs, home.packs, packs_key(key), store, entropy)
-        stack.callback(packs.close)
-        spool = Spool(home.spool, entropy, limit=settings.upload_max)
-        stack.callback(spool.close)
-        pool = Pool()
-        stack.push_async_callback(pool.close)
-        library = Library(store, packs, pool, clock, entropy)
-
         faults = Faults(log, watch)
 
         def lag(lag_us: int) -> None:
             node.lag_us = lag_us
             watch.lag(lag_us)
 
-        machines = _machines(identity, settings, entropy)
-        machines += mail_machines(identity, entropy, secrets.keys, settings.public_url)
         driver = Driver(
-            machines, store.view(), last_event=store.last_event(), on_bug=faults.machine
+            machines_of(identity, settings, entropy, secrets.keys),
+            store.view(),
+            last_event=store.last_event(),
+            on_bug=faults.machine,
         )
         loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=faults.port)
         network = Network(
@@ -210,9 +151,10 @@ async def open_node(
         )
         posted = MessagePorts(store, loop.call, lambda: network.listening)
         placing = Placing(home.conversations, identity, store, loop.call, clock, entropy)
-        outside = name_ports(settings.ethereum, lambda: network.listening)
-        ports = _ports(network, library, store, packs) | posted.ports | placing.ports
-        ports |= await stack.enter_async_context(outside)
+        outside = await stack.enter_async_context(
+            name_ports(settings.ethereum, lambda: network.listening)
+        )
+        ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
         node.ports = ports
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, ports))
@@ -236,33 +178,38 @@ async def open_node(
             loop.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What lies in a home, opened."""
+
+    store: Store
+    identity: Identity
+    packs: Packs
+    spool: Spool
+    library: Library
+
+
+@contextlib.asynccontextmanager
+async def _kept(
+    home: Home, key: bytes, settings: Settings, clock: SystemClock, entropy: Entropy
+) -> AsyncIterator[_Kept]:
+    """The store with everything over it; closed in order at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = await asyncio.to_thread(Store.open, home.database, key, MIGRATIONS)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        identity = await _identity(store, entropy, settings)
+        packs = await asyncio.to_thread(Packs, home.packs, packs_key(key), store, entropy)
+        stack.callback(packs.close)
+        spool = Spool(home.spool, entropy, limit=settings.upload_max)
+        stack.callback(spool.close)
+        pool = Pool()
+        stack.push_async_callback(pool.close)
+        yield _Kept(store, identity, packs, spool, Library(store, packs, pool, clock, entropy))
+
+
 def _ports(network: Network, library: Library, store: Store, packs: Packs) -> dict[str, Port]:
     published = Published(store, packs)
     return {"transport": network.port, "library": library.serve, "published": published.serve}
-
-
-def _machines(identity: Identity, settings: Settings, entropy: Entropy) -> list[Hosted]:
-    root_key = identity.tree.root()
-    book = peers.PeerBook(
-        identity.peer, identity.root, settings.join, entropy, public=settings.overlay
-    )
-    sharing = Sharing(root_key, identity.peer, identity.name, entropy)
-    types = (block_type(), provider_type(), manifest_type(), chunk_type(), *name_types())
-    overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
-    protocols = dict.fromkeys(
-        (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
-    )
-    return [
-        Hosted(
-            "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
-        ),
-        Hosted("sharing", sharing, protocols),
-        *public_machines(identity, entropy),
-        names_machine(identity),
-        *storage_machines(identity, entropy),
-        Hosted("noting", Noting()),
-        Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
-    ]
 
 
 async def _identity(store: Store, entropy: Entropy, settings: Settings) -> Identity:

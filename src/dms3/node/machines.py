@@ -1,0 +1,66 @@
+"""Every machine of a node, with the protocols it answers: the second half of the composition root.
+
+Source: docs/architecture.md, "The machine". Decides nothing.
+"""
+
+from __future__ import annotations
+
+from dms3.core.machine import Entropy
+from dms3.dht import dht, messages
+from dms3.dht.blocks import block_type
+from dms3.dht.chunks import chunk_type
+from dms3.dht.providers import provider_type
+from dms3.dm3.keys import ProfileKeys
+from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
+from dms3.node.identity import Identity
+from dms3.node.inbox import Hosted, Overflow
+from dms3.node.mailing import mail_machines
+from dms3.node.naming import name_types, names_machine
+from dms3.node.noting import Noting
+from dms3.node.opening import public_machines
+from dms3.node.settings import Settings
+from dms3.node.storing import storage_machines
+from dms3.p2p import exchange, peers
+from dms3.search import publicblock
+from dms3.search.manifest import manifest_type
+from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
+from dms3.search.sharing import Sharing
+
+PROTOCOLS = {
+    peers.PROTOCOL: peers.MINORS,
+    exchange.PROTOCOL: exchange.MINORS,
+    GRANT_PROTOCOL: (0,),
+    SEARCH_PROTOCOL: (0,),
+    BLOCK_PROTOCOL: (0,),
+    publicblock.PROTOCOL: publicblock.MINORS,
+    messages.PROTOCOL: messages.MINORS,
+    DIRECT_PROTOCOL: (0,),
+}
+
+
+def machines_of(
+    identity: Identity, settings: Settings, entropy: Entropy, service_keys: ProfileKeys
+) -> list[Hosted]:
+    """Every machine of a node; `service_keys`: those of its delivery service."""
+    root_key = identity.tree.root()
+    book = peers.PeerBook(
+        identity.peer, identity.root, settings.join, entropy, public=settings.overlay
+    )
+    sharing = Sharing(root_key, identity.peer, identity.name, entropy)
+    types = (block_type(), provider_type(), manifest_type(), chunk_type(), *name_types())
+    overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
+    protocols = dict.fromkeys(
+        (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
+    )
+    return [
+        Hosted(
+            "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
+        ),
+        Hosted("sharing", sharing, protocols),
+        *public_machines(identity, entropy),
+        names_machine(identity),
+        *storage_machines(identity, entropy),
+        *mail_machines(identity, entropy, service_keys, settings.public_url),
+        Hosted("noting", Noting()),
+        Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
+    ]
