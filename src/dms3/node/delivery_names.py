@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dms3.core.errors import Dms3Error, Retry
 from dms3.core.limits import (
+    MAIL_LOOKUPS_MAX,
+    MAIL_LOOKUPS_PER_DOMAIN_MAX,
     MAIL_NAME_AGAIN_US,
     MAIL_NAME_FRESH_US,
     MAIL_NAME_STALE_US,
@@ -51,6 +54,7 @@ class Names:
         self._clock = clock
         self._known: dict[str, _Known] = {}  # the longest unasked first
         self._asking: dict[str, asyncio.Future[Resolved]] = {}
+        self._under_way: Counter[str] = Counter()  # look-ups by domain
 
     async def resolve(self, name: str) -> Resolved:
         """Who `name` is. An address is itself.
@@ -109,9 +113,26 @@ class Names:
             if self._asking.get(name) is asking:
                 del self._asking[name]
 
+    async def _turn(self, name: str, *, fresh: bool) -> Any:
+        """What machine "names" answers; raises `limit_reached` while too many are looked up.
+
+        Nobody who asks for many names that answer slowly keeps all others from being looked up.
+        """
+        domain = _domain(name)
+        of_it, of_all = self._under_way[domain], self._under_way.total()
+        if of_it >= MAIL_LOOKUPS_PER_DOMAIN_MAX or of_all >= MAIL_LOOKUPS_MAX:
+            raise Dms3Error("limit_reached", "Too many names are being looked up.")
+        self._under_way[domain] += 1
+        try:
+            return await self._call("names.resolve", Resolve(name, fresh))
+        finally:
+            self._under_way[domain] -= 1
+            if not self._under_way[domain]:
+                del self._under_way[domain]
+
     async def _call_names(self, name: str, *, fresh: bool) -> Resolved:
         try:
-            resolved = await self._call("names.resolve", Resolve(name, fresh))
+            resolved = await self._turn(name, fresh=fresh)
         except Dms3Error as error:
             known = self._known.get(name)
             if error.retry is Retry.NEVER and error.code != "method_unknown":
@@ -127,6 +148,14 @@ class Names:
         if len(self._known) > MAIL_NAMES_CACHED_MAX:
             del self._known[next(iter(self._known))]
         return resolved
+
+
+def _domain(name: str) -> str:
+    """Whose servers may be asked about `name`: of a key or a first-come name nobody's but its own.
+
+    Of others the last two parts, which somebody registered.
+    """
+    return name if name.endswith(".dms3") else ".".join(name.split(".")[-2:])
 
 
 def _unknown(name: str) -> Dms3Error:

@@ -22,6 +22,7 @@ from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.postmark import is_postmark_by, open_postmark
 from dms3.dm3.sealing import seal_text
 from dms3.io import mailroom
+from dms3.node import delivery_names
 from unit.delivery_kit import (
     ALICE,
     BOB,
@@ -526,3 +527,46 @@ async def test_the_contacts_of_who_runs_the_service_are_nobodys_here(tmp_path):
         asked = len(post.world.asked)
         await refused(post, post.envelope(to=replace(BOB, name="bob")), "not_found")
         assert len(post.world.asked) == asked
+
+
+@in_loop
+async def test_names_that_answer_slowly_hold_up_no_others(tmp_path, monkeypatch):
+    world = World()
+    slow, answer = asyncio.Event(), world.call
+
+    async def call(operation, arguments):
+        if arguments.name.endswith(".evil.eth"):
+            await slow.wait()
+        return await answer(operation, arguments)
+
+    monkeypatch.setattr(world, "call", call)
+    async with post_office(tmp_path, world) as post, asyncio.TaskGroup() as group:
+        await post.register(BOB)
+        most = limits.MAIL_LOOKUPS_PER_DOMAIN_MAX
+        paths = [f"/dm3/profile/{number}.evil.eth" for number in range(2 * most)]
+        asked = [group.create_task(post.client.get(path)) for path in paths]
+        for done, _ in zip(asyncio.as_completed(asked), range(most), strict=False):
+            assert (await done).status_code == 503  # told at once; the others wait
+        assert (await post.submit(post.envelope())).text == "OK"
+        slow.set()
+
+
+@in_loop
+async def test_strangers_look_up_only_so_many_names_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(delivery_names, "MAIL_LOOKUPS_MAX", 2)
+    world = World()
+    slow, answer = asyncio.Event(), world.call
+
+    async def call(operation, arguments):
+        await slow.wait()
+        return await answer(operation, arguments)
+
+    monkeypatch.setattr(world, "call", call)
+    async with post_office(tmp_path, world) as post, asyncio.TaskGroup() as group:
+        paths = [f"/dm3/profile/a.{number}.eth" for number in range(3)]
+        asked = [group.create_task(post.client.get(path)) for path in paths]
+        assert (await next(asyncio.as_completed(asked))).status_code == 503
+        slow.set()
+        for task in asked:
+            await task
+        assert (await post.client.get("/dm3/profile/a.3.eth")).status_code == 404
