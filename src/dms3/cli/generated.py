@@ -20,6 +20,7 @@ from dms3.cli.output import Output
 from dms3.cli.shared import Shared
 from dms3.cli.views import VIEWS, View
 from dms3.cli.views_message import MESSAGE_VIEWS
+from dms3.cli.views_name import NAME_VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
 from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter, Secret
@@ -27,7 +28,7 @@ from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
 
-ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS}
+ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS, **NAME_VIEWS}
 OUTPUT = "_output"  # keyword of `-o FILE`
 
 

@@ -22,6 +22,7 @@ _STATES = {
     "received": ("new", "bold"),
 }
 _NAME_CHARS = 24
+_LAST_SECOND = 253_402_300_799  # of the year 9999: an import may bring any instant
 
 
 def _sent(data: Mapping[str, Any]) -> list[Line]:
@@ -29,8 +30,10 @@ def _sent(data: Mapping[str, Any]) -> list[Line]:
     return [[(text.capitalize() + ".", style), (f"  {data['hash']}", "dim")]]
 
 
-def _when(moment_us: int) -> str:
-    return f"{datetime.fromtimestamp(moment_us // 1_000_000, UTC):%Y-%m-%d %H:%M}"
+def moment(moment_us: int) -> str:
+    """An instant of the wall clock, UTC, to the minute."""
+    second = min(moment_us // 1_000_000, _LAST_SECOND)
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M}"
 
 
 def _rows(messages: Sequence[Mapping[str, Any]], other: str) -> list[Line]:
@@ -42,7 +45,7 @@ def _rows(messages: Sequence[Mapping[str, Any]], other: str) -> list[Line]:
 
 def _row(row: Mapping[str, Any], who: str) -> list[Line]:
     said, style = _STATES[row["state"]]
-    head: Line = [(_when(row["order_us"]), "dim"), (f"  {who}", "bold")]
+    head: Line = [(moment(row["order_us"]), "dim"), (f"  {who}", "bold")]
     if row["mine"] or row["state"] != "read":
         head.append((f"  {said}", style))
     if row["edited"]:
@@ -99,7 +102,7 @@ def _conversations(data: Mapping[str, Any]) -> list[Line]:
         lines += _warnings(person)
         if last:
             text = "(deleted)" if last["deleted"] else last["text"].partition("\n")[0]
-            lines += [[(f"  {_when(last['order_us'])}  {text[:100]}", "dim")]]
+            lines += [[(f"  {moment(last['order_us'])}  {text[:100]}", "dim")]]
     if data["requests"]:
         lines += [[(f"{counted(data['requests'], 'stranger')}: ", ""), ("dms3 message people", "")]]
     hint = 'No messages yet. Write one: dms3 message send NAME "..."'
@@ -114,7 +117,7 @@ def _fetch(data: Mapping[str, Any]) -> list[Line]:
     return [[(f"{counted(data['new'], 'new message')}.", "")]]
 
 
-_VOUCHERS = {
+VOUCHERS = {
     "card": "by a card of theirs",
     "ens": "by the Ethereum Name Service",
     "dms3": "first come, by the public overlay",
@@ -124,7 +127,7 @@ _VOUCHERS = {
 
 
 def _profile(data: Mapping[str, Any]) -> list[Line]:
-    vouched = _VOUCHERS.get(data["vouched"], data["vouched"])
+    vouched = VOUCHERS.get(data["vouched"], data["vouched"])
     lines: list[Line] = [[(data["name"], "bold"), (f"  {vouched}", "")]]
     if data["changed"]:
         lines += [[("The keys are others than before.", "bold red")]]

@@ -74,7 +74,9 @@ class People:
 
     async def add(self, card: str) -> dict[str, Any]:
         """The contact; raises `card_invalid`, `card_expired`, `limit_reached`."""
-        return _contact(await self._node.call("peers.contact_add", card))
+        added = _contact(await self._node.call("peers.contact_add", card))
+        await self._node.call("mailbox.met")  # messages that waited for a card go now
+        return added
 
     async def contacts(self) -> dict[str, Any]:
         """All contacts, by name."""
