@@ -63,7 +63,7 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "message storage",
         STORAGE,
-        ["webdav", "5.0 MB", "3 items on the way", "50%", "did not answer"],
+        ["webdav", "5 MB", "3 items on the way", "50%", "did not answer"],
     ),
     ("message earlier", {"person": "x", "came": 1}, ["1 earlier message came"]),
     ("message devices", {"devices": []}, ["No device"]),
