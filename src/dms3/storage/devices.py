@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import STORAGE_PARTING_US, STORAGE_REMOVED_MAX, STORAGE_SPANS_MAX
-from dms3.core.machine import scan
+from dms3.core.machine import Notify, scan
 from dms3.storage.book import Book, altered, digest_of_head, withheld
 from dms3.storage.head import Head, Ref, decode_head, is_head_of
 from dms3.storage.operations import Device, Durable, Item
@@ -116,6 +116,7 @@ class Devices:
             gone = claim.device in self._book.state.removed
             self._others[claim.device] = Other(Known(1, claim, gone=gone))
             self._keep(claim.device)
+            self._tell(claim)
         return claim
 
     def strike(self, removed: Sequence[bytes]) -> None:
@@ -124,6 +125,7 @@ class Devices:
             other = self._others.get(device)
             if other is not None and not other.known.gone:
                 self._change(other, gone=True)
+                self._tell(other.known.claim)
 
     def take(self, other: Other, head: Head, ground: Ground) -> bool:
         """Take a checked head of `other` that lay at `ground`; whether it is news.
@@ -200,6 +202,10 @@ class Devices:
         return Durable(shared=True)
 
     # Rows
+
+    def _tell(self, claim: Claim) -> None:
+        data = {"id": claim.device.hex(), "name": claim.name}
+        self._book.works.effects.append(Notify("message.device", data))
 
     def _change(self, other: Other, **changes: object) -> None:
         other.known = dataclasses.replace(other.known, **changes)  # type: ignore[arg-type]
