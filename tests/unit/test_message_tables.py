@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from dms3.core.database import Connection
 from dms3.core.errors import Failure
-from dms3.dm3.message import MessageType
+from dms3.dm3.canonical import canonical
+from dms3.dm3.keys import ProfileKeys
+from dms3.dm3.message import MessageType, compose
 from dms3.io import messages
 from dms3.io.messages import Messages
 from dms3.io.schema import MIGRATIONS
@@ -19,6 +21,7 @@ from dms3.io.sqlcipher import connect
 from dms3.io.store import Store
 from dms3.messaging.operations import Join, Kept, Mark, State
 from dms3.messaging.order import arranged
+from dms3.node.message_search import shelve
 from unit.fronts import in_loop
 
 KEY = b"k" * 32
@@ -159,11 +162,22 @@ def test_what_was_held_takes_its_place_once_it_is_verified(connection: Connectio
     messages.keep(connection, (kept(1), held), shelve)
     assert counts(connection) == {"bob.dms3": (1, 1), "somebody": (1, 0)}
     number = messages.page(connection, "somebody", None, 1)[0].number
-    assert messages.keep(connection, (kept(5),), shelve) == (False,)
+    assert messages.keep(connection, (kept(5),), shelve) == (True,)
     assert counts(connection) == {"bob.dms3": (2, 2)}
     assert order(connection) == [1, 5]
     assert messages.page(connection, "bob.dms3", None, 1)[0].number == number
     assert told == ["1 received", "5 held", "5 received"]
+
+
+def test_what_was_held_and_is_proven_wrong_goes(connection: Connection) -> None:
+    held = kept(5, state=State.HELD, problem="waits for the profile")
+    keep(connection, held, kept(1))
+    failed = Mark(held.hash, State.FAILED, "It says that it is from bob.dms3, who did not sign it.")
+    messages.mark(connection, failed)
+    assert order(connection) == [1]
+    assert counts(connection) == {"bob.dms3": (1, 1)}
+    messages.mark(connection, replace(failed, hash=kept(1).hash))  # what was verified stays
+    assert counts(connection) == {"bob.dms3": (1, 1)}
 
 
 def test_two_people_become_one(connection: Connection) -> None:
@@ -352,3 +366,11 @@ async def test_the_port_answers_as_it_says(tmp_path: Path) -> None:
         store.close()
     again = replace(kept(1), text="another")
     assert again.hash == kept(1).hash
+
+
+def test_an_instant_that_no_calendar_has_ends_no_keeping(connection: Connection) -> None:
+    """The year of a title was beyond what Python counts: the message could never be kept."""
+    keys = ProfileKeys.of_seed(b"b" * 32)
+    message = compose(keys, sender="bob.dms3", receiver="me.dms3", sent_ms=7, text="of tomorrow")
+    far = kept(7, order_ms=(1 << 53) - 1, text=canonical(message.value()))
+    assert messages.keep(connection, (far,), shelve) == (True,)

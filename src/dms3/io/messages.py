@@ -121,17 +121,19 @@ class Messages:
 def keep(connection: Connection, messages: Sequence[Kept], shelve: Shelve) -> tuple[bool, ...]:
     """Keep `messages`; for each whether it is new. One that is here goes forward as by `mark`.
 
-    A message that was held and can be verified now also takes its place in the order.
+    A message that was held and can be verified now is new, and takes its place in the order.
     """
     fresh: list[Kept] = []
     outcomes: list[bool] = []
     for one in messages:
         before = by_hash(connection, one.hash)
-        outcomes.append(before is None)
+        is_verified = one.state is not State.HELD
+        is_proven = before is not None and before.kept.state is State.HELD and is_verified
+        outcomes.append(before is None or is_proven)
         if before is None:
             _insert(connection, one)
             fresh.append(one)
-        elif before.kept.state is State.HELD and one.state is not State.HELD:
+        elif is_proven:
             _remove(connection, before)
             _insert(connection, one, before.number)
             fresh.append(one)
@@ -144,9 +146,16 @@ def keep(connection: Connection, messages: Sequence[Kept], shelve: Shelve) -> tu
 
 
 def mark(connection: Connection, wanted: Mark) -> None:
-    """Set a state, unless the one there is later; nothing happens for an unknown message."""
+    """Set a state, unless the one there is later; nothing happens for an unknown message.
+
+    One of others that failed was proven wrong: it goes, unless it was verified some other way.
+    """
     found = by_hash(connection, wanted.hash)
     if found is None or _RANKS[wanted.state] < _RANKS[found.kept.state]:
+        return
+    if wanted.state is State.FAILED and not found.kept.mine:
+        if found.kept.state is State.HELD:
+            _remove(connection, found)
         return
     connection.execute(
         "UPDATE message SET state = ?, problem = ?, retry_us = ? WHERE id = ?",

@@ -85,12 +85,6 @@ class Arrival:
         return hashlib.sha256(self.envelope.text().encode()).digest()
 
 
-@dataclass(slots=True)
-class _Held:
-    since_us: int
-    message_hash: str = ""
-
-
 class Inbox:
     """All arrivals under way, and what is remembered of those that are over."""
 
@@ -102,7 +96,7 @@ class Inbox:
         self._sharing = grounds.sharing
         self._receipts = receipts
         self._refusals = refusals
-        self._held: dict[bytes, _Held] = {}
+        self._held: dict[bytes, int] = {}  # digest -> since when (monotonic)
         self._done: dict[bytes, str] = {}  # digest -> sender, the oldest first
         self._open = 0
         self.requests = True  # whether strangers may write
@@ -156,8 +150,7 @@ class Inbox:
             if isinstance(body, Failure) and body.code not in _PROVEN:
                 self._hold(arrival, opened, f"It is not known whose name {name} is", body)
             elif isinstance(body, Failure) or not self._self.is_me(body):
-                why = f"It was written to {name}, who is somebody else."
-                self._refuse(arrival, opened.message.sender, why)
+                self._disprove(arrival, opened, f"It was written to {name}, who is somebody else.")
             else:
                 self._sender(arrival, opened, fresh=False)
 
@@ -187,7 +180,8 @@ class Inbox:
             if not fresh:
                 self._sender(arrival, opened, fresh=True)  # the keys may have become others
                 return
-            self._refuse(arrival, name, f"It says that it is from {name}, who did not sign it.")
+            why = f"It says that it is from {name}, who did not sign it."
+            self._disprove(arrival, opened, why)
             return
         information = disagreement(opened, signing, arrival.service, when)
         if arrival.direct and information:
@@ -207,21 +201,18 @@ class Inbox:
     ) -> None:
         stranger = self._people.is_stranger(sender)
         if stranger and not self.requests:
-            self._drop(arrival, opened.message.sender, "Messages of strangers are not taken here.")
+            self._drop(arrival, opened, "Messages of strangers are not taken here.")
             return
         try:
             record = self._people.meet(sender, REQUEST)
         except Dms3Error as error:
-            self._drop(arrival, opened.message.sender, str(error))
+            self._drop(arrival, opened, str(error))
             return
         if record.standing == BLOCKED:
-            self._drop(arrival, opened.message.sender, "")
+            self._drop(arrival, opened, "")
         elif stranger and record.taken >= MAIL_REQUEST_MESSAGES_MAX:
-            self._drop(
-                arrival,
-                opened.message.sender,
-                f"{record.taken} messages of this stranger wait for an answer.",
-            )
+            why = f"{record.taken} messages of this stranger wait for an answer."
+            self._drop(arrival, opened, why)
         elif opened.message.type in RECEIPTS:
             self._take_receipt(arrival, opened, record)
         else:
@@ -252,7 +243,7 @@ class Inbox:
             mine=self._self.is_called(message.sender),
             sender=message.sender,
             sent_ms=message.sent_ms,
-            order_ms=message.sent_ms if when is None else when,
+            order_ms=min(message.sent_ms, self._desk.now_ms) if when is None else when,
             type=message.type,
             reference=message.reference or "",
             state=State.RECEIVED,
@@ -264,11 +255,9 @@ class Inbox:
             if isinstance(body, Failure):
                 arrival.settled(Outcome(Verdict.HELD, f"It could not be kept: {body.message}"))
                 return
-            held = self._held.pop(arrival.digest, None)
-            new = body[0] or (held is not None and held.message_hash == kept.hash)
-            if new:
+            if body[0]:
                 self._arrived(kept, record)
-            arrival.settled(Outcome(Verdict.NEW if new else Verdict.KNOWN))
+            arrival.settled(Outcome(Verdict.NEW if body[0] else Verdict.KNOWN))
             self._sharing.message(kept, lambda: self._finish(arrival, kept.sender))
 
         self._desk.call("messages.keep", (kept,), answered)
@@ -294,49 +283,52 @@ class Inbox:
 
     def _finish(self, arrival: Arrival, sender: str) -> None:
         """It may be acknowledged now."""
+        self._held.pop(arrival.digest, None)
         if not arrival.direct:
             if len(self._done) >= MAIL_DONE_MAX:
                 del self._done[next(iter(self._done))]
             self._done[arrival.digest] = sender
         arrival.done(sender)
 
-    def _drop(self, arrival: Arrival, sender: str, reason: str) -> None:
-        arrival.settled(Outcome(Verdict.DROPPED, reason))
-        self._finish(arrival, sender)
+    def _drop(self, arrival: Arrival, opened: Opened, reason: str) -> None:
+        def gone(_: Any) -> None:
+            arrival.settled(Outcome(Verdict.DROPPED, reason))
+            self._finish(arrival, opened.message.sender)
+
+        self._unshow(opened, reason, gone)
+
+    def _disprove(self, arrival: Arrival, opened: Opened, reason: str) -> None:
+        """What it says is proven wrong."""
+        self._unshow(opened, reason, lambda _: self._refuse(arrival, opened.message.sender, reason))
+
+    def _unshow(self, opened: Opened, reason: str, then: Callable[[Any], None]) -> None:
+        """If it was shown as held, before a restart perhaps, it is shown no longer."""
+        self._desk.call("messages.mark", Mark(opened.hash, State.FAILED, reason), then)
 
     def _refuse(self, arrival: Arrival, sender: str, reason: str) -> None:
         """Proven wrong: recorded, told once, acknowledged, never shown."""
-        held = self._held.pop(arrival.digest, None)
-        if held is not None and held.message_hash:
-            mark = Mark(held.message_hash, State.FAILED, reason)
-            self._desk.call("messages.mark", mark, lambda _: self._refused(arrival, sender, reason))
-        else:
-            self._refused(arrival, sender, reason)
-
-    def _refused(self, arrival: Arrival, sender: str, reason: str) -> None:
         self._refusals.add(arrival.digest, arrival.service, sender, reason)
         arrival.settled(Outcome(Verdict.REFUSED, reason))
         self._finish(arrival, sender)
 
     def _hold(self, arrival: Arrival, opened: Opened, what: str, failure: Failure) -> None:
         """It cannot be verified now: it stays where it is, and is tried again."""
-        digest, sender = arrival.digest, opened.message.sender
+        digest = arrival.digest
         reason = f"{what} ({words(failure)}). It is tried again."
-        held = self._held.get(digest)
-        if held is None and not arrival.direct and len(self._held) < MAIL_HELD_MAX:
-            held = self._held[digest] = _Held(self._desk.now.mono_us)
-            self._show_held(held, opened, reason)
-        if held is not None and self._desk.now.mono_us - held.since_us > MAIL_HELD_US_MAX:
-            self._refuse(arrival, sender, f"{what} for too long ({words(failure)}).")
+        since_us = self._held.get(digest)
+        if since_us is None and not arrival.direct and len(self._held) < MAIL_HELD_MAX:
+            since_us = self._held[digest] = self._desk.now.mono_us
+            self._show_held(opened, reason)
+        if since_us is not None and self._desk.now.mono_us - since_us > MAIL_HELD_US_MAX:
+            self._disprove(arrival, opened, f"{what} for too long ({words(failure)}).")
             return
         arrival.settled(Outcome(Verdict.HELD, reason))
 
-    def _show_held(self, held: _Held, opened: Opened, reason: str) -> None:
+    def _show_held(self, opened: Opened, reason: str) -> None:
         """Somebody who is known here wrote it, perhaps: it is told that something waits."""
         record = self._people.named(opened.message.sender)
         if record is None or record.standing == BLOCKED or opened.message.type not in SHOWN:
             return
-        held.message_hash = opened.hash
         message = opened.message
         kept = Kept(
             opened.hash, record.id, False, message.sender, message.sent_ms, self._desk.now_ms,

@@ -30,6 +30,7 @@ MESSAGES = SpaceId(b"messages".ljust(32, b"\0"))
 _NOBODY = Root(b"")
 _SOURCE = "message:"
 _US_PER_MS = 1_000
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _CHANGES = (MessageType.EDIT, MessageType.DELETE_REQUEST)
 
 
@@ -108,8 +109,8 @@ def _follow(connection: Connection, original: Kept) -> None:
 
 
 def _title(one: Kept) -> str:
-    """Who and when."""
-    when = datetime.fromtimestamp(one.order_ms // 1_000, UTC)
+    """Who and when; another device or an import may bring an instant that no calendar has."""
+    when = datetime.fromtimestamp(min(one.order_ms // 1_000, _LAST_SECOND), UTC)
     return f"{one.sender}, {when:%Y-%m-%d %H:%M} UTC"
 
 

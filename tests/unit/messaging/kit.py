@@ -296,7 +296,7 @@ class Node:
         before = self.kept.get(one.hash)
         if before is None or (before.state is State.HELD and one.state is not State.HELD):
             self.kept[one.hash] = one
-            return before is None
+            return True
         self._mark(Mark(one.hash, one.state, one.problem, one.retry_us))
         after = self.kept[one.hash]
         self.kept[one.hash] = replace(after, order_ms=min(after.order_ms, one.order_ms))
@@ -304,7 +304,10 @@ class Node:
 
     def _mark(self, mark):
         before = self.kept.get(mark.hash)
-        if before is not None and _RANKS[mark.state] >= _RANKS[before.state]:
+        if before is not None and not before.mine and mark.state is State.FAILED:
+            if before.state is State.HELD:
+                del self.kept[mark.hash]
+        elif before is not None and _RANKS[mark.state] >= _RANKS[before.state]:
             self.kept[mark.hash] = replace(
                 before, state=mark.state, problem=mark.problem, retry_us=mark.retry_us
             )

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from dms3.messaging.operations import Decide
+from dms3.core.errors import Failure, Retry
+from dms3.core.limits import MAIL_POLL_PUSHED_US
+from dms3.dm3.canonical import SAFE_INTEGER_MAX
+from dms3.messaging.operations import Decide, State
 from dms3.messaging.people import BLOCKED, CONTACT
-from unit.messaging.kit import ALICE, BOB, EVE, pair
+from unit.messaging.kit import ALICE, BOB, EVE, carried, pair
 from unit.messaging.test_direct import ask, enclosed
-from unit.messaging.test_verifying import said
+from unit.messaging.test_verifying import EVE_KEYS, give, said, sealed
 
 
 @pytest.fixture
@@ -93,3 +96,67 @@ def test_what_was_written_to_somebody_else_is_not_passed_on_as_mine(three):
     answer = ask(world, bob, enclosed(world, bob, to_eve), eve.peer)
     assert "who is somebody else" in answer.message
     assert set(bob.kept) == before
+
+
+@pytest.fixture
+def mail():
+    world, alice, bob = carried(["one"])
+    bob.send("alice.dms3", "hello Alice")
+    return world, alice, bob
+
+
+def unstamped(world, message):
+    """The service hands on what it did not stamp."""
+    envelope = sealed(world, message)
+    world.services["one.bob.dms3"].waiting.setdefault("bob.dms3", []).append(envelope.text())
+    world.later(MAIL_POLL_PUSHED_US)
+
+
+def test_without_a_postmark_nothing_comes_from_the_future(mail):
+    """It stood last for ever, and the year of its title ended its keeping."""
+    world, _, bob = mail
+    message = said(sent_ms=SAFE_INTEGER_MAX)
+    unstamped(world, message)
+    assert bob.kept[message.hash].order_ms <= world.now.wall_us // 1_000
+
+
+def held(world, message):
+    world.lost["alice.dms3"] = Failure("timed_out", "Nobody answers.", Retry.LATER)
+    give(world, sealed(world, message))
+    del world.lost["alice.dms3"]
+
+
+def test_what_was_held_before_a_restart_is_told_of_when_it_is_verified(mail):
+    world, _, bob = mail
+    message = said()
+    held(world, message)
+    assert bob.kept[message.hash].state is State.HELD
+    bob.start()
+    world.later(MAIL_POLL_PUSHED_US)
+    assert bob.kept[message.hash].state is State.RECEIVED
+    assert [each["hash"] for each in bob.topics("message.new")] == [message.hash]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_was_shown_as_held_and_proven_wrong_is_shown_no_more(mail, restarts):
+    world, _, bob = mail
+    forged = replace(said(EVE), sender="alice.dms3")
+    forged = replace(forged, signature=EVE_KEYS.sign(forged.signed_text()))
+    held(world, forged)
+    assert bob.kept[forged.hash].state is State.HELD
+    if restarts:
+        bob.start()
+    world.later(MAIL_POLL_PUSHED_US)
+    assert forged.hash not in bob.kept
+    assert len(bob.ask("refused")) == 1
+    assert bob.machine._receiving.inbox.held == 0
+
+
+def test_what_was_held_of_somebody_who_is_blocked_meanwhile_goes(mail):
+    world, _, bob = mail
+    message = said()
+    held(world, message)
+    bob.ask("decide", Decide("alice.dms3", "block"))
+    world.later(MAIL_POLL_PUSHED_US)
+    assert message.hash not in bob.kept
+    assert bob.machine._receiving.inbox.held == 0
