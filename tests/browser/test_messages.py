@@ -209,6 +209,7 @@ def test_keys_are_compared_over_another_way(
     writers: tuple[Running, Running, Running], visit: Visit
 ):
     alice, bob, _ = writers
+    alice.call("message", "send", name="bob", text="shall we compare?")
     hers = visit(alice).go("/messages/person?name=bob")
     his = visit(bob).go("/messages/person?name=alice")
     words = hers.locator(".spoken").first.inner_text()

@@ -21,12 +21,12 @@ DAY_US = 24 * HOUR_US
 NOON_US = 1_700_049_600_000_000
 
 
-def person(name: str, **changes: Any) -> dict[str, Any]:
+def person(known: str, **changes: Any) -> dict[str, Any]:
     """A Person, by default a contact with a card."""
     return {
-        "id": name,
-        "name": name,
-        "names": [name, KEY_NAME],
+        "id": known,
+        "name": known,
+        "names": [known, KEY_NAME],
         "address": "0x" + "5b" * 20,
         "root": "cd" * 32,
         "standing": "contact",

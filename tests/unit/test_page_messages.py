@@ -232,6 +232,11 @@ async def test_keys_are_compared_by_words_digits_and_picture():
     assert text.count("<svg") >= 2
     assert f'data-compare="{CODE}{FINGERPRINT.replace(" ", "").upper()}"' in text
     assert "the name itself" not in text
+    fresh = Mail()
+    fresh.add(person("dora", name="Dora"))
+    assert "They are the same" in await page("/messages/person?name=dora", fresh)
+    fresh.strangers.add("dora")
+    assert "They are the same" not in await page("/messages/person?name=dora", fresh)
     assert "a contact card that you were given" in text
     seen = looks(FINGERPRINT, "x")
     assert seen is not None

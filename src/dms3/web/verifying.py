@@ -35,7 +35,8 @@ async def gather(site: Site, request: Request) -> Shown:
         return Shown(data, "dms3 message profile", _values(mine, None))
     found = await site.ask("message", "profile", name=name)
     people = (await site.ask("message", "people"))["people"]
-    standings = [one["standing"] for one in people if found["name"] in (one["id"], *one["names"])]
+    names = {found["name"], *found["names"]}
+    standings = [one["standing"] for one in people if names & {one["name"], *one["names"]}]
     standing = standings[0] if standings else ""
     command = shell("message", "profile", name)
     data = {"person": found, "mine": mine, "standing": standing}
