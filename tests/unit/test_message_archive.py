@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.machine import Now
 from dms3.crypto.keys import KeyTree
 from dms3.crypto.words import words_of_entropy
 from dms3.dm3.canonical import canonical
@@ -17,6 +18,7 @@ from dms3.dm3.lookup import OwnNames, Resolve, Resolved
 from dms3.dm3.message import Message, compose
 from dms3.dm3.profile import SignedProfile, UserProfile
 from dms3.messaging.operations import Correspondent, Kept, State
+from dms3.messaging.people import blank
 from dms3.node import message_archive
 from dms3.node.message_checking import Checker
 from unit.fronts import in_loop
@@ -129,6 +131,59 @@ async def test_people_are_who_names_say_now() -> None:
     assert kept.person == "carol.eth"
     ((resolved, standing),) = checker.met()
     assert (resolved.address, standing) == ("0xCA", "blocked")
+
+
+@in_loop
+async def test_what_was_written_to_somebody_else_is_not_shown_as_written_to_me() -> None:
+    """Whoever got a message of Bob could put it into a file for me."""
+    kept = await checked(line(said(BOB, "bob.eth", "mallory.eth")))
+    assert kept.state is State.HELD
+    assert "mallory.eth" in kept.problem
+
+
+@in_loop
+async def test_an_account_that_a_record_only_claims_makes_nobody_bob() -> None:
+    async def claiming(operation: str, arguments: Any) -> Any:
+        if arguments == Resolve("mallory.dms3"):
+            aliases = ("bob.eth",)
+            return Resolved(
+                "mallory.dms3", "0xB0B", profile(BOB), None, "dms3", "ff", "aa", aliases
+            )
+        return await call(operation, arguments)
+
+    checker = Checker(claiming, TREE)
+    await checker.start()
+    kept = await checker.check(line(said(MALLORY, "mallory.dms3")))
+    assert kept.person == "mallory.dms3"
+    ((resolved, standing),) = checker.met()
+    record = checker.complete(blank(resolved.name, standing, 0), resolved)
+    assert (record.names, record.address) == (("mallory.dms3",), "")
+
+
+class Tables:
+    """A node that keeps what an import brings."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.ports = {"messages": self._keep}
+        self.clock = self
+
+    def now(self) -> Now:
+        return Now(0, 8_000)
+
+    async def _keep(self, _: str, some: tuple[Kept, ...]) -> tuple[bool, ...]:
+        self.kept += some
+        return tuple(True for _ in some)
+
+
+@in_loop
+async def test_nothing_in_a_file_stands_in_the_future() -> None:
+    node, checker = Tables(), Checker(call, TREE)
+    await checker.start()
+    far = line(said(BOB, "bob.eth"), kind="message", order_ms=(1 << 53) - 1)
+    taken = message_archive._Taken()
+    await message_archive._take(node, checker, [(2, far)], taken)  # type: ignore[arg-type]
+    assert [one.order_ms for one in node.kept] == [8]
 
 
 def packed(*lines: Any) -> bytes:

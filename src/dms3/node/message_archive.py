@@ -11,7 +11,7 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from dms3.storage.operations import Item
 FORMAT = "dms3 messages"
 VERSION = 1
 _GZIP = 31  # window bits that mean gzip to zlib
-_MS = 1_000
+_US_PER_MS = 1_000
 
 
 async def export(node: Node) -> AsyncIterator[Step]:
@@ -160,12 +160,14 @@ async def _take(
 ) -> None:
     """Check the messages of `batch` and keep those that are right."""
     kept: list[Kept] = []
+    now_ms = node.clock.now().wall_us // _US_PER_MS
     for number, value in batch:
         if value.get("kind") != "message":
             continue
         taken.messages += 1
         try:
-            kept.append(await checker.check(value))
+            one = await checker.check(value)
+            kept.append(replace(one, order_ms=min(one.order_ms, now_ms)))
         except DecodeError as error:
             taken.refuse(number, error.reason)
     news = await node.ports["messages"]("keep", tuple(kept)) if kept else ()

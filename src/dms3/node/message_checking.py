@@ -19,7 +19,7 @@ from dms3.dm3.lookup import OwnNames, Resolve, Resolved
 from dms3.dm3.message import Message, MessageType, decode_message, instant_of, is_message_by
 from dms3.dm3.naming import same_name
 from dms3.messaging.operations import Correspondent, Kept, State
-from dms3.messaging.people import Record
+from dms3.messaging.people import Record, unproven
 
 Call = Callable[[str, Any], Awaitable[Any]]
 _OTHERS = (State.RECEIVED, State.READ)
@@ -70,6 +70,8 @@ class Checker:
         problem = self._fault_of_mine(message) if mine else await self._doubt(message)
         other = message.receiver if mine else message.sender
         state, said = _state(str(line.get("state")), mine=mine)
+        if not mine and not any(_same(name, message.receiver) for name in self._own):
+            problem = problem or f"It was written to {message.receiver}, none of your names now."
         if problem:
             state, said = State.HELD, problem
         return Kept(
@@ -97,7 +99,7 @@ class Checker:
         assert resolved.profile is not None
         return replace(
             record,
-            names=tuple(dict.fromkeys((resolved.name, *resolved.aliases))),
+            names=(resolved.name,),
             address=resolved.address,
             root=resolved.root,
             fingerprint=resolved.fingerprint,
@@ -127,7 +129,8 @@ class Checker:
         if resolved is None or resolved.profile is None:
             return name
         for one in self._known.values():
-            if one.address and one.address == resolved.address:
+            same_root = resolved.root and one.root == resolved.root
+            if same_root or (resolved.address and one.address == resolved.address):
                 return one.id
         self._met.setdefault(resolved.name, resolved)
         return resolved.name
@@ -135,7 +138,7 @@ class Checker:
     async def _resolve(self, name: str) -> Resolved | None:
         if name not in self._resolved:
             try:
-                self._resolved[name] = await self._call("names.resolve", Resolve(name))
+                self._resolved[name] = unproven(await self._call("names.resolve", Resolve(name)))
             except Dms3Error:
                 self._resolved[name] = None
         return self._resolved[name]
