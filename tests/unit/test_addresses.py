@@ -31,6 +31,7 @@ def test_public_addresses(address: str) -> None:
         "fe80::1",
         "fe80::1%eth0",
         "fd00::1",
+        "fec0::1",
         "::",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",

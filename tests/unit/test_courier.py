@@ -275,6 +275,53 @@ async def test_redirects_are_not_followed_and_answers_are_bounded() -> None:
 
 
 @in_loop
+async def test_a_push_with_attachments_is_dropped() -> None:
+    came: asyncio.Queue[str] = asyncio.Queue()
+
+    async def connected(sid: str, *_: Any) -> None:
+        await came.put(sid)
+
+    async with serving() as service, carrying() as (courier, told):
+        service.sockets.on("connect", connected)
+        url = service.url + "/ds"
+        await courier.serve("listen", Listen(url, "ds.eth", "bob.eth", TOKEN))
+        sid = await asyncio.wait_for(came.get(), 10)
+        await until(lambda: told == ["ds.eth"])
+        await service.sockets.emit("message", b"x", to=sid)
+        await asyncio.sleep(0.1)
+        assert told == ["ds.eth"]
+        await service.sockets.emit("message", {"message": "x"}, to=sid)
+        await until(lambda: told == ["ds.eth"] * 2)
+
+
+@in_loop
+async def test_a_push_connection_is_not_sent_elsewhere() -> None:
+    inside: list[bytes] = []
+    led = asyncio.Event()
+
+    async def within(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside.append(await reader.readline())
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        place = f"http://127.0.0.2:{private.sockets[0].getsockname()[1]}/"
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+        led.set()
+
+    private = await asyncio.start_server(within, "127.0.0.2", 0)
+    service = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with private, service, carrying(lambda address: address == "127.0.0.1") as (courier, _):
+        url = f"http://127.0.0.1:{service.sockets[0].getsockname()[1]}/dm3"
+        await courier.serve("listen", Listen(url, "ds.eth", "bob.eth", TOKEN))
+        await asyncio.wait_for(led.wait(), 10)
+        await asyncio.sleep(0.1)
+        assert inside == []
+
+
+@in_loop
 async def test_addresses_that_are_not_allowed_get_no_connection() -> None:
     asked: list[str] = []
 

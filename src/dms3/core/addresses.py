@@ -28,4 +28,6 @@ def is_public(address: str) -> bool:
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_multicast or ip.is_reserved or not ip.is_global:
         return False
+    if getattr(ip, "is_site_local", False):  # RFC 3879: given up, and still of one site
+        return False
     return not any(ip.version == network.version and ip in network for network in _TRANSLATED)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import aiohttp.abc
 import socketio
+import socketio.packet
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
@@ -32,6 +33,23 @@ Arrived = Callable[[str], Awaitable[None]]
 """Told the name of a service that has something, or that can be asked again."""
 
 _UNTIED = "/ds"  # the reference's services lie there and have their socket at the root
+
+
+class _Packet(socketio.packet.Packet):  # type: ignore[misc]  # untyped
+    """A packet that is none, or announces attachments, is an event nobody listens to.
+
+    The library keeps as many attachments as are announced, and logs each error as a bug.
+    """
+
+    def decode(self, encoded_packet: Any) -> int:
+        """0: no attachments follow."""
+        try:
+            if isinstance(encoded_packet, str) and not super().decode(encoded_packet):
+                return 0
+        except (ValueError, RecursionError):
+            pass
+        self.packet_type, self.namespace, self.data = socketio.packet.EVENT, None, ["dropped"]
+        return 0
 
 
 class _Resolver(aiohttp.abc.AbstractResolver):
@@ -149,14 +167,20 @@ async def _connect(client: socketio.AsyncClient, wanted: Listen, allowed: Allowe
 @asynccontextmanager
 async def _client(allowed: Allowed) -> AsyncIterator[socketio.AsyncClient]:
     connector = aiohttp.TCPConnector(resolver=_Resolver(allowed), use_dns_cache=False)
+    watch = aiohttp.TraceConfig()
+    watch.on_request_redirect.append(_refuse)
     timeout = aiohttp.ClientTimeout(sock_connect=COURIER_CONNECT_SECONDS_MAX)
     silent = logging.getLogger("dms3.push")
     silent.disabled = True  # what the library would log names tokens and envelopes
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+        connector=connector,
+        timeout=timeout,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[watch],
     ) as session:
         client = socketio.AsyncClient(
             reconnection=False,
+            serializer=_Packet,
             logger=silent,
             engineio_logger=silent,
             handle_sigint=False,
@@ -166,3 +190,8 @@ async def _client(allowed: Allowed) -> AsyncIterator[socketio.AsyncClient]:
             yield client
         finally:
             await client.disconnect()
+
+
+async def _refuse(*_: Any) -> None:
+    """Follow no redirect: it may lead to an address in numbers, which asks no resolver."""
+    raise aiohttp.ClientConnectionError("sends us elsewhere, which is not followed")
