@@ -16,9 +16,7 @@ DM3_NAME_CHARS_MAX = 255  # a DNS name, which ENS wildcards are asked by
 DM3_SERVICES_MAX = 16  # delivery services of one profile: each costs the sender a submission
 DM3_ATTACHMENTS_MAX = 256  # of one message; its bytes are bounded by the envelope
 DM3_URL_CHARS_MAX = 2_048  # of a delivery service: what every browser and proxy takes
-DM3_ACKNOWLEDGEMENTS_MAX = (
-    1_024  # in one request: a service returns 1,001 of a conversation
-)
+DM3_ACKNOWLEDGEMENTS_MAX = 1_024  # in one request: a service returns 1,001 of a conversation
 DM3_TOKEN_CHARS_MAX = 2_048  # a challenge with a name of 255 characters has 600
 DM3_TOKEN_AHEAD_SECONDS_MAX = 60  # a token of a service whose clock is ahead of ours is still taken
 
@@ -155,9 +153,7 @@ STORAGE_WAITING_ITEMS_MAX = 4_096  # not yet written: then whoever appends is to
 STORAGE_WAITING_BYTES_MAX = 64 * MIB  # ...and so many bytes
 STORAGE_GATHER_US = 20_000  # appends of a burst go into one chunk
 STORAGE_GETS_MAX = 4  # at once: half of PLACE_CALLS_MAX
-STORAGE_LOOK_US_MIN = (
-    5 * SECOND_US
-)  # between looks at other devices, after something happened...
+STORAGE_LOOK_US_MIN = 5 * SECOND_US  # between looks at other devices, after something happened...
 STORAGE_LOOK_US_MAX = 300 * SECOND_US  # ...and twice as late each time that nothing had, up to this
 STORAGE_ROSTER_US = 600 * SECOND_US  # between two looks at all slots: 16 questions
 STORAGE_RETRY_US_MIN = SECOND_US  # after a place has failed...
@@ -167,9 +163,7 @@ STORAGE_SETTLE_US = 3 * SECOND_US  # what several devices may write is read agai
 STORAGE_FIRST_ITEMS_MIN = 1_000  # a new device brings so many at once, newest first...
 STORAGE_HISTORY_US = 2 * SECOND_US  # ...and then a chunk each time this has passed
 STORAGE_SPANS_MAX = 64  # gaps in what was read of one device; beyond it some are read again
-STORAGE_PARTING_US = (
-    7 * 24 * 3_600 * SECOND_US
-)  # who is away for longer is not waited for
+STORAGE_PARTING_US = 7 * 24 * 3_600 * SECOND_US  # who is away for longer is not waited for
 STORAGE_GARBAGE_US = 3_600 * SECOND_US  # a merged chunk stays as long for those who are reading
 STORAGE_GARBAGE_ROWS_MAX = 256  # looked at in one round
 
@@ -190,6 +184,7 @@ MAIL_RESOLVE_US = 5 * SECOND_US  # a person who sends waits no longer for who th
 MAIL_DIRECT_BYTES_MAX = 2 * MIB  # an envelope from node to node: a frame with one body
 MAIL_DIRECT_COST_US = 10_000  # envelopes of one peer: 100 each second...
 MAIL_DIRECT_BURST_US = 5 * SECOND_US  # ...after 500 at once
+MAIL_DIRECT_REFUSED_US = SECOND_US  # one that is proven wrong is written down and told of
 MAIL_DIRECT_OPEN_MAX = 256  # envelopes of peers being verified
 MAIL_DIRECT_PER_PEER_MAX = 32  # of one peer
 MAIL_DIRECT_TIMEOUT_US = 15 * SECOND_US  # to look up the sender over the overlay and to keep it

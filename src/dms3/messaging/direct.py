@@ -18,6 +18,7 @@ from dms3.core.limits import (
     MAIL_DIRECT_COST_US,
     MAIL_DIRECT_OPEN_MAX,
     MAIL_DIRECT_PER_PEER_MAX,
+    MAIL_DIRECT_REFUSED_US,
     MAIL_DIRECT_TIMEOUT_US,
 )
 from dms3.core.machine import Entropy, Now, Requested
@@ -44,6 +45,11 @@ class _Pace:
             return False
         self.lines[peer] = ends
         return True
+
+    def charge(self, peer: PeerId, now: Now) -> None:
+        """What was proven wrong is written down and told of, so that it costs more."""
+        if peer in self.lines:  # else it is gone
+            self.lines[peer] = max(self.lines[peer], now.mono_us) + MAIL_DIRECT_REFUSED_US
 
 
 class Direct:
@@ -112,7 +118,7 @@ class Direct:
             self._desk.reply(request, Failure("body_too_large", why))
             return ""
         try:
-            arrival = self._stamped(event.body, self._settle(request))
+            arrival = self._stamped(event.body, self._settle(request, peer))
         except DecodeError as error:
             why = f"This is no envelope for this node: {error.reason}."
             self._desk.reply(request, Failure("body_malformed", why))
@@ -149,8 +155,10 @@ class Direct:
             settled=settled,
         )
 
-    def _settle(self, request: RequestId) -> Callable[[Outcome], None]:
+    def _settle(self, request: RequestId, peer: PeerId) -> Callable[[Outcome], None]:
         def settled(outcome: Outcome) -> None:
+            if outcome.verdict is Verdict.REFUSED:
+                self._pace.charge(peer, self._desk.now)
             if self._open.pop(request, None) is None:
                 return
             if outcome.verdict in (Verdict.NEW, Verdict.KNOWN, Verdict.DROPPED):

@@ -81,8 +81,9 @@ class Arrival:
 
     @property
     def digest(self) -> bytes:
-        """Names these very bytes."""
-        return hashlib.sha256(self.envelope.text().encode()).digest()
+        """Names these very bytes; what this node stamped itself, as it came."""
+        came = replace(self.envelope, postmark=None) if self.direct else self.envelope
+        return hashlib.sha256(came.text().encode()).digest()
 
 
 class Inbox:
@@ -258,7 +259,10 @@ class Inbox:
             if body[0]:
                 self._arrived(kept, record)
             arrival.settled(Outcome(Verdict.NEW if body[0] else Verdict.KNOWN))
-            self._sharing.message(kept, lambda: self._finish(arrival, kept.sender))
+            if not body[0] and self._sharing.was_shared(kept.hash):
+                self._finish(arrival, kept.sender)  # a replay is not written again
+            else:
+                self._sharing.message(kept, lambda: self._finish(arrival, kept.sender))
 
         self._desk.call("messages.keep", (kept,), answered)
 

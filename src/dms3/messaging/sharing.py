@@ -14,6 +14,7 @@ from typing import Any
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Failure
 from dms3.core.limits import (
+    MAIL_DONE_MAX,
     MAIL_SHARE_AGAIN_US,
     MAIL_SHARE_ITEMS_MAX,
     MAIL_SHARES_OPEN_MAX,
@@ -40,6 +41,7 @@ class Sharing:
         self._open = 0
         self._is_alone = False  # whether each item is handed over by itself
         self._again: dict[bytes, None] = {}
+        self._lately: dict[bytes, None] = {}  # messages that all devices read, the oldest first
 
     def load(self, view: View) -> None:
         """What had no answer before the restart is asked again."""
@@ -82,6 +84,10 @@ class Sharing:
         """Whether the message is on its way."""
         return f"{MESSAGE}/{message_hash}".encode() in self._rows
 
+    def was_shared(self, message_hash: str) -> bool:
+        """Whether the message was written where all devices read it, lately."""
+        return f"{MESSAGE}/{message_hash}".encode() in self._lately
+
     def flush(self) -> None:
         """Hand over what has come together; called at the end of each event."""
         while self._ready and self._open < MAIL_SHARES_OPEN_MAX:
@@ -112,6 +118,10 @@ class Sharing:
         if any(other == key and each is not item for other, each in self._ready):
             return  # a newer word of it is on its way
         self._desk.delete(TABLE, key)
+        if item.kind == MESSAGE:
+            if len(self._lately) >= MAIL_DONE_MAX:
+                del self._lately[next(iter(self._lately))]
+            self._lately[key] = None
         for done in self._rows.pop(key, ()):
             done()
 

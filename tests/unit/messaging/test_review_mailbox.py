@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dms3.core.errors import Failure, Retry
-from dms3.core.limits import MAIL_POLL_PUSHED_US
+from dms3.core.limits import MAIL_DIRECT_BURST_US, MAIL_DIRECT_REFUSED_US, MAIL_POLL_PUSHED_US
 from dms3.dm3.canonical import SAFE_INTEGER_MAX
 from dms3.messaging.operations import Decide, State
 from dms3.messaging.people import BLOCKED, CONTACT
@@ -96,6 +96,39 @@ def test_what_was_written_to_somebody_else_is_not_passed_on_as_mine(three):
     answer = ask(world, bob, enclosed(world, bob, to_eve), eve.peer)
     assert "who is somebody else" in answer.message
     assert set(bob.kept) == before
+
+
+def test_a_replayed_envelope_is_not_written_to_the_place_again(three):
+    """Anybody who had one envelope could fill the place with it."""
+    world, _alice, bob, _ = three
+
+    def writings():
+        calls = [each for node, each in world.asked if node is bob]
+        items = [item for call in calls if call.port == "storage.append" for item in call.arguments]
+        return sum(item.kind == "message" for item in items)
+
+    envelope = enclosed(world, bob, said())
+    assert ask(world, bob, envelope) == b""
+    before = writings()
+    for _ in range(5):
+        assert ask(world, bob, envelope) == b""
+    assert writings() == before
+    bob.start()  # what was shared is no longer known: once more, to be sure
+    for _ in range(5):
+        assert ask(world, bob, envelope) == b""
+    assert writings() == before + 1
+
+
+def test_forgeries_of_a_peer_are_told_of_slowly(three):
+    world, _, bob, eve = three
+    for number in range(3 * MAIL_DIRECT_BURST_US // MAIL_DIRECT_REFUSED_US):
+        forged = replace(said(EVE, text=f"{number}"), sender="alice.dms3")
+        forged = replace(forged, signature=EVE_KEYS.sign(forged.signed_text()))
+        envelope = enclosed(world, bob, forged, EVE)
+        ask(world, bob, envelope, eve.peer)
+        ask(world, bob, envelope, eve.peer)
+    told = len(bob.topics("message.refused"))
+    assert 0 < told <= MAIL_DIRECT_BURST_US // MAIL_DIRECT_REFUSED_US
 
 
 @pytest.fixture
