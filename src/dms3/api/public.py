@@ -7,7 +7,6 @@ none. What a role answers is its own module (`api/dm3.py`).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Mapping
 
@@ -27,10 +26,9 @@ from dms3.core.limits import (
     PUBLIC_REQUESTS_PER_SECOND,
     SECOND_US,
 )
-from dms3.core.loopback import is_loopback
+from dms3.core.loopback import is_loopback, network_of
 from dms3.delivery.rates import Rates
 
-_IPV6_NETWORK_BITS = 64  # what one household is given: every address of it is the same somebody
 _SMALLER = "Send less at once."
 
 
@@ -117,15 +115,7 @@ def remote_host(scope: Scope, headers: Headers) -> str:
     host = str(client[0]) if client else ""
     if host and is_loopback(host):
         host = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host[:64]
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))
-    return "" if address.is_loopback else host
+    return network_of(host)
 
 
 def _bounded(headers: Headers, receive: Receive) -> Receive:

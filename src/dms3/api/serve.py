@@ -29,7 +29,7 @@ from dms3.core.limits import (
     PUBLIC_CONNECTIONS_MAX,
     PUBLIC_CONNECTIONS_PER_HOST_MAX,
 )
-from dms3.core.loopback import is_loopback
+from dms3.core.loopback import network_of
 
 BACKLOG = 128
 
@@ -221,8 +221,8 @@ def _counting(per_host: int) -> type[_BoundedHead]:
             """Take it, or close it at once."""
             super().connection_made(transport)
             peer = transport.get_extra_info("peername")
-            host = str(peer[0]) if peer else ""
-            if not host or is_loopback(host):
+            host = network_of(str(peer[0])) if peer else ""
+            if not host:
                 return
             if opened[host] >= per_host:
                 transport.close()

@@ -1,10 +1,15 @@
 """The public listener and the HTTP of a delivery service: paths, CORS, bounds per address."""
 
+import asyncio
+
 import pytest
+import uvicorn
 from starlette.datastructures import Headers
+from uvicorn.server import ServerState
 
 from dms3.api import public
 from dms3.api.public import PublicFront, remote_host
+from dms3.api.serve import _counting
 from dms3.core import limits
 from dms3.delivery.rates import Rates
 from unit.delivery_kit import ALICE, BOB, post_office
@@ -176,6 +181,37 @@ async def status_of(front: PublicFront, host: str) -> int:
     await front(scope_of(host), receive, send)
     (status,) = seen
     return status
+
+
+class Wire(asyncio.Transport):
+    """A connection of nobody in particular."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__({"peername": (host, 1), "sockname": ("192.0.2.1", 80)})
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@in_loop
+async def test_connections_of_one_ipv6_network_are_of_one_address():
+    async def app(scope, receive, send):
+        raise AssertionError("nothing is asked")
+
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    made = _counting(2)
+    wires = [Wire(host) for host in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::")]
+    protocols = [made(config, ServerState(), {}) for _ in wires]
+    for protocol, wire in zip(protocols, wires, strict=True):
+        protocol.connection_made(wire)
+    assert [wire.closed for wire in wires] == [False, False, True, False]
+    for protocol in protocols:
+        protocol.connection_lost(None)
 
 
 @in_loop
