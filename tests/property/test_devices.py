@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from dms3.core.errors import Failure
 from dms3.storage.operations import Durable
 from unit.storage.storage_kit import CLOUD, LOCAL, SECOND_CLOUD, World, item
 
@@ -22,6 +23,7 @@ class Devices(RuleBasedStateMachine):
         self.count = 0
         self.acknowledged = set()
         self.waiting = {}
+        self.removed = None
 
     @initialize(count=st.integers(2, 3), seed=st.integers(0, 1 << 16), shared=st.booleans())
     def begin(self, count, seed, shared):
@@ -88,8 +90,22 @@ class Devices(RuleBasedStateMachine):
     @rule(number=DEVICES, place=PLACES)
     def choose(self, number, place):
         device = self.device(number)
-        if device.machine is not None and not (place == LOCAL and number):
+        if (
+            device is not self.removed
+            and device.machine is not None
+            and not (place == LOCAL and number)
+        ):
             device.call("choose", place)
+
+    @rule(by=DEVICES)
+    def remove(self, by):
+        """The last device goes, once."""
+        device, last = self.device(by), self.world.devices[-1]
+        if device.machine is not None and device is not last and self.removed is None:
+            request = device.call("remove_device", last.id.hex())
+            self.world.run(0.001)
+            if not isinstance(device.answers.get(request), Failure):
+                self.removed = last
 
     @rule(seconds=st.sampled_from((0.01, 0.1, 1, 10, 100, 1_000)))
     def run(self, seconds):
@@ -106,18 +122,21 @@ class Devices(RuleBasedStateMachine):
             self.start(number)
         self.world.run(2_000)
         self.hear()
-        meeting = self.world.devices[0]
+        staying = [device for device in self.world.devices if device is not self.removed]
+        if self.removed is not None:
+            self.removed.kill()
+        meeting = staying[0]
         for _ in range(2):  # concurrent wishes may lead to several places before they meet
-            for device in self.world.devices:
+            for device in staying:
                 if device.state().place != meeting.state().place or device is meeting:
                     device.ask("choose", CLOUD, 20_000)
                     self.world.run(1_000)
-        places = {device.state().place for device in self.world.devices}
-        assert len(places) == 1, [device.state() for device in self.world.devices]
+        places = {device.state().place for device in staying}
+        assert len(places) == 1, [device.state() for device in staying]
         self.hear()
         self.world.converge(20_000)
         self.hear()
-        for device in self.world.devices:
+        for device in staying:
             assert self.acknowledged <= device.keys(), self.acknowledged - device.keys()
             assert device.state().pending == 0
             assert not getattr(device, "unsettled", None), device.unsettled
