@@ -271,6 +271,30 @@ def test_a_batch_is_answered_here() -> None:
         gateways(lambda *_: (500, b""), batch(2))
 
 
+def test_a_batch_asks_no_more_gateways_than_one_look_up() -> None:
+    seen = []
+
+    def server(_: str, url: str, __: bytes | None) -> tuple[int, bytes]:
+        seen.append(url)
+        return 502, b""
+
+    many = (b"\x01" * 20, ["https://g/{data}"] * (CCIP_URLS_MAX + 5), b"q")
+    types = (Many(("address", Many("string"), "bytes")),)
+    for count in (1, 3, CCIP_BATCH_MAX):
+        seen.clear()
+        data = bytes.fromhex("a780bab6") + encode_abi(types, ([many] * count,))
+        with pytest.raises(Dms3Error, match="status 502"):
+            gateways(server, offchain(LOCAL_BATCH, data=data))
+        assert len(seen) == count * (CCIP_URLS_MAX // count)
+
+
+def test_the_url_of_a_gateway_does_not_grow_without_end() -> None:
+    with pytest.raises(Dms3Error, match="too long"):
+        gateways(lambda *_: (200, b'{"data":"0x"}'), offchain("https://g/{data}{data}"))
+    with pytest.raises(Dms3Error, match="too long"):
+        gateways(lambda *_: (200, b'{"data":"0x"}'), offchain("https://g/" + "x" * 2_048))
+
+
 # Links
 
 

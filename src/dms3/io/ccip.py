@@ -50,14 +50,18 @@ class Ccip:
             raise Dms3Error("timed_out", why) from cause
 
     async def _batch(self, data: bytes) -> bytes:
-        """Be the gateway of a batch: its look-ups, side by side, each with its own gateways."""
+        """Be the gateway of a batch: its look-ups, side by side, each with its own gateways.
+
+        Together they try no more than one look-up does: whoever asks for a name of their own would
+        have this node ask hundreds of others.
+        """
         queries = read_batch(data)
         if len(queries) > CCIP_BATCH_MAX:
             raise Dms3Error("content_invalid", f"A batch has over {CCIP_BATCH_MAX} look-ups.")
 
         async def one(query: Query) -> bytes | Dms3Error:
             try:
-                return await self._first(query)
+                return await self._first(query, CCIP_URLS_MAX // len(queries))
             except Dms3Error as error:
                 return error
 
@@ -69,9 +73,9 @@ class Ccip:
             raise failures[0]
         return answer_batch([None if isinstance(each, Dms3Error) else each for each in answers])
 
-    async def _first(self, lookup: Lookup) -> bytes:
+    async def _first(self, lookup: Lookup, most: int = CCIP_URLS_MAX) -> bytes:
         failure = Dms3Error("content_invalid", "The name leads to no gateway that could be asked.")
-        for template in lookup.urls[:CCIP_URLS_MAX]:
+        for template in lookup.urls[:most]:
             try:
                 return await self._ask(template, lookup)
             except _FinalError as error:
@@ -82,11 +86,11 @@ class Ccip:
 
     async def _ask(self, template: str, lookup: Lookup) -> bytes:
         """One gateway; 4xx is final (ERC-3668), anything else lets the next one try."""
+        if len(template) > DM3_URL_CHARS_MAX or template.count("{data}") > 1:
+            raise Dms3Error("content_invalid", "The URL of a gateway is too long.")
         data = "0x" + lookup.data.hex()
         sender = lookup.sender.lower()
         url = template.replace("{sender}", sender).replace("{data}", data)
-        if len(template) > DM3_URL_CHARS_MAX:
-            raise Dms3Error("content_invalid", "The URL of a gateway is too long.")
         if not url.startswith("https://") and not (self._is_local() and url.startswith("http://")):
             why = f"The gateway {template[:80]!r} is not reached by https, so it is not asked."
             raise Dms3Error("peer_refused", why)
