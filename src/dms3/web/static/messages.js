@@ -32,8 +32,27 @@ function separate(list, newest) {
   }
 }
 
-/** The newest messages, `fresh`, join what is there: what is the same is not touched, what was
- * loaded from before them stays. */
+/** Makes `old` what `now` is; what is the same in it is not touched, as it may be under the pointer. */
+function patch(old, now) {
+  const focused = old.contains(document.activeElement);
+  for (const { name, value } of [...now.attributes]) old.setAttribute(name, value);
+  const [was, is] = [old.firstElementChild, now.firstElementChild];
+  const menu = is.querySelector(":scope > details");
+  menu?.toggleAttribute("open", was.querySelector(":scope > details")?.open ?? false);
+  const fresh = [...is.children];
+  for (const one of [...was.children]) {
+    const same = fresh.findIndex((other) => other.isEqualNode(one));
+    if (same < 0) {
+      one.remove();
+      continue;
+    }
+    one.before(...fresh.splice(0, same + 1).slice(0, -1));
+  }
+  was.append(...fresh);
+  if (focused && !old.contains(document.activeElement)) old.focus({ preventScroll: true });
+}
+
+/** The newest messages, `fresh`, join what is there; what was loaded from before them stays. */
 export function join(list, fresh) {
   const known = new Map(rowsOf(list).map((row) => [row.id, row]));
   const rows = rowsOf(fresh);
@@ -44,17 +63,8 @@ export function join(list, fresh) {
   let place = earlier.length ? earlier.at(-1).nextElementSibling : list.firstElementChild;
   for (const row of rows) {
     const old = known.get(row.id);
-    if (old) {
-      if (old.dataset.above) row.dataset.above = old.dataset.above;
-      row.querySelector("details")?.toggleAttribute("open", old.querySelector("details")?.open ?? false);
-    }
-    const here = old?.isEqualNode(row) ? old : row;
-    if (old && here !== old) {
-      if (place === old) place = row;
-      const focused = old.contains(document.activeElement) ? document.activeElement : null;
-      old.replaceWith(row);
-      if (focused) (document.getElementById(focused.id) ?? row).focus({ preventScroll: true });
-    }
+    if (old) patch(old, row);
+    const here = old ?? row;
     if (place === here) place = place.nextElementSibling;
     else list.insertBefore(here, place);
   }
