@@ -37,7 +37,9 @@ async def change_notices(service: Delivering, asked: Asked) -> Answer:
         if body["isEnabled"]:
             return said({"error": "This service sends no notifications"}, 400)
         return Answer(200, b"OK")
-    channel = asked.parts[2] if asked.method == "DELETE" else body.get("notificationChannelType")
+    channel = body.get("notificationChannelType")
+    if asked.method == "DELETE":
+        channel = asked.parts[2] if len(asked.parts) > 2 else None
     problem = _channel_problem(channel, body) if len(asked.parts) == 2 else _kind_problem(channel)
     return said({"error": problem or "Global notifications is off"}, 400)
 

@@ -125,6 +125,7 @@ async def test_notifications_are_not_sent(tmp_path):
         ):
             assert await told("POST", path, body) == (400, words), path
         assert await told("DELETE", "channel/EMAIL/bob.eth") == (400, "Global notifications is off")
+        assert await told("DELETE", "bob.eth") == (400, "Notification Channel Type is missing")
         for method, path in (
             ("GET", "bob.eth"),
             ("POST", "bob.eth"),
