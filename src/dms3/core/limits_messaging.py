@@ -181,6 +181,7 @@ MAIL_AGAIN_US_MAX = 900 * SECOND_US  # whoever comes back is written to within a
 MAIL_EXTRA_ROUNDS_MAX = 10  # for services that lack what another has: about one hour and a half
 MAIL_REFUSED_ROUNDS_MAX = 3  # a service that refuses so often means it
 MAIL_RESOLVE_US = 5 * SECOND_US  # a person who sends waits no longer for who the receiver is
+MAIL_PROBLEM_CHARS_MAX = 2_000  # why a message is not sent; 16 services may say 512 each
 MAIL_DIRECT_BYTES_MAX = 2 * MIB  # an envelope from node to node: a frame with one body
 MAIL_DIRECT_COST_US = 10_000  # envelopes of one peer: 100 each second...
 MAIL_DIRECT_BURST_US = 5 * SECOND_US  # ...after 500 at once

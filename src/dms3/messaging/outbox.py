@@ -13,7 +13,7 @@ from typing import Any
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error, Failure
-from dms3.core.limits import MAIL_AGAIN_US_MIN, MAIL_OUTBOX_MAX
+from dms3.core.limits import MAIL_AGAIN_US_MIN, MAIL_OUTBOX_MAX, MAIL_PROBLEM_CHARS_MAX
 from dms3.core.machine import View, scan
 from dms3.dm3.message import Message
 from dms3.messaging.desk import Desk
@@ -124,7 +124,11 @@ class Outbox:
             self._write(entry)
 
     def told(self, entry: Entry, state: State, problem: str, retry_us: int) -> None:
-        """Mark the message for people, and say so; a receipt is shown to nobody."""
+        """Mark the message for people, and say so; a receipt is shown to nobody.
+
+        What services said is cut: many of them say more than a row holds.
+        """
+        problem = problem[:MAIL_PROBLEM_CHARS_MAX]
         changed = entry.letter.state != state.value
         self.change(entry, replace(entry.letter, state=state.value, problem=problem))
         if entry.is_receipt:

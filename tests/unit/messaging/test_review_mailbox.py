@@ -5,11 +5,20 @@ from dataclasses import replace
 import pytest
 
 from dms3.core.errors import Failure, Retry
-from dms3.core.limits import MAIL_DIRECT_BURST_US, MAIL_DIRECT_REFUSED_US, MAIL_POLL_PUSHED_US
+from dms3.core.limits import (
+    DM3_NAME_CHARS_MAX,
+    FAILURE_MESSAGE_CHARS_MAX,
+    MAIL_DIRECT_BURST_US,
+    MAIL_DIRECT_REFUSED_US,
+    MAIL_POLL_PUSHED_US,
+    PERSIST_VALUE_BYTES_MAX,
+)
+from dms3.core.machine import Persist
 from dms3.dm3.canonical import SAFE_INTEGER_MAX
+from dms3.dm3.profile import sign_profile
 from dms3.messaging.operations import Decide, State
 from dms3.messaging.people import BLOCKED, CONTACT
-from unit.messaging.kit import ALICE, BOB, EVE, carried, pair
+from unit.messaging.kit import ALICE, BOB, EVE, Node, carried, pair
 from unit.messaging.test_direct import ask, enclosed
 from unit.messaging.test_verifying import EVE_KEYS, give, said, sealed
 
@@ -129,6 +138,29 @@ def test_forgeries_of_a_peer_are_told_of_slowly(three):
         ask(world, bob, envelope, eve.peer)
     told = len(bob.topics("message.refused"))
     assert 0 < told <= MAIL_DIRECT_BURST_US // MAIL_DIRECT_REFUSED_US
+
+
+def test_what_many_services_say_fits_into_a_row():
+    """Sixteen names and answers of the longest kind made a row that ended the node."""
+    world, alice, _ = pair()
+    wide = "\U0001f600"
+    names = [f"{number:02}{wide * (DM3_NAME_CHARS_MAX - 6)}.eth" for number in range(16)]
+    for name in names:
+        world.service(name).refusing = wide * FAILURE_MESSAGE_CHARS_MAX
+    record = world.records["bob.dms3"]
+    profile = replace(record.profile.profile, delivery_services=tuple(names))
+    signed = sign_profile(BOB.secret, profile)
+    longest = f"to{wide * (DM3_NAME_CHARS_MAX - 6)}.eth"
+    world.records[longest] = replace(record, name=longest, profile=signed)
+    rows = []
+    alice.take = lambda effects: (
+        rows.extend(each for each in effects if isinstance(each, Persist)),
+        Node.take(alice, effects),
+    )
+    sent = alice.send(longest)
+    world.later(60_000_000)
+    assert alice.state(sent.hash) is State.FAILED
+    assert all(len(each.value) < PERSIST_VALUE_BYTES_MAX for each in rows)
 
 
 @pytest.fixture
