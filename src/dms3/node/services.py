@@ -127,6 +127,10 @@ class NodeServices(Protocol):
         """Raises `node_locked` while the node is, `not_found` when it is no delivery service."""
         ...
 
+    async def delivery_rules(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The rules for senders at the person's delivery services, after `given` ones were set."""
+        ...
+
     async def protect(self, passphrase: str, current: str | None) -> None:
         """Wrap the store key under `passphrase`; `current` is the old one when there is one."""
         ...
