@@ -96,7 +96,8 @@ def usage(command: Command) -> str:
 def _usage(parameter: Parameter) -> str:
     more = "..." * parameter.many
     if parameter.positional:
-        return parameter.metavar + more
+        name = parameter.metavar + more
+        return name if parameter.required else f"[{name}]"
     flag = parameter.about.flag or "--" + parameter.name.replace("_", "-")
     if parameter.type is Secret:
         return f"[{flag}-file FILE]"

@@ -194,7 +194,9 @@ def _typer_parameter(parameter: Parameter) -> inspect.Parameter:
     kind = _python_type(parameter)
     if parameter.positional:
         note = typer.Argument(help=parameter.about.help, metavar=parameter.metavar)
-        default = inspect.Parameter.empty
+        default = inspect.Parameter.empty if parameter.required else _default(parameter)
+        if default is None:
+            kind = kind | None
     else:
         secret = parameter.type is Secret
         flag = parameter.about.flag or "--" + parameter.name.replace("_", "-")

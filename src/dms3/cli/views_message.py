@@ -89,7 +89,7 @@ def _warnings(person: Mapping[str, Any]) -> list[Line]:
     if not person["changed"]:
         return []
     text = f"The keys of {person['name']} are others than before. Compare the fingerprint: "
-    return [[(text, "bold red"), (f"dms3 message profile --name {person['name']}", "")]]
+    return [[(text, "bold red"), (f"dms3 message profile {person['name']}", "")]]
 
 
 def _conversations(data: Mapping[str, Any]) -> list[Line]:

@@ -111,7 +111,8 @@ async def message_attachment(
 
 @command("message", "profile", example="dms3 message profile bob")
 async def message_profile(
-    node: NodeServices, name: Annotated[str | None, "who; without it: you"] = None
+    node: NodeServices,
+    name: Annotated[str | None, About("who; without it: you", metavar="NAME", bare=True)] = None,
 ) -> Result:
     """Who a name is, who vouches for it, and the fingerprint to compare."""
     return Result(await node.messages.profile(name))

@@ -118,11 +118,13 @@ class About:
     """What `Annotated` says of a parameter: help, and how the command line spells it.
 
     `flag`: "--with" makes it an option even when it has no default. `metavar`: the word in usage.
+    `bare`: it is taken without a flag even when it may be left out.
     """
 
     help: str
     flag: str = ""
     metavar: str = ""
+    bare: bool = False
 
 
 Scalar = (
@@ -163,7 +165,8 @@ class Parameter:
     @property
     def positional(self) -> bool:
         """Whether the command line takes it without a flag."""
-        return self.required and not self.about.flag and self.type is not Secret
+        named = self.about.flag or self.type is Secret
+        return not named and (self.required or self.about.bare)
 
     @property
     def metavar(self) -> str:
