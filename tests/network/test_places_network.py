@@ -37,6 +37,7 @@ from network.place_writer import name_of, settled
 
 NODES = 5
 KILLS, KILLS_LONG = 1, 100
+HOLDER_EVERY = 4  # kills of a writer for each kill of a node that holds what was written
 PATIENCE_SECONDS = 150
 OVERLAY = Place("overlay")
 SEED = "places of others"
@@ -166,13 +167,16 @@ async def overlay_killed(network: DevNetwork, one: Node, tmp_path: Path, kills: 
         ledger = ledgers.setdefault(0, Ledger())
         job = Job(OVERLAY, home, f"{SEED} kill", join)
         await asyncio.to_thread(write_and_kill, job, ledger, acks)
-        holder = list(network.nodes)[number % NODES]
-        network.kill(holder)
-        await network.wait(holder)
+        holder = list(network.nodes)[number // HOLDER_EVERY % NODES]
+        killed = number % HOLDER_EVERY == 0
+        if killed:
+            network.kill(holder)
+            await network.wait(holder)
         async with member(home, join) as writer:  # the same person: it finds its own names
             await settled(writer.ports["place"], OVERLAY)
             await look(writer.ports["place"], job, ledger, lambda: asyncio.sleep(0.2))
-        await network.start_node(holder)
+        if killed:
+            await network.start_node(holder)
     print(f"overlay: {kills} kills, {ledgers[0].next - 1} writes begun")
     await settled(one.ports["place"], OVERLAY)
 
