@@ -132,6 +132,7 @@ MAIL_PUSHES_WAITING_MAX = 1_024  # of all sockets; further ones are fetched, not
 MAIL_SOCKET_LOGIN_SECONDS_MAX = 10  # a socket without a session is closed after twice that
 MAIL_SOCKETS_PER_ACCOUNT_MAX = 16  # devices of one person that get pushes
 MAIL_PROFILES_NOTED_MAX = 32  # replaced profiles of one account that do not come back
+MAIL_KEYS_NOTED_MAX = 128  # replaced keys of one account: two for each change of MAIL_KEYS_MAX
 
 # conversation storage
 STORAGE_ITEM_BYTES_MAX = 21 * MIB  # one item: the largest message there is, DM3_ENVELOPE_BYTES_MAX
@@ -191,7 +192,15 @@ MAIL_DIRECT_PER_PEER_MAX = 32  # of one peer
 MAIL_DIRECT_TIMEOUT_US = 15 * SECOND_US  # to look up the sender over the overlay and to keep it
 MAIL_ARRIVALS_OPEN_MAX = 2_048  # envelopes being verified: two full answers of services
 MAIL_DONE_MAX = 16_384  # digests of what was acknowledged, for services that give it again
-MAIL_HELD_MAX = 1_024  # envelopes that cannot be verified now; beyond it they only wait there
+MAIL_HELD_MAX = 1_024  # of contacts, not verified yet; beyond it they wait there without a clock
+MAIL_HELD_PER_SENDER_MAX = 32  # MAIL_REQUEST_MESSAGES_MAX: more would be dropped if verified
+MAIL_HELD_PER_SERVICE_MAX = 500  # of strangers, not verified yet: half of an answer...
+MAIL_HELD_BYTES_MAX = 16 * MIB  # ...and a quarter of COURIER_INCOMING_BYTES_MAX
+MAIL_HELD_PATIENCE_US = 24 * 3600 * SECOND_US  # names that do not answer; beyond bounds, refused
+MAIL_HELD_SENDERS_MAX = 4_096  # senders whose look-ups failed; the oldest is asked again early
+MAIL_HELD_AGAIN_US_MIN = 30 * SECOND_US  # a sender who could not be looked up; doubles...
+MAIL_HELD_AGAIN_US_MAX = 3_600 * SECOND_US  # ...up to this
+MAIL_STUCK_MAX = 4_000  # asked for beyond MAIL_INCOMING_MAX, where as many stay at the service
 MAIL_HELD_US_MAX = 7 * 24 * 3600 * SECOND_US  # a sender nobody can look up for a week is no one
 MAIL_REFUSED_MAX = 1_000  # records of what was proven wrong
 MAIL_EARLY_MAX = 10_000  # states of messages that another device has and this one not yet

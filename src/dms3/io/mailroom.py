@@ -22,25 +22,29 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from dms3.core.database import Connection, Database
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
+    DM3_RECORD_BYTES_MAX,
     MAIL_ACCOUNT_MESSAGES_MAX,
     MAIL_ACCOUNTS_MAX,
     MAIL_CONVERSATIONS_FETCHED_MAX,
     MAIL_FETCH_BYTES_MAX,
     MAIL_INTERVAL_SECONDS,
     MAIL_INTERVALS_SECONDS,
+    MAIL_KEYS_NOTED_MAX,
     MAIL_PROFILES_NOTED_MAX,
     MAIL_SEEN_MS,
     MAIL_SENDER_MESSAGES_MAX,
     MAIL_SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
-from dms3.dm3.canonical import canonical
+from dms3.dm3.canonical import canonical, parse
 from dms3.dm3.envelope import Envelope
+from dms3.dm3.profile import decode_signed_profile
 
 SEED_BYTES = 32
 MARK_BYTES = 16  # of a keyed hash: 2**64 envelopes until two are taken for one
 NONCE_BYTES = 12
 _SECOND_MS = 1_000
+_KEY = "key:"  # how the mark of a key begins, and no mark of a profile
 _METADATA = '"metadata":{'  # how the metadata of a canonical envelope begins, and nothing in a text
 _ACCOUNT = "id, address, profile, earlier, rules"
 _MESSAGE = "id, information, sealed, envelope"
@@ -50,14 +54,23 @@ _MESSAGE = "id, information, sealed, envelope"
 class MailAccount:
     """A receiver. `address`: lower case. `profile`: canonical JSON of the signed profile.
 
-    `earlier`: short hashes of profiles that this one replaced. `rules`: canonical JSON.
+    `earlier`: short hashes of profiles that this one replaced, `replaced`: of keys, each of which
+    was in one of them and has been the account's for the last time. `rules`: canonical JSON.
     """
 
     id: int
     address: str
     profile: str
     earlier: tuple[str, ...]
+    replaced: tuple[str, ...]
     rules: str
+
+    def was_replaced(self, profile: str) -> bool:
+        """Whether a key in `profile` (JSON of a signed one) was the account's and is no longer."""
+        keys = _key_marks(profile)
+        if keys == _key_marks(self.profile):
+            return False
+        return profile_mark(profile) in self.earlier or not set(keys).isdisjoint(self.replaced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +146,8 @@ class Mailroom:
     def register(self, address: str, profile: str, now_ms: int) -> Future[MailAccount]:
         """The account of `address`, new or with another profile; what waits there stays.
 
-        The future raises `limit_reached` when the service has all the accounts it takes.
+        The future raises `limit_reached` when the service has all the accounts it takes, or the
+        account all the keys, and `content_invalid` for keys that were replaced.
         """
 
         def work(connection: Connection) -> MailAccount:
@@ -153,10 +167,9 @@ class Mailroom:
                     (address, profile, now_ms),
                 )
             elif known.profile != profile:
-                earlier = [*known.earlier, profile_mark(known.profile)][-MAIL_PROFILES_NOTED_MAX:]
                 connection.execute(
                     "UPDATE mail_account SET profile = ?, earlier = ? WHERE id = ?",
-                    (profile, json.dumps(earlier), known.id),
+                    (profile, _replacing(known, profile), known.id),
                 )
             found = _account(connection, address)
             assert found is not None, "it was just written"
@@ -383,6 +396,42 @@ def profile_mark(profile: str) -> str:
     return hmac.digest(b"dms3 profile", profile.encode(), "sha256")[:MARK_BYTES].hex()
 
 
+def _key_marks(profile: str) -> tuple[str, ...]:
+    """How the two keys in `profile` (JSON of a signed one) are remembered when they go."""
+    found = decode_signed_profile(parse(profile, DM3_RECORD_BYTES_MAX)).profile
+    return tuple(
+        _KEY + hmac.digest(purpose, key, "sha256")[:MARK_BYTES].hex()
+        for purpose, key in (
+            (b"dms3 encryption", found.encryption),
+            (b"dms3 signing", found.signing),
+        )
+    )
+
+
+def _replacing(known: MailAccount, profile: str) -> str:
+    """What is remembered of `known` when `profile` replaces its own; raises as `register`."""
+    if known.was_replaced(profile):
+        raise Dms3Error(
+            "content_invalid",
+            "The keys in this profile were replaced by later ones.",
+            hint="A node made of the twelve words begins with the first keys again: give it your "
+            "conversation storage or restore your backup, where the present ones are known. "
+            "Otherwise change to keys that were never used.",
+        )
+    kept = _key_marks(profile)
+    gone = [mark for mark in _key_marks(known.profile) if mark not in kept]
+    replaced = [*known.replaced, *gone]
+    if len(replaced) > MAIL_KEYS_NOTED_MAX:
+        # Forgetting one would let it come back.
+        raise Dms3Error(
+            "limit_reached",
+            f"This account has replaced {len(known.replaced)} keys and changes no more here.",
+            hint="Choose another delivery service.",
+        )
+    earlier = [*known.earlier, profile_mark(known.profile)][-MAIL_PROFILES_NOTED_MAX:]
+    return json.dumps([*earlier, *replaced])
+
+
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key)
 
@@ -393,7 +442,10 @@ def _account(connection: Connection, address: str) -> MailAccount | None:
     ).fetchone()
     if row is None:
         return None
-    return MailAccount(row[0], row[1], row[2], tuple(json.loads(row[3])), row[4])
+    marks: list[str] = json.loads(row[3])
+    earlier = tuple(mark for mark in marks if not mark.startswith(_KEY))
+    replaced = tuple(mark for mark in marks if mark.startswith(_KEY))
+    return MailAccount(row[0], row[1], row[2], earlier, replaced, row[4])
 
 
 def _check_sender(connection: Connection, account: int, sender: bytes) -> None:

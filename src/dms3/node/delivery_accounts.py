@@ -7,6 +7,7 @@ whatever names lead to it, its messages lie together. What waits for it is not l
 from __future__ import annotations
 
 import asyncio
+import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from dms3.delivery.challenges import Challenges
 from dms3.delivery.rules import SpamRules, decode_rules
 from dms3.dm3.canonical import canonical, parse
 from dms3.dm3.keys import ProfileKeys, verify_text
+from dms3.dm3.lookup import Resolved
 from dms3.dm3.naming import reference_form, same_name
 from dms3.dm3.profile import SignedProfile, decode_signed_profile, is_signed_by
 from dms3.dm3.token import issue_session, read_session, token_secret
@@ -76,6 +78,7 @@ class Accounts:
             if account is None:
                 return None
             found = _receiver(account)
+            found = self._cached.pop(address, None) or found  # it changed meanwhile
         return self._cache(found)
 
     async def register(self, name: str, value: Any) -> str:
@@ -83,8 +86,8 @@ class Accounts:
 
         Returns a token as the reference does, which opens nothing: a signed profile is public, so
         whoever hands it in may be anybody. Raises `argument_invalid` (no profile, or no such
-        name), `content_invalid` (not signed by the account, or one that was replaced before),
-        `limit_reached`, `timed_out`.
+        name), `content_invalid` (not signed by the account, or replaced before: it comes back only
+        with the present keys, when the name leads to it), `limit_reached`, `timed_out`.
         """
         try:
             signed = decode_signed_profile(value)
@@ -99,7 +102,11 @@ class Accounts:
             )
         address = resolved.address.lower()
         known = await self.of_address(address)
-        if known is not None and profile_mark(signed.text()) in known.account.earlier:
+        if (
+            known is not None
+            and profile_mark(signed.text()) in known.account.earlier
+            and not known.account.was_replaced(signed.text())
+        ):
             fresh = await self._names.again(named(name)) or resolved
             if fresh.profile != signed:
                 raise Dms3Error(
@@ -121,6 +128,7 @@ class Accounts:
     async def session(self, name: str, challenge: str, signature: str) -> str:
         """A session for `name`, whose profile key made `signature` over `challenge`, once.
 
+        A profile that the account has replaced opens nothing, whatever name leads to it.
         Raises `not_found`, `unauthorized`, `timed_out`.
         """
         normal = named(name)
@@ -130,29 +138,31 @@ class Accounts:
         wall_s = self._wall_s()
         issued = self._challenges.read(challenge, session_name(name), wall_s)
         resolved = await self._names.resolve(normal)
-        public = (resolved.profile or receiver.signed).profile.signing
-        if not verify_text(public, challenge, signature):
+        signed = _present(resolved, receiver) or receiver.signed
+        if not verify_text(signed.profile.signing, challenge, signature):
             fresh = await self._names.again(normal)
-            changed = fresh.profile if fresh is not None else None
+            receiver = await self.of_address(receiver.address) or receiver
+            changed = _present(fresh, receiver) if fresh is not None else None
             if changed is None or not verify_text(changed.profile.signing, challenge, signature):
                 raise Dms3Error("unauthorized", "Signature invalid")
         # Nothing was awaited since the last look, or somebody else may have used it meanwhile.
         issued = self._challenges.read(challenge, session_name(name), wall_s)
         self._challenges.spend(issued, wall_s)
-        return issue_session(self._secret, session_name(name), wall_s)
+        return issue_session(self._secret_of(receiver), session_name(name), wall_s)
 
     async def authorised(self, name: str, token: str) -> Receiver:
         """The account behind `name`, when `token` is a session of it; raises `unauthorized`.
 
-        A session of the account's address is one of every name that leads there.
+        A session of the account's address is one of every name that leads there. It ends when the
+        name leads to another account, or the account's keys are replaced.
         """
-        try:
-            session = read_session(self._secret, token, self._wall_s())
-        except DecodeError as error:
-            raise Dms3Error("unauthorized", f"No session: {error.reason}.") from error
         receiver = await self.of_name(named(name))
         if receiver is None:
             raise Dms3Error("unauthorized", f"{name[:64]} has no account here.")
+        try:
+            session = read_session(self._secret_of(receiver), token, self._wall_s())
+        except DecodeError as error:
+            raise Dms3Error("unauthorized", f"No session: {error.reason}.") from error
         if session.account != receiver.address and not same_name(session.account, name):
             raise Dms3Error("unauthorized", "The session is of another name.")
         return receiver
@@ -161,6 +171,14 @@ class Accounts:
         """Keep `rules` as those of `receiver`."""
         await asyncio.wrap_future(self._room.set_rules(receiver.id, canonical(rules.value())))
         self._cached.pop(receiver.address, None)
+
+    def _secret_of(self, receiver: Receiver) -> str:
+        """What sessions of `receiver` are signed with: another one for each account and its keys.
+
+        Claims are the reference's and have a name, which may lead to somebody else tomorrow.
+        """
+        whose = "\0".join((receiver.address, *receiver.account.replaced))
+        return hmac.digest(self._secret.encode(), whose.encode(), "sha256").hex()
 
     def _cache(self, receiver: Receiver) -> Receiver:
         self._cached.pop(receiver.address, None)
@@ -197,6 +215,14 @@ def _receiver(account: MailAccount) -> Receiver:
     signed = decode_signed_profile(parse(account.profile, DM3_RECORD_BYTES_MAX))
     rules = decode_rules(parse(account.rules, DM3_RECORD_BYTES_MAX))
     return Receiver(account.id, account.address, signed, rules, account)
+
+
+def _present(resolved: Resolved, receiver: Receiver) -> SignedProfile | None:
+    """The profile that a name leads to, unless it is another's or one that `receiver` replaced."""
+    signed = resolved.profile
+    if signed is None or resolved.address.lower() != receiver.address:
+        return None
+    return None if receiver.account.was_replaced(signed.text()) else signed
 
 
 def _no_account(name: str) -> Dms3Error:

@@ -74,7 +74,12 @@ class Names:
         return await self._asked(name, fresh=False)
 
     async def again(self, name: str) -> Resolved | None:
-        """Who `name` is, past every cache, as a signature does not match; None: just looked."""
+        """Who `name` is, past every cache, as a signature does not match.
+
+        None: it was just looked up, or is an address, which nothing is published under.
+        """
+        if _ADDRESS.fullmatch(name):
+            return None
         known = self._known.get(name)
         now_us = self._clock.now().mono_us
         if (

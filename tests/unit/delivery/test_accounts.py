@@ -11,6 +11,7 @@ from dms3.core.errors import Dms3Error
 from dms3.delivery import challenges
 from dms3.delivery.challenges import Challenges
 from dms3.dm3.keys import ProfileKeys
+from dms3.dm3.profile import SignedProfile, UserProfile, sign_profile
 from dms3.dm3.token import issue_session, token_secret
 from dms3.io import mailroom
 from unit.delivery_kit import ALICE, BOB, MALLORY, World, claims, post_office
@@ -240,12 +241,92 @@ async def test_new_keys_replace_the_old_ones_and_those_do_not_come_back(tmp_path
         post.world.know(BOB, signed=new)
         replayed = await post.client.post(path, json=BOB.signed().value())  # by anybody
         assert replayed.status_code == 400
-        assert "replaced by a later one" in replayed.json()["error"]
-        post.world.know(BOB)  # published again by its owner
+        assert "replaced by later ones" in replayed.json()["error"]
+        post.world.know(BOB)  # published again, maybe by whoever has his words
+        post.world.pass_us(limits.MAIL_NAME_FRESH_US)
+        again = await post.client.post(path, json=BOB.signed().value())
+        assert (again.status_code, again.json()["error"]) == (400, replayed.json()["error"])
+        third = replace(BOB, number=67)
+        post.world.know(BOB, signed=BOB.signed(third.keys))
+        answer = await post.client.post(path, json=BOB.signed(third.keys).value())
+        assert answer.status_code == 200
+        session = await post.login(third, BOB.name)
+        assert len(await post.incoming(BOB, session)) == 1  # what waited still does
+
+
+def with_services(keys: ProfileKeys, *services: str) -> SignedProfile:
+    """A profile of BOB."""
+    public = UserProfile(services, keys.encryption_public, keys.signing_public)
+    return sign_profile(BOB.secret, public)
+
+
+@in_loop
+async def test_a_thief_with_replaced_keys_gets_in_under_no_name(tmp_path):
+    new = ProfileKeys.of_seed(bytes([66]) * 32)
+    old_keys_elsewhere = with_services(BOB.keys, "elsewhere.eth")
+    half = ProfileKeys.of_seeds(bytes([66]) * 32, bytes([102]) * 32)
+    assert half.signing_public == BOB.keys.signing_public
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        stolen = await post.login(BOB)
+        for signed in (with_services(BOB.keys, "other.eth"), BOB.signed(new)):
+            post.world.know(BOB, signed=signed)
+            answer = await post.client.post("/dm3/profile/bob.eth", json=signed.value())
+            assert answer.status_code == 200
+        assert (await post.client.get(INCOMING, headers=stolen)).status_code == 401
+        for signed in (BOB.signed(), old_keys_elsewhere, BOB.signed(half)):
+            post.world.know(BOB, "thief.dms3", signed)  # a name of the thief, with BOB's address
+            post.world.pass_us(limits.MAIL_NAME_FRESH_US)
+            answer = await post.client.post("/dm3/profile/thief.dms3", json=signed.value())
+            assert answer.status_code == 400
+            for name in ("thief.dms3", "bob.eth", BOB.address):
+                challenge = (await post.client.get(f"/dm3/auth/{name}")).json()
+                given = {"challenge": challenge, "signature": BOB.keys.sign(challenge)}
+                answer = await post.client.post(f"/dm3/auth/{name}", json=given)
+                assert answer.json() == {"error": "Signature invalid"}
+        assert (await post.client.get("/dm3/profile/bob.eth")).json() == BOB.signed(new).value()
+
+
+@in_loop
+async def test_a_profile_with_the_present_keys_comes_back_when_it_is_published(tmp_path):
+    path, away = "/dm3/profile/bob.eth", with_services(BOB.keys, "other.eth")
+    async with post_office(tmp_path) as post:
+        await post.register(BOB)
+        post.world.know(BOB, signed=away)
+        assert (await post.client.post(path, json=away.value())).status_code == 200
+        session = await post.login(BOB)
+        assert (await post.client.post(path, json=BOB.signed().value())).status_code == 400
+        post.world.know(BOB)
         post.world.pass_us(limits.MAIL_NAME_FRESH_US)
         assert (await post.client.post(path, json=BOB.signed().value())).status_code == 200
-        session = await post.login(BOB)
-        assert len(await post.incoming(BOB, session)) == 1  # what waited still does
+        assert await post.incoming(BOB, session) == []  # the keys are the same: so is the session
+
+
+@in_loop
+async def test_a_session_does_not_follow_its_name_to_another_account(tmp_path):
+    world = World()
+    world.know(MALLORY, "thief.dms3")
+    async with post_office(tmp_path, world) as post:
+        for person in (BOB, MALLORY):
+            await post.register(person)
+        session = await post.login(MALLORY, "thief.dms3")
+        path = "/dm3/delivery/messages/incoming/thief.dms3"
+        assert (await post.client.get(path, headers=session)).status_code == 200
+        world.know(BOB, "thief.dms3")  # with BOB's address and profile, which are public
+        world.pass_us(limits.MAIL_NAME_FRESH_US)
+        assert (await post.client.get(path, headers=session)).status_code == 401
+
+
+@in_loop
+async def test_no_replaced_key_is_forgotten_for_new_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(mailroom, "MAIL_KEYS_NOTED_MAX", 4)
+    async with post_office(tmp_path) as post:
+        path = "/dm3/profile/bob.eth"
+        await post.register(BOB)
+        for number, status in ((66, 200), (67, 200), (68, 429)):
+            signed = BOB.signed(ProfileKeys.of_seed(bytes([number]) * 32))
+            assert (await post.client.post(path, json=signed.value())).status_code == status
+        assert (await post.client.post(path, json=BOB.signed().value())).status_code == 400
 
 
 @in_loop
