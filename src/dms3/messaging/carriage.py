@@ -59,6 +59,7 @@ class Carriage:
 
     def hurry(self) -> None:
         """The machine slept or moved: ask all now."""
+        self._inbox.holding.hurry()
         for fetching in list(self._fetching.values()):
             fetching.look()
 
@@ -77,6 +78,7 @@ class Carriage:
 
         After MAIL_FETCH_WAIT_US at the latest; a Failure when no service could be asked.
         """
+        self._inbox.holding.hurry()
         every = list(self._fetching.values())
         failures: list[Failure] = []
         new, left, told = 0, len(every), [False]

@@ -19,6 +19,7 @@ from dms3.core.limits import (
     MAIL_INCOMING_MAX,
     MAIL_POLL_PUSHED_US,
     MAIL_POLL_US,
+    MAIL_STUCK_MAX,
 )
 from dms3.dm3.envelope import DeliveryInformation, Envelope, decode_delivered
 from dms3.dm3.lookup import Resolve, Resolved
@@ -73,6 +74,7 @@ class Fetching:
         self._acks: dict[str, str] = {}  # message hash -> sender's name
         self._acking = False
         self._open: set[str] = set()  # kept here, and not yet where all devices read them
+        self._stuck = 0  # envelopes of the last answer that stay there
         self._ended = False
 
     @property
@@ -166,6 +168,7 @@ class Fetching:
 
     def _incoming(self) -> None:
         token = self._token
+        limit = MAIL_INCOMING_MAX + self._stuck
 
         def came(body: tuple[str, ...] | Failure) -> None:
             if isinstance(body, Failure):
@@ -178,42 +181,51 @@ class Fetching:
                 self._fail(body)
                 return
             self._answers()
-            self._take(body[:MAIL_INCOMING_MAX])
+            self._take(body[:limit], limit)
 
-        incoming = Incoming(self._url, self._name, token, MAIL_INCOMING_MAX)
+        incoming = Incoming(self._url, self._name, token, limit)
         self._desk.call("courier.incoming", incoming, came)
 
     # What came
 
-    def _take(self, texts: tuple[str, ...]) -> None:
-        """Hand every envelope to the inbox; the look is over when each is settled."""
+    def _take(self, texts: tuple[str, ...], limit: int) -> None:
+        """Hand every envelope to the inbox; the look is over when each is settled.
+
+        What stays there must not hide what waits behind it: so much more is asked for.
+        """
         assert self._service is not None
-        new, open_, settled = 0, 1, 0  # one is this function itself
-        unreadable = 0
+        new, open_, settled, stuck = 0, 1, 0, 0  # one is this function itself
         worst = ""
 
         def one(outcome: Outcome) -> None:
-            nonlocal new, open_, settled, worst
+            nonlocal new, stuck, settled, worst
             new += outcome.verdict is Verdict.NEW
-            settled += outcome.verdict not in (Verdict.HELD, Verdict.SEALED)
             if outcome.verdict in (Verdict.HELD, Verdict.SEALED):
+                stuck += 1
                 worst = worst or outcome.reason
+            else:
+                settled += 1
+            closed(settled > 0)
+
+        def closed(has_settled: bool) -> None:
+            nonlocal open_
             open_ -= 1
-            if not open_:
-                self._over(new, more=len(texts) >= MAIL_INCOMING_MAX and settled > 0, left=worst)
+            if open_:
+                return
+            before, self._stuck = self._stuck, min(stuck, MAIL_STUCK_MAX)
+            has_more = has_settled or self._stuck > before
+            self._over(new, more=len(texts) >= limit and has_more, left=worst)
 
         for text in texts:
             try:
                 envelope = decode_delivered(text)
             except DecodeError as error:
-                unreadable += 1
+                stuck += 1
                 worst = worst or f"It gave an envelope that cannot be read ({error.reason})."
                 continue
             open_ += 1
             self._inbox.take(self._arrival(envelope, self._service, one))
-        open_ -= 1
-        if not open_:
-            self._over(new, more=False, left=worst)
+        closed(False)  # what is known at once may be offered again without end
 
     def _arrival(
         self, envelope: Envelope, service: ServiceProfile, settled: Callable[[Outcome], None]

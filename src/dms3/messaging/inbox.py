@@ -17,8 +17,6 @@ from dms3.core.errors import Dms3Error, Failure
 from dms3.core.limits import (
     MAIL_ARRIVALS_OPEN_MAX,
     MAIL_DONE_MAX,
-    MAIL_HELD_MAX,
-    MAIL_HELD_US_MAX,
     MAIL_REQUEST_MESSAGES_MAX,
     MAIL_UNSHARED_MAX,
 )
@@ -27,8 +25,9 @@ from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.message import MessageType
 from dms3.messaging.desk import words
 from dms3.messaging.grounds import Grounds
+from dms3.messaging.holding import Held, Holding
 from dms3.messaging.operations import Kept, Mark, State
-from dms3.messaging.people import BLOCKED, REQUEST, Record
+from dms3.messaging.people import BLOCKED, CONTACT, REQUEST, Record
 from dms3.messaging.receipts import RECEIPTS, Receipts
 from dms3.messaging.refusals import Refusals
 from dms3.messaging.verifying import (
@@ -97,7 +96,7 @@ class Inbox:
         self._sharing = grounds.sharing
         self._receipts = receipts
         self._refusals = refusals
-        self._held: dict[bytes, int] = {}  # digest -> since when (monotonic)
+        self.holding = Holding(grounds.desk)
         self._done: dict[bytes, str] = {}  # digest -> sender, the oldest first
         self._open = 0
         self.requests = True  # whether strangers may write
@@ -105,7 +104,7 @@ class Inbox:
     @property
     def held(self) -> int:
         """Envelopes that cannot be verified now."""
-        return len(self._held)
+        return len(self.holding)
 
     def take(self, arrival: Arrival) -> None:
         """Look at an envelope; its two functions are told of the end."""
@@ -113,6 +112,10 @@ class Inbox:
         if sender is not None:
             arrival.settled(Outcome(Verdict.KNOWN))
             arrival.done(sender)
+            return
+        if not arrival.direct and self.holding.rests(arrival.digest):
+            why = "Its sender could not be looked up. It is tried again later."
+            arrival.settled(Outcome(Verdict.HELD, why))
             return
         if self._open >= MAIL_ARRIVALS_OPEN_MAX:
             arrival.settled(Outcome(Verdict.HELD, "Too many messages come at once; try again."))
@@ -175,6 +178,7 @@ class Inbox:
         assert sender.profile is not None
         signing = sender.profile.profile.signing
         name = opened.message.sender
+        self.holding.found(name)
         when = stamped(opened, arrival.signing, self._desk.now_ms)
         record = self._people.named(name)
         if not is_by_sender(opened.message, signing, record, when):
@@ -287,7 +291,7 @@ class Inbox:
 
     def _finish(self, arrival: Arrival, sender: str) -> None:
         """It may be acknowledged now."""
-        self._held.pop(arrival.digest, None)
+        self.holding.remove(arrival.digest)
         if not arrival.direct:
             if len(self._done) >= MAIL_DONE_MAX:
                 del self._done[next(iter(self._done))]
@@ -317,16 +321,40 @@ class Inbox:
 
     def _hold(self, arrival: Arrival, opened: Opened, what: str, failure: Failure) -> None:
         """It cannot be verified now: it stays where it is, and is tried again."""
-        digest = arrival.digest
+        name = opened.message.sender
+        record = self._people.named(name)
         reason = f"{what} ({words(failure)}). It is tried again."
-        since_us = self._held.get(digest)
-        if since_us is None and not arrival.direct and len(self._held) < MAIL_HELD_MAX:
-            since_us = self._held[digest] = self._desk.now.mono_us
-            self._show_held(opened, reason)
-        if since_us is not None and self._desk.now.mono_us - since_us > MAIL_HELD_US_MAX:
+        if arrival.direct:
+            arrival.settled(Outcome(Verdict.HELD, reason))
+            return
+        if record is not None and record.standing == BLOCKED:
+            self._drop(arrival, opened, "")
+            return
+        is_long = self.holding.failed(name)
+        if arrival.digest not in self.holding:
+            held = self._as_held(arrival, opened, record)
+            full = self.holding.room(held)
+            if full and (failure.code in _PROVEN or is_long):
+                self._disprove(arrival, opened, f"{what} ({words(failure)}), and {full}.")
+                return
+            if not full and self.holding.add(arrival.digest, held):
+                self._show_held(opened, reason)
+        elif self.holding.is_over(arrival.digest):
             self._disprove(arrival, opened, f"{what} for too long ({words(failure)}).")
             return
         arrival.settled(Outcome(Verdict.HELD, reason))
+
+    def _as_held(self, arrival: Arrival, opened: Opened, record: Record | None) -> Held:
+        """Whoever can sign as a contact did so far is one, until the contrary is known."""
+        trusted = (
+            record is not None
+            and record.standing == CONTACT
+            and bool(record.signing)
+            and is_by_sender(opened.message, record.signing, record, None)
+        )
+        size = len(arrival.envelope.message)
+        since_us = self._desk.now.mono_us
+        return Held(arrival.service, opened.message.sender, size, trusted, since_us)
 
     def _show_held(self, opened: Opened, reason: str) -> None:
         """Somebody who is known here wrote it, perhaps: it is told that something waits."""

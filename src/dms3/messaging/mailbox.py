@@ -227,6 +227,7 @@ class Mailbox:
     def _met(self, _: None, request: RequestId) -> None:
         self._grounds.self_.start()
         self._sending.hurry()
+        self._receiving.inbox.holding.hurry()
         self._desk.reply(request, None)
 
     def _rotate(self, generation: int | None, request: RequestId) -> None:

@@ -1,0 +1,127 @@
+"""What cannot be verified now and stays at its service: how much of whom, when it is tried again.
+
+Source: docs/architecture.md, "Messages"; docs/attacks.md. Nobody may fill the answers of a service
+with what cannot be verified: of a sender who is no contact as much is held as a stranger may
+write, of all of them together at one service a bounded number. Looks up nobody itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dms3.core.limits import (
+    MAIL_HELD_AGAIN_US_MAX,
+    MAIL_HELD_AGAIN_US_MIN,
+    MAIL_HELD_BYTES_MAX,
+    MAIL_HELD_MAX,
+    MAIL_HELD_PATIENCE_US,
+    MAIL_HELD_PER_SENDER_MAX,
+    MAIL_HELD_PER_SERVICE_MAX,
+    MAIL_HELD_SENDERS_MAX,
+    MAIL_HELD_US_MAX,
+)
+from dms3.messaging.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An envelope of `size` bytes at `service`; `trusted`: signed with the known key of a contact.
+
+    `since_us`: when it came first.
+    """
+
+    service: str
+    sender: str
+    size: int
+    trusted: bool
+    since_us: int
+
+
+@dataclass(slots=True)
+class _Pause:
+    """A sender who could not be looked up: since when, how often, until when nobody asks again."""
+
+    since_us: int
+    failures: int = 0
+    until_us: int = 0
+
+
+class Holding:
+    """All that is held, by the digest of the envelope."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._rows: dict[bytes, Held] = {}
+        self._pauses: dict[str, _Pause] = {}  # by sender, the oldest first
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._rows
+
+    # Room
+
+    def room(self, held: Held) -> str:
+        """Why `held` is one too many, "" when it is not."""
+        if held.trusted:
+            return ""
+        others = [row for row in self._rows.values() if not row.trusted]
+        count = sum(row.sender == held.sender for row in others)
+        if count >= MAIL_HELD_PER_SENDER_MAX:
+            return f"{count} of {held.sender} wait already"
+        here = [row.size for row in others if row.service == held.service]
+        if len(here) >= MAIL_HELD_PER_SERVICE_MAX:
+            return f"{len(here)} of strangers wait at {held.service} already"
+        if sum(here) + held.size > MAIL_HELD_BYTES_MAX:
+            return f"{sum(here)} bytes of strangers wait at {held.service} already"
+        return ""
+
+    def add(self, digest: bytes, held: Held) -> bool:
+        """Hold an envelope for which there is room; whether its time runs from now on."""
+        if held.trusted and len(self._rows) >= MAIL_HELD_MAX:
+            return False
+        self._rows[digest] = held
+        return True
+
+    def remove(self, digest: bytes) -> None:
+        """It is held no longer."""
+        self._rows.pop(digest, None)
+
+    def is_over(self, digest: bytes) -> bool:
+        """Whether it was held for as long as anything is."""
+        row = self._rows.get(digest)
+        return row is not None and self._desk.now.mono_us - row.since_us > MAIL_HELD_US_MAX
+
+    # Looking up again
+
+    def rests(self, digest: bytes) -> bool:
+        """Whether the sender of what is held is not to be looked up yet."""
+        row = self._rows.get(digest)
+        pause = None if row is None else self._pauses.get(row.sender)
+        if pause is None or self.is_over(digest):
+            return False
+        return self._desk.now.mono_us < pause.until_us
+
+    def failed(self, sender: str) -> bool:
+        """Nobody could be looked up; whether it has been so for long."""
+        now_us = self._desk.now.mono_us
+        pause = self._pauses.get(sender)
+        if pause is None:
+            if len(self._pauses) >= MAIL_HELD_SENDERS_MAX:
+                del self._pauses[next(iter(self._pauses))]
+            pause = self._pauses[sender] = _Pause(now_us)
+        if now_us >= pause.until_us:  # many messages of one look are one failure
+            wait_us = MAIL_HELD_AGAIN_US_MIN << min(pause.failures, 16)
+            pause.until_us = now_us + min(MAIL_HELD_AGAIN_US_MAX, wait_us)
+            pause.failures += 1
+        return now_us - pause.since_us >= MAIL_HELD_PATIENCE_US
+
+    def found(self, sender: str) -> None:
+        """The sender was looked up."""
+        self._pauses.pop(sender, None)
+
+    def hurry(self) -> None:
+        """Something has changed: look everybody up when they come next."""
+        for pause in self._pauses.values():
+            pause.until_us = self._desk.now.mono_us
