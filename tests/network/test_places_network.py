@@ -129,8 +129,8 @@ async def chunks_are_renewed(one: Node) -> None:
     before = await held(overlay, name)
     soon = Later(CHUNK_LIFE_US - CHUNK_RENEW_US + 60_000_000)
     early = OverlayPlace(overlay_seed(one.identity), one.call, one.store, soon)
-    names = await asyncio.to_thread(early._due, soon.now().wall_us + CHUNK_RENEW_US)
-    assert name in names
+    rows = await asyncio.to_thread(early._due, soon.now().wall_us + CHUNK_RENEW_US)
+    assert name in [row[1] for row in rows]
     horizon_us = soon.now().wall_us + CHUNK_RENEW_US
     await overlay._renew(name, horizon_us)
     after = await held(overlay, name)

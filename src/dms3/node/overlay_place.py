@@ -9,6 +9,7 @@ reader asks. What this node wrote is put again before it expires.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ HEAD_VERSION = 1
 _ASKED_MIN = 2  # nodes that know nothing of a name before that is believed
 _INLINE_BYTES = CHUNK_PART_BYTES - 256  # what a head has room for, beside its own fields
 _PATIENCE_US = 20 * SECOND_US  # of one question: a third of an operation of the port
+_NUMBER_MAX = 1 << 62  # of a sequence or a work: no honest one is near, and a row has 63 bits
 _READS = 3  # of an object that is replaced meanwhile
 
 _NOTE = (
@@ -48,7 +50,10 @@ _NOTE = (
     "sequence = max(sequence, excluded.sequence), until_us = max(until_us, excluded.until_us)"
 )
 _NOTED = "SELECT work, sequence FROM place_chunk WHERE name = ? AND until_us > ?"
-_DUE = "SELECT name FROM place_chunk WHERE until_us < ? ORDER BY until_us, name LIMIT ?"
+_DUE = (
+    "SELECT until_us, name FROM place_chunk WHERE until_us < ? AND (until_us, name) > (?, ?) "
+    "ORDER BY until_us, name LIMIT ?"
+)
 _FORGET = "DELETE FROM place_chunk WHERE name = ?"
 
 
@@ -106,6 +111,7 @@ class OverlayPlace:
         self._call = call
         self._database = database
         self._clock = clock
+        self._renewed = (0, "")  # expiry and name of the last that this round looked at
 
     async def put(self, name: str, data: bytes) -> None:
         """Replace an object; raises `peer_unreachable` while too few nodes hold it."""
@@ -161,20 +167,22 @@ class OverlayPlace:
         """Put again what expires within CHUNK_RENEW_US; how many names were looked at.
 
         What this node wrote or read, for another device of the person may be gone. What cannot be
-        renewed now is looked at again in the next round.
+        renewed now is looked at again in the next round, and holds up no other.
         """
         horizon_us = self._wall_us() + CHUNK_RENEW_US
-        names = await asyncio.to_thread(self._due, horizon_us)
-        for count, name in enumerate(names):
-            try:
-                await self._renew(name, horizon_us)
-            except Dms3Error:
-                return count  # the overlay is not there now
-        return len(names)
+        rows = await asyncio.to_thread(self._due, horizon_us)
+        for row in rows:
+            self._renewed = row
+            with contextlib.suppress(Dms3Error):  # strangers can deny a name, or all
+                await self._renew(row[1], horizon_us)
+        if len(rows) < CHUNK_RENEWALS_MAX:
+            self._renewed = (0, "")
+        return len(rows)
 
     async def _renew(self, name: str, horizon_us: int) -> None:
-        found, _ = await self._find(name)
-        data = None if found.head is None else await self.get(name)
+        found, noted = await self._find(name)
+        gone = noted is None and found.head is None  # expired
+        data = None if gone else await self.get(name)  # raises when it is denied: no removal
         if data is None:
             await self._forget(name)
         elif found.chunk is not None and found.chunk.until_us < horizon_us:
@@ -186,6 +194,8 @@ class OverlayPlace:
         """What lies under a name, and what this node knows to lie there."""
         noted = await asyncio.to_thread(self._noted, name)
         chunk = await self._read(chunk_key(self._seed, name, 0, 0).public, believed=True)
+        if chunk is not None and max(chunk.sequence, chunk.work) >= _NUMBER_MAX:
+            raise Dms3Error("peer_unreachable", "what lies there is of a device gone wild")
         if chunk is None or not chunk.data:
             return _Found(chunk, None), noted
         try:
@@ -280,10 +290,10 @@ class OverlayPlace:
             row = connection.execute(_NOTED, (name, self._wall_us())).fetchone()
         return None if row is None else _Noted(*row)
 
-    def _due(self, before_us: int) -> list[str]:
+    def _due(self, before_us: int) -> list[tuple[int, str]]:
         with self._database.read() as connection:
-            rows = connection.execute(_DUE, (before_us, CHUNK_RENEWALS_MAX)).fetchall()
-        return [row[0] for row in rows]
+            row = (before_us, *self._renewed, CHUNK_RENEWALS_MAX)
+            return [(int(until), str(name)) for until, name in connection.execute(_DUE, row)]
 
     async def _note(self, name: str, work: int, sequence: int, until_us: int) -> None:
         row = (name, work, sequence, until_us)

@@ -12,7 +12,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US
 from dms3.storage.appending import Appending, make_chunk, make_page, next_head
 from dms3.storage.book import Book, Pace
-from dms3.storage.chunk import batches, last_of_each
+from dms3.storage.chunk import last_of_each
 from dms3.storage.compaction import to_merge, to_page
 from dms3.storage.head import Page, Ref
 from dms3.storage.leaving import Leaving
@@ -92,7 +92,6 @@ class Keeping:
             bodies = yield All(tuple(asks_of(book, ground, ref)))
             items += items_of(book, ref, [body_or_raise(body) for body in bodies], ground)
         kept = last_of_each(items)
-        assert len(batches(kept)) == 1, "neighbours that are not full fit into one chunk"
         if not self._may_go() or (book.ground, book.device) != (ground, device):
             return
         head = book.head

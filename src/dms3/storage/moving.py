@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from dms3.core.codec import encode
+from dms3.core.codec import INTEGER_MAX, encode
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import RequestId
 from dms3.core.limits import STORAGE_PARTING_US, STORAGE_REMOVED_MAX, STORAGE_SETTLE_US
+from dms3.crypto.keys import GENERATION_MAX
 from dms3.storage.appending import Appending, next_head
 from dms3.storage.book import Behind, Book, Pace
 from dms3.storage.carrying import Carrying, Journey, is_same
@@ -101,7 +102,7 @@ class Moving:
         if self._devices.get(device) is None:
             raise Dms3Error("not_found", f"None of your devices is called {device.hex()}.")
         if len(book.state.removed) >= STORAGE_REMOVED_MAX:
-            raise Dms3Error("limit_reached", f"{STORAGE_REMOVED_MAX} devices were removed already.")
+            raise _too_many()
         self._striking.append((device, request))
         if device not in book.state.removed and device not in book.state.strike:
             book.put_state(strike=(*book.state.strike, device))
@@ -211,9 +212,12 @@ class Moving:
     def _strike(self) -> Work[None]:
         """Lead everybody to new keys, without those who are to be removed."""
         book, state = self._book, self._book.state
-        goal = Ground(book.ground.place, max(state.generation + 1, state.told), state.visit)
-        removed = union(state.removed, state.strike)
-        epoch = self._newest_epoch() + 1
+        generation = max(state.generation + 1, state.told)
+        if generation > GENERATION_MAX:
+            raise _counted_out("keys")
+        goal = Ground(book.ground.place, generation, state.visit)
+        removed = self._to_remove()
+        epoch = self._next_epoch()
         way = Journey(book.ground, goal, epoch, removed, state.removed, b"", leads=True)
         yield from self._go(way)
 
@@ -229,15 +233,37 @@ class Moving:
         if book.device in removed:
             book.become(book.draw_device())
             yield from join(book, self._devices)
-        epoch = max(self._newest_epoch(), 0 if step is None else step.epoch) + 1
+        epoch = self._next_epoch(0 if step is None else step.epoch)
         goal, door = end, None
         if end.alone or back:  # where we were before: nothing of then is met again
             goal, door = Ground(end.place, end.generation, epoch), None if end.alone else end
-        marked = (state.removed, state.attempt)
+        marked = (state.removed, _mark_of(state.attempt, goal))
         yield from self._go(Journey(start, goal, epoch, removed, *marked, True, door))
 
-    def _newest_epoch(self) -> int:
-        return max([self._book.state.epoch, *(other.age[0] for other in self._devices.all())])
+    def _next_epoch(self, least: int = 0) -> int:
+        """After all that are known; raises `limit_reached` after the last one there is."""
+        known = [self._book.state.epoch, *(other.age[0] for other in self._devices.all())]
+        newest = max(least, *known)
+        if newest >= INTEGER_MAX:
+            raise _counted_out("moves")
+        return newest + 1
+
+    def _to_remove(self) -> tuple[bytes, ...]:
+        """All that were and are to be removed; what is more than a step can say is given up."""
+        book, state = self._book, self._book.state
+        new = [device for device in state.strike if device not in state.removed]
+        new, refused = new[: self._room()], new[self._room() :]
+        if refused:
+            book.put_state(strike=tuple(new))
+            for device, request in self._striking:
+                if device in refused:
+                    book.reply(request, Failure.of(_too_many()))
+            self._striking = [each for each in self._striking if each[0] not in refused]
+        return union(state.removed, tuple(new))
+
+    def _room(self) -> int:
+        """How many devices more can be removed."""
+        return max(0, STORAGE_REMOVED_MAX - len(self._book.state.removed))
 
     # On the way
 
@@ -357,6 +383,26 @@ def _row(place: Place) -> PlaceRow:
         return PlaceRow.of(place)
     except ValueError as error:
         raise Dms3Error("argument_invalid", f"That is no place: {error}.") from error
+
+
+def _mark_of(attempt: bytes, goal: Ground) -> bytes:
+    """Names a journey: what was copied for another goal lies under other names."""
+    place = goal.place
+    where = f"{place.kind} {place.url} {goal.generation} {goal.visit}"
+    return hashlib.sha256(attempt + where.encode()).digest()[:_MARK_BYTES]
+
+
+def _too_many() -> Dms3Error:
+    return Dms3Error("limit_reached", f"{STORAGE_REMOVED_MAX} devices were removed already.")
+
+
+def _counted_out(what: str) -> Dms3Error:
+    """A device of the person signed the last number that there is."""
+    return Dms3Error(
+        "limit_reached",
+        f"A device of yours gave your {what} the highest number there is.",
+        hint="Choose a place again with `dms3 message store-in KIND --lost`.",
+    )
 
 
 def union(one: tuple[bytes, ...], two: tuple[bytes, ...]) -> tuple[bytes, ...]:

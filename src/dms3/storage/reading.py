@@ -51,6 +51,13 @@ class _Shelf:
     refs: list[Ref]
     older: Ref | None
     bad: set[bytes] = field(default_factory=set)  # asked whether it has an id, never iterated
+    read: set[bytes] = field(default_factory=set)  # also when spans of it were forgotten
+
+    def lacks(self, other: Other) -> list[Ref]:
+        """What of `other` is to be brought."""
+        rows = [*self.refs, *([] if self.older is None else [self.older])]
+        done = self.bad | self.read
+        return [ref for ref in rows if ref.id not in done and not other.has_read(ref)]
 
 
 class Reading:
@@ -176,12 +183,9 @@ class Reading:
         fresh: list[tuple[int, Other, Ref]] = []
         old: list[tuple[int, Other, Ref]] = []
         for other in self._devices.all():
-            shelf = self._shelf(other)
-            rows = [*shelf.refs, *([] if shelf.older is None else [shelf.older])]
-            for ref in rows:
-                if ref.id not in shelf.bad and not other.has_read(ref):
-                    is_new = ref.end > other.known.base
-                    (fresh if is_new else old).append((-ref.high_ms, other, ref))
+            for ref in self._shelf(other).lacks(other):
+                is_new = ref.end > other.known.base
+                (fresh if is_new else old).append((-ref.high_ms, other, ref))
         fresh.sort(key=lambda row: (row[0], row[1].id, row[2].id))
         old.sort(key=lambda row: (row[0], row[1].id, row[2].id))
         chosen = fresh[:STORAGE_GETS_MAX]
@@ -197,12 +201,7 @@ class Reading:
         return self._history_us <= self._book.works.now.mono_us
 
     def _has_history(self) -> bool:
-        for other in self._devices.all():
-            shelf = self._shelf(other)
-            rows = [*shelf.refs, *([] if shelf.older is None else [shelf.older])]
-            if any(ref.id not in shelf.bad and not other.has_read(ref) for ref in rows):
-                return True
-        return False
+        return any(self._shelf(other).lacks(other) for other in self._devices.all())
 
     def _bring(self, chosen: list[tuple[Other, Ref]]) -> Work[None]:
         """Get chunks at once, and hand them on one after the other."""
@@ -227,6 +226,7 @@ class Reading:
             return
         book.problem(part, "")
         self._devices.read(other, ref)
+        self._shelf(other).read.add(ref.id)
         self._came += len(items)
         if ref.end <= other.known.base and self._wishes:
             wish = self._wishes[0]
