@@ -45,6 +45,7 @@ class Carriage:
     def follow(self) -> None:
         """Ask those that are listed now, and those left not long ago; no others."""
         asked = self._carriers.asked()
+        self._inbox.holding.asked(asked)
         for name in list(self._fetching):
             if name not in asked:
                 self._fetching.pop(name).end()
@@ -59,7 +60,7 @@ class Carriage:
 
     def hurry(self) -> None:
         """The machine slept or moved: ask all now."""
-        self._inbox.holding.hurry()
+        self._inbox.holding.woke()
         for fetching in list(self._fetching.values()):
             fetching.look()
 

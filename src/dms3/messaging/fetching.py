@@ -216,6 +216,7 @@ class Fetching:
             has_more = has_settled or self._stuck > before
             self._over(new, more=len(texts) >= limit and has_more, left=worst)
 
+        arrivals = []
         for text in texts:
             try:
                 envelope = decode_delivered(text)
@@ -223,8 +224,12 @@ class Fetching:
                 stuck += 1
                 worst = worst or f"It gave an envelope that cannot be read ({error.reason})."
                 continue
-            open_ += 1
-            self._inbox.take(self._arrival(envelope, self._service, one))
+            arrivals.append(self._arrival(envelope, self._service, one))
+        if len(texts) < limit:
+            self._inbox.holding.lies(self.name, {each.digest for each in arrivals})
+        open_ += len(arrivals)
+        for arrival in arrivals:
+            self._inbox.take(arrival)
         closed(False)  # what is known at once may be offered again without end
 
     def _arrival(

@@ -7,8 +7,10 @@ write, of all of them together at one service a bounded number. Looks up nobody 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from dms3.core.codec import decode, encode
 from dms3.core.limits import (
     MAIL_HELD_AGAIN_US_MAX,
     MAIL_HELD_AGAIN_US_MIN,
@@ -19,17 +21,22 @@ from dms3.core.limits import (
     MAIL_HELD_PER_SERVICE_MAX,
     MAIL_HELD_SENDERS_MAX,
     MAIL_HELD_US_MAX,
+    MAIL_HELD_WOKE_US,
 )
+from dms3.core.machine import View, scan
 from dms3.messaging.desk import Desk
+
+TABLE = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """An envelope of `size` bytes at `service`; `trusted`: signed with the known key of a contact.
 
-    `since_us`: when it came first.
+    `since_us`: when (wall) it came first, kept over restarts.
     """
 
+    v: int
     service: str
     sender: str
     size: int
@@ -47,12 +54,19 @@ class _Pause:
 
 
 class Holding:
-    """All that is held, by the digest of the envelope."""
+    """All that is held, by the digest of the envelope; the table is about the same."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._rows: dict[bytes, Held] = {}
         self._pauses: dict[str, _Pause] = {}  # by sender, the oldest first
+        self._woke_us = 0  # monotonic
+
+    def load(self, view: View) -> None:
+        """Read the table."""
+        self._woke_us = self._desk.now.mono_us
+        for digest, data in scan(view, TABLE):
+            self._rows[digest] = decode(Held, data)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -77,21 +91,35 @@ class Holding:
             return f"{sum(here)} bytes of strangers wait at {held.service} already"
         return ""
 
-    def add(self, digest: bytes, held: Held) -> bool:
-        """Hold an envelope for which there is room; whether its time runs from now on."""
+    def add(self, digest: bytes, held: Held) -> None:
+        """Hold an envelope for which there is room; of contacts, so many that their time runs."""
         if held.trusted and len(self._rows) >= MAIL_HELD_MAX:
-            return False
+            return
         self._rows[digest] = held
-        return True
+        self._desk.persist(TABLE, digest, encode(held))
 
     def remove(self, digest: bytes) -> None:
         """It is held no longer."""
-        self._rows.pop(digest, None)
+        if self._rows.pop(digest, None) is not None:
+            self._desk.delete(TABLE, digest)
+
+    def lies(self, service: str, digests: Collection[bytes]) -> None:
+        """All that lies at `service` is `digests`: whatever else was held is there no more."""
+        for digest in [key for key, row in self._rows.items() if row.service == service]:
+            if digest not in digests:
+                self.remove(digest)
+
+    def asked(self, services: Collection[str]) -> None:
+        """Only these services are asked."""
+        for digest in [key for key, row in self._rows.items() if row.service not in services]:
+            self.remove(digest)
 
     def is_over(self, digest: bytes) -> bool:
-        """Whether it was held for as long as anything is."""
-        row = self._rows.get(digest)
-        return row is not None and self._desk.now.mono_us - row.since_us > MAIL_HELD_US_MAX
+        """Whether it was held for as long as anything is, and names had time after a sleep."""
+        row, now = self._rows.get(digest), self._desk.now
+        if row is None or now.mono_us - self._woke_us < MAIL_HELD_WOKE_US:
+            return False
+        return now.wall_us - row.since_us > MAIL_HELD_US_MAX
 
     # Looking up again
 
@@ -120,6 +148,11 @@ class Holding:
     def found(self, sender: str) -> None:
         """The sender was looked up."""
         self._pauses.pop(sender, None)
+
+    def woke(self) -> None:
+        """The machine slept or moved: names may not be reached yet."""
+        self._woke_us = self._desk.now.mono_us
+        self.hurry()
 
     def hurry(self) -> None:
         """Something has changed: look everybody up when they come next."""

@@ -330,6 +330,9 @@ class Inbox:
         if record is not None and record.standing == BLOCKED:
             self._drop(arrival, opened, "")
             return
+        if arrival.digest in self._refusals:  # a crash came before it was acknowledged
+            self._refuse(arrival, name, reason)
+            return
         is_long = self.holding.failed(name)
         if arrival.digest not in self.holding:
             held = self._as_held(arrival, opened, record)
@@ -337,11 +340,13 @@ class Inbox:
             if full and (failure.code in _PROVEN or is_long):
                 self._disprove(arrival, opened, f"{what} ({words(failure)}), and {full}.")
                 return
-            if not full and self.holding.add(arrival.digest, held):
-                self._show_held(opened, reason)
+            if not full:
+                self.holding.add(arrival.digest, held)
         elif self.holding.is_over(arrival.digest):
             self._disprove(arrival, opened, f"{what} for too long ({words(failure)}).")
             return
+        if arrival.digest in self.holding:
+            self._show_held(opened, reason)
         arrival.settled(Outcome(Verdict.HELD, reason))
 
     def _as_held(self, arrival: Arrival, opened: Opened, record: Record | None) -> Held:
@@ -353,8 +358,8 @@ class Inbox:
             and is_by_sender(opened.message, record.signing, record, None)
         )
         size = len(arrival.envelope.message)
-        since_us = self._desk.now.mono_us
-        return Held(arrival.service, opened.message.sender, size, trusted, since_us)
+        now_us = self._desk.now.wall_us
+        return Held(1, arrival.service, opened.message.sender, size, trusted, now_us)
 
     def _show_held(self, opened: Opened, reason: str) -> None:
         """Somebody who is known here wrote it, perhaps: it is told that something waits."""

@@ -34,6 +34,7 @@ class Receiving:
     def load(self, view: View) -> None:
         """Read the tables."""
         self.refusals.load(view)
+        self.inbox.holding.load(view)
         self.merging.load(view)
 
     def profile_changed(self) -> None:

@@ -43,6 +43,9 @@ class Refusals:
             self._rows[row.digest] = (number, row)
             self._next = number + 1
 
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._rows
+
     def add(self, digest: bytes, service: str, sender: str, reason: str) -> None:
         """Record an envelope; one that comes again is not told of again."""
         if digest in self._rows:

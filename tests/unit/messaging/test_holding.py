@@ -9,9 +9,13 @@ from dms3.core.limits import (
     MAIL_HELD_AGAIN_US_MAX,
     MAIL_HELD_PER_SENDER_MAX,
     MAIL_HELD_PER_SERVICE_MAX,
+    MAIL_HELD_US_MAX,
+    MAIL_HELD_WOKE_US,
     MAIL_INCOMING_MAX,
+    MAIL_LEAVING_US,
     MAIL_POLL_PUSHED_US,
 )
+from dms3.core.machine import ClockJumped
 from dms3.dm3.envelope import open_delivery
 from dms3.dm3.keys import ProfileKeys
 from dms3.messaging.desk import Desk
@@ -185,15 +189,104 @@ def test_the_bounds_of_what_is_held():
     desk = Desk()
     holding = Holding(desk)
     for number in range(MAIL_HELD_PER_SENDER_MAX):
-        row = Held("one", "eve.dms3", 1, False, 0)
+        row = Held(1, "one", "eve.dms3", 1, False, 0)
         assert holding.room(row) == ""
         holding.add(b"%d" % number, row)
     assert holding.room(row)
     for number in range(MAIL_HELD_PER_SENDER_MAX, MAIL_HELD_PER_SERVICE_MAX):
-        row = Held("one", f"{number}.dms3", 1, False, 0)
+        row = Held(1, "one", f"{number}.dms3", 1, False, 0)
         assert holding.room(row) == ""
         holding.add(b"%d" % number, row)
-    assert holding.room(Held("one", "other.dms3", 1, False, 0))
-    assert not holding.room(Held("two", "other.dms3", 1, False, 0))
-    assert not holding.room(Held("one", "other.dms3", 1, True, 0))
+    assert holding.room(Held(1, "one", "other.dms3", 1, False, 0))
+    assert not holding.room(Held(1, "two", "other.dms3", 1, False, 0))
+    assert not holding.room(Held(1, "one", "other.dms3", 1, True, 0))
     assert MAIL_HELD_PER_SERVICE_MAX <= MAIL_INCOMING_MAX // 2
+
+
+# For how long
+
+
+def leap(world, us):
+    """Nobody is on meanwhile."""
+    for node in world.nodes:
+        node.killed = True
+    world.leap(us)
+
+
+def test_the_week_of_what_is_held_runs_over_restarts(mail):
+    world, _, bob = mail
+    world.lost["eve.dms3"] = SILENT
+    store(world, many(2))
+    for _ in range(2):
+        leap(world, MAIL_HELD_US_MAX // 2)
+        bob.start()
+        world.later(2 * MAIL_HELD_WOKE_US)
+        assert (held(bob), refused(bob)) == (2, [])
+    leap(world, MAIL_HELD_US_MAX // 2)
+    bob.start()
+    world.later(MAIL_HELD_WOKE_US - MAIL_POLL_PUSHED_US)
+    assert (held(bob), refused(bob)) == (2, [])  # names may not be reached yet
+    world.later(2 * MAIL_POLL_PUSHED_US + SECOND)
+    assert (held(bob), left(world), len(refused(bob))) == (0, 0, 2)
+    assert bob.tables["held"] == {}
+    assert len(bob.topics("message.refused")) == 2
+
+
+def test_after_a_sleep_names_have_time_too(mail):
+    world, _, bob = mail
+    world.lost["eve.dms3"] = SILENT
+    store(world, many(1))
+    world.later(MAIL_POLL_PUSHED_US)
+    for node in world.nodes:
+        node.killed = True
+    world.leap(2 * MAIL_HELD_US_MAX)
+    bob.killed = False
+    bob.event(ClockJumped(2 * MAIL_HELD_US_MAX))
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert (held(bob), refused(bob)) == (1, [])
+    del world.lost["eve.dms3"]
+    world.later(HOUR)
+    assert (held(bob), len(bob.kept)) == (0, 1)
+
+
+def test_what_was_refused_for_its_age_is_refused_once_though_a_crash_comes(mail):
+    world, _, bob = mail
+    world.lost["eve.dms3"] = SILENT
+    store(world, many(1))
+    world.later(MAIL_POLL_PUSHED_US)
+    before = world.services["one.bob.dms3"].waiting["bob.dms3"]
+    world.leap(MAIL_HELD_US_MAX)
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert len(refused(bob)) == 1
+    world.services["one.bob.dms3"].waiting["bob.dms3"] = before  # as if nothing was acknowledged
+    bob.start()
+    world.later(2 * SECOND)
+    assert (held(bob), left(world), len(refused(bob))) == (0, 0, 1)
+    assert len(bob.topics("message.refused")) == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_vanished_at_the_service_is_held_no_longer(mail, restarts):
+    world, _, bob = mail
+    world.lost["eve.dms3"] = SILENT
+    store(world, many(3))
+    world.later(MAIL_POLL_PUSHED_US)
+    assert held(bob) == 3
+    del world.services["one.bob.dms3"].waiting["bob.dms3"][1:]
+    if restarts:
+        bob.start()
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert (held(bob), len(bob.tables["held"])) == (1, 1)
+
+
+def test_what_lay_at_a_service_that_was_left_is_held_no_longer(mail):
+    world, _, bob = mail
+    world.lost["eve.dms3"] = SILENT
+    store(world, many(3))
+    world.later(MAIL_POLL_PUSHED_US)
+    assert held(bob) == 3
+    bob.machine._grounds.carriers.remove("one.bob.dms3")
+    bob.ask("services")
+    leap(world, MAIL_LEAVING_US)
+    bob.start()
+    assert (held(bob), bob.tables["held"]) == (0, {})
