@@ -172,23 +172,27 @@ class Appending:
         asks = [Ask("place.put", PutObject(ground.place, name, sealed)) for name, sealed in objects]
         name = book.name_of(ground, "head", book.device)
         for ask in (*asks, book.put(ground, name, encode(head))):
-            if not (yield from self._insist(ask, ground)):
+            if not (yield from self._insist(ask, ground, head.device)):
                 return False
         book.put_head(head)
         return True
 
-    def _insist(self, ask: Ask, ground: Ground) -> Work[bool]:
+    def _insist(self, ask: Ask, ground: Ground, device: bytes) -> Work[bool]:
         book = self._book
-        while book.ground == ground:
+
+        def is_here() -> bool:
+            return (book.ground, book.device) == (ground, device)
+
+        while is_here():
             try:
                 yield ask
             except Dms3Error as error:
                 book.problem("append", str(error))
-                yield Until(lambda: book.ground != ground, self._pace.next_us())
+                yield Until(lambda: not is_here(), self._pace.next_us())
             else:
                 book.problem("append", "")
                 self._pace.reset()
-                return book.ground == ground
+                return is_here()
         book.problem("append", "")
         return False
 

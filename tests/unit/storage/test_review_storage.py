@@ -130,3 +130,31 @@ def test_a_place_that_gives_every_other_chunk_is_not_asked_without_end():
     two.call("look")
     world.run(240)
     assert 70 <= len(two.merged) <= 140
+
+
+def test_a_place_that_is_given_up_for_itself_while_a_head_is_on_its_way():
+    """`--lost` at an emptied place: the new device's head names nothing that is gone."""
+    world = World(1)
+    world.share()
+    (one,) = world.devices
+    one.append(item("old"))
+    shelf = world.shelf(CLOUD)
+    head = one.machine._book.name_of(one.machine._book.ground, "head", one.machine._book.device)
+    held = []
+
+    def late(operation, name, _):
+        if operation == "put" and name == head and not held:
+            held.append(name)
+            shelf.objects.clear()
+            one.call("leave", CLOUD)
+        return None
+
+    shelf.before = late
+    request = one.call("append", (item("new"),))
+    world.run(300)
+    assert held
+    assert one.answers[request] == Durable(shared=True)
+    book = one.machine._book
+    names = [name for ref in book.head.refs for name in book.names_at(book.ground, ref)]
+    assert names
+    assert all(name in shelf.objects for name in names)
