@@ -22,7 +22,7 @@ from dms3.crypto.keys import address_of
 from dms3.delivery.properties import Properties
 from dms3.dm3.envelope import Envelope, enclose
 from dms3.dm3.keys import ProfileKeys
-from dms3.dm3.lookup import Resolve, Resolved
+from dms3.dm3.lookup import OwnNames, Resolve, Resolved
 from dms3.dm3.message import Message, MessageType, compose
 from dms3.dm3.profile import SignedProfile, UserProfile, fingerprint, sign_profile
 from dms3.io.schema import MIGRATIONS
@@ -73,6 +73,7 @@ class World:
         self.names: dict[str, Resolved] = {}
         self.numbers: dict[tuple[str, Any], int] = {}
         self.asked: list[Resolve] = []
+        self.own = "nobody.dms3"  # whose node it is
         self.failing: str = ""  # the code with which everything fails
         for person in (ALICE, BOB, MALLORY):
             self.know(person)
@@ -89,6 +90,8 @@ class World:
         self.names[name] = Resolved(name, person.address, signed, None, "ens", mark)
 
     async def call(self, operation: str, arguments: Any) -> Any:
+        if operation == "names.own":
+            return OwnNames(self.own, self.own, SERVICE_NAME, (self.own,))
         assert operation == "names.resolve"
         self.asked.append(arguments)
         if self.failing:
@@ -205,7 +208,8 @@ async def post_office(
         )
         reports: list[BaseException] = []
         pushes = Pushes(lambda: service)
-        dm3 = Dm3(lambda: service, pushes.app, storage_handlers(lambda: store, world.now))
+        storage = storage_handlers(lambda: store, world.now, service.properties.total_bytes)
+        dm3 = Dm3(lambda: service, pushes.app, storage)
         front = PublicFront(
             {"dm3": dm3, "socket.io": pushes.app}, lambda _, error: reports.append(error)
         )

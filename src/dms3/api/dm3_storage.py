@@ -25,10 +25,11 @@ from dms3.core.limits import (
     CLOUD_PAGE_MAX,
     CLOUD_TEXT_CHARS_MAX,
     LOCKER_OBJECT_BYTES_MAX,
+    MAIL_TOTAL_BYTES,
 )
 from dms3.core.machine import Now
 from dms3.delivery.admission import named
-from dms3.io.lockers import Lockers
+from dms3.io.lockers import Bounds, Lockers
 from dms3.io.lockers_dm3 import Cloud, DuplicateError, Stored, key_of
 from dms3.node.delivering import Delivering
 
@@ -63,21 +64,26 @@ Action = Callable[[Asked, _Owner], Awaitable[Answer]]
 
 
 def storage_handlers(
-    database: Callable[[], Database], now: Callable[[], Now]
+    database: Callable[[], Database], now: Callable[[], Now], total: int = MAIL_TOTAL_BYTES
 ) -> Mapping[tuple[str, str], Handler]:
     """Handlers for `api/dm3.py` (`Dm3(more=...)`).
 
     `database`: that of the open node; raises as `Services` does while there is none.
+    `total`: bytes of mail and lockers of all people together.
     """
-    routes = _Routes(database, _Reference(database, now))
+    bounds = Bounds(total=total)
+    routes = _Routes(database, bounds, _Reference(database, bounds, now))
     return {(method, NAME): routes.handle for method in ("GET", "PUT", "POST", "DELETE")}
 
 
 class _Routes:
     """Which request is for what."""
 
-    def __init__(self, database: Callable[[], Database], reference: _Reference) -> None:
+    def __init__(
+        self, database: Callable[[], Database], bounds: Bounds, reference: _Reference
+    ) -> None:
         self._database = database
+        self._bounds = bounds
         self._reference = reference
 
     async def handle(self, service: Delivering, asked: Asked) -> Answer:
@@ -103,7 +109,7 @@ class _Routes:
 
     def _own(self, method: str, rest: list[str]) -> Action | None:
         """Objects of conversation storage as dms3 keeps it."""
-        lockers = Lockers(self._database())
+        lockers = Lockers(self._database(), self._bounds)
         if not rest:
             return _names(lockers) if method == "GET" else None
         if len(rest) > 1 or not _NAME.fullmatch(rest[0]):
@@ -152,8 +158,11 @@ def _names(lockers: Lockers) -> Action:
 class _Reference:
     """What the reference's client asks for."""
 
-    def __init__(self, database: Callable[[], Database], now: Callable[[], Now]) -> None:
+    def __init__(
+        self, database: Callable[[], Database], bounds: Bounds, now: Callable[[], Now]
+    ) -> None:
         self._database = database
+        self._bounds = bounds
         self._now = now
         self._actions: dict[tuple[str, str, bool], Callable[..., Awaitable[Answer]]] = {
             ("POST", "addConversation", False): self._add_conversation,
@@ -179,7 +188,7 @@ class _Reference:
 
     @property
     def _cloud(self) -> Cloud:
-        return Cloud(self._database())
+        return Cloud(self._database(), self._bounds)
 
     async def _add_conversation(self, asked: Asked, owner: _Owner) -> Answer:
         body = await _body(asked)

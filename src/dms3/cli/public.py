@@ -25,7 +25,9 @@ def delivery_of(config: Config) -> Properties | None:
     """What the node is as a delivery service; None without the role."""
     if "delivery" not in config.role:
         return None
-    return Properties(config.delivery_days, config.delivery_size, config.delivery_quota)
+    return Properties(
+        config.delivery_days, config.delivery_size, config.delivery_quota, config.delivery_total
+    )
 
 
 @contextlib.asynccontextmanager
@@ -36,7 +38,9 @@ async def public_listener(host: Host, config: Config, report: Report) -> AsyncIt
         return
 
     pushes = Pushes(lambda: host.delivery)
-    storage = storage_handlers(lambda: host.delivery.store, SystemClock().now)
+    storage = storage_handlers(
+        lambda: host.delivery.store, SystemClock().now, config.delivery_total
+    )
     dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
     front = PublicFront({PREFIX: dm3, "socket.io": pushes.app}, report)
     name, port = parse_host_port(config.public)

@@ -15,6 +15,7 @@ from dms3.core.limits import (
     MAIL_ENVELOPE_BYTES_MAX,
     MAIL_INTERVAL_SECONDS,
     MAIL_INTERVALS_SECONDS,
+    MAIL_TOTAL_BYTES,
 )
 from dms3.dm3.canonical import canonical
 
@@ -28,11 +29,13 @@ class Properties:
 
     `keep_days`: a message that nobody fetches is removed then, 0: never. `envelope_bytes`: the
     largest envelope, as canonical JSON. `account_bytes`: what may wait for one receiver.
+    `total_bytes`: mail and lockers of all together.
     """
 
     keep_days: int = 0
     envelope_bytes: int = MAIL_ENVELOPE_BYTES_MAX
     account_bytes: int = MAIL_ACCOUNT_BYTES
+    total_bytes: int = MAIL_TOTAL_BYTES
 
     def __post_init__(self) -> None:
         assert self.keep_days == 0 or self.keep_days >= DAYS_MIN, "0 or at least 30 days"

@@ -8,10 +8,17 @@ calls it.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from dms3.core.database import Connection, Database
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import LOCKER_BYTES, LOCKER_LIST_NAMES_MAX, LOCKER_OBJECTS_MAX
+from dms3.core.limits import (
+    LOCKER_BYTES,
+    LOCKER_LIST_NAMES_MAX,
+    LOCKER_OBJECTS_MAX,
+    MAIL_TOTAL_BYTES,
+)
+from dms3.io.delivery_total import check_total
 
 _OBJECT = (
     "SELECT o.id, length(o.data) FROM locker_object o JOIN locker l ON l.id = o.locker "
@@ -19,24 +26,32 @@ _OBJECT = (
 )
 
 
-class Lockers:
-    """The lockers in `database`; `quota`: bytes of one."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bytes of one account, and of all accounts with their mail."""
 
-    def __init__(self, database: Database, *, quota: int = LOCKER_BYTES) -> None:
+    quota: int = LOCKER_BYTES
+    total: int = MAIL_TOTAL_BYTES
+
+
+class Lockers:
+    """The lockers in `database`."""
+
+    def __init__(self, database: Database, bounds: Bounds) -> None:
         self._database = database
-        self._quota = quota
+        self._bounds = bounds
 
     def put(self, account: str, name: str, data: bytes) -> Future[None]:
         """Replace the object `name` of `account`, durable when the future resolves.
 
-        The future raises `limit_reached` beyond the quota; nothing has changed then.
+        The future raises `limit_reached` beyond a bound; nothing has changed then.
         """
 
         def work(connection: Connection) -> None:
             locker = locker_of(connection, account)
             held = connection.execute(_OBJECT, (account, name)).fetchone()
             before = 0 if held is None else held[1]
-            count(connection, locker, int(held is None), len(data) - before, self._quota)
+            count(connection, locker, int(held is None), len(data) - before, self._bounds)
             if held is None:
                 connection.execute(
                     "INSERT INTO locker_object (locker, name, data) VALUES (?, ?, ?)",
@@ -76,7 +91,7 @@ class Lockers:
             held = connection.execute(_OBJECT, (account, name)).fetchone()
             if held is not None:
                 connection.execute("DELETE FROM locker_object WHERE id = ?", (held[0],))
-                count(connection, locker_of(connection, account), -1, -held[1], self._quota)
+                count(connection, locker_of(connection, account), -1, -held[1], self._bounds)
 
         return self._database.transact(work, frees_space=True)
 
@@ -100,17 +115,20 @@ def locker_of(connection: Connection, account: str) -> int:
     return int(row[0])
 
 
-def count(connection: Connection, locker: int, objects: int, size: int, quota: int) -> None:
-    """Add to what a locker holds; raises `limit_reached` when it grows beyond the quota."""
+def count(connection: Connection, locker: int, objects: int, size: int, bounds: Bounds) -> None:
+    """Add to what a locker holds; raises `limit_reached` when it grows beyond `bounds`."""
     row = connection.execute(
         "UPDATE locker SET objects = objects + ?, bytes = bytes + ? WHERE id = ? "
         "RETURNING objects, bytes",
         (objects, size, locker),
     ).fetchone()
     assert row is not None, f"there is no locker {locker}"
-    if (size > 0 and row[1] > quota) or (objects > 0 and row[0] > LOCKER_OBJECTS_MAX):
+    if (size > 0 and row[1] > bounds.quota) or (objects > 0 and row[0] > LOCKER_OBJECTS_MAX):
+        size_mib = bounds.quota >> 20
         raise Dms3Error(
             "limit_reached",
-            f"An account has at most {LOCKER_OBJECTS_MAX} objects of {quota >> 20} MiB here.",
+            f"An account has at most {LOCKER_OBJECTS_MAX} objects of {size_mib} MiB here.",
             hint="Remove something, or choose another place.",
         )
+    if size > 0 or objects > 0:
+        check_total(connection, bounds.total)

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dms3.core.database import Connection, Database
-from dms3.core.limits import CLOUD_ANSWER_BYTES_MAX, LOCKER_BYTES
-from dms3.io.lockers import count, locker_of
+from dms3.core.limits import CLOUD_ANSWER_BYTES_MAX
+from dms3.io.lockers import Bounds, count, locker_of
 
 _AROUND = 200  # bytes that a row needs beside its container
 _CONVERSATION = "SELECT id FROM cloud_conversation WHERE locker = ? AND contact = ?"
@@ -37,11 +37,11 @@ class DuplicateError(Exception):
 
 
 class Cloud:
-    """The conversations in `database`; `quota`: bytes of one account, with its locker."""
+    """The conversations in `database`; `bounds` are of an account with its locker."""
 
-    def __init__(self, database: Database, *, quota: int = LOCKER_BYTES) -> None:
+    def __init__(self, database: Database, bounds: Bounds) -> None:
         self._database = database
-        self._quota = quota
+        self._bounds = bounds
 
     def add_conversation(
         self, account: str, contact: str, location: str, now_ms: int
@@ -93,7 +93,7 @@ class Cloud:
                     self._insert(connection, locker, number, new)
                     continue
                 more = len(stored.container) - held[1]
-                count(connection, locker, 0, more, self._quota)
+                count(connection, locker, 0, more, self._bounds)
                 connection.execute(
                     "UPDATE cloud_message SET container = ? WHERE id = ?",
                     (stored.container, held[0]),
@@ -235,7 +235,7 @@ class Cloud:
         row = connection.execute(_CONVERSATION, (locker, contact)).fetchone()
         if row is not None:
             return int(row[0])
-        count(connection, locker, 1, len(contact) + _AROUND, self._quota)
+        count(connection, locker, 1, len(contact) + _AROUND, self._bounds)
         made = connection.execute(
             "INSERT INTO cloud_conversation "
             "(locker, contact, location, updated_ms, hidden, messages) VALUES (?, ?, '', ?, 0, 0)",
@@ -258,7 +258,7 @@ class Cloud:
         )
         if done.rowcount == 0:
             return False
-        count(connection, locker, 0, len(stored.container) + _AROUND, self._quota)
+        count(connection, locker, 0, len(stored.container) + _AROUND, self._bounds)
         connection.execute(
             "UPDATE cloud_conversation SET messages = messages + 1 WHERE id = ?", (conversation,)
         )

@@ -39,6 +39,7 @@ from dms3.core.machine import Entropy
 from dms3.dm3.canonical import canonical, parse
 from dms3.dm3.envelope import Envelope
 from dms3.dm3.profile import decode_signed_profile
+from dms3.io.delivery_total import check_total, held
 
 SEED_BYTES = 32
 MARK_BYTES = 16  # of a keyed hash: 2**64 envelopes until two are taken for one
@@ -107,11 +108,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What lies here: accounts, waiting envelopes and their bytes."""
+    """What lies here: accounts, waiting envelopes and their bytes; `held`: as the total counts."""
 
     accounts: int
     messages: int
     bytes: int
+    held: int
 
 
 def service_seed(database: Database, entropy: Entropy) -> bytes:
@@ -187,10 +189,11 @@ class Mailroom:
 
     # envelopes
 
-    def keep(self, arrival: Arrival, account_bytes: int) -> Future[bool]:
+    def keep(self, arrival: Arrival, account_bytes: int, total: int | None) -> Future[bool]:
         """Make `arrival` durable: False when that message of that sender waits or has been here.
 
-        `account_bytes`: the quota. The future raises `limit_reached` beyond a quota of the
+        `account_bytes`: the quota, `total`: that of all mail and lockers, None: there is room for
+        this one whatever they have. The future raises `limit_reached` beyond a quota of the
         receiver or of the sender, and `not_found` when the account is gone.
         """
         sender, name = self._mark("sender", arrival.sender), self._mark("hash", arrival.hash)
@@ -215,6 +218,8 @@ class Mailroom:
                 return False
             _check_sender(connection, arrival.account, sender)
             _count(connection, arrival, account_bytes)
+            if total is not None:
+                check_total(connection, total)
             connection.execute(
                 "INSERT INTO mail_interval (start_s, messages, bytes) VALUES (?, 1, ?) ON CONFLICT "
                 "DO UPDATE SET messages = messages + 1, bytes = bytes + excluded.bytes",
@@ -316,8 +321,9 @@ class Mailroom:
                 "SELECT count(*), coalesce(sum(messages), 0), coalesce(sum(bytes), 0) "
                 "FROM mail_account"
             ).fetchone()
+            of_all = held(connection)
         assert row is not None, "an aggregate has a row"
-        return Totals(*row)
+        return Totals(row[0], row[1], row[2], of_all)
 
     def intervals(self, before_s: int) -> list[tuple[int, int, int]]:
         """Start (seconds), messages and bytes of the intervals that began before `before_s`."""

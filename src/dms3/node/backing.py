@@ -75,6 +75,7 @@ SAVED_TABLES = {
     "locker_object": False,
     "cloud_conversation": False,
     "cloud_message": False,
+    "delivery_held": False,
 }
 """Whether a backup holds each table of `io/schema.py`; the tables of full-text indexes always."""
 

@@ -21,6 +21,8 @@ from dms3.core.limits import (
     MAIL_ACCOUNT_BYTES,
     MAIL_ENVELOPE_BYTES_MAX,
     MAIL_QUOTA_BYTES_MAX,
+    MAIL_TOTAL_BYTES,
+    MAIL_TOTAL_BYTES_MAX,
     NAME_CHARS_MAX,
     UPLOAD_BYTES_MAX,
 )
@@ -52,7 +54,8 @@ class Config:
     part in the public overlay, that is to answer others and to hold public content for them.
     `ethereum`: URLs of Ethereum nodes that names of ENS are looked up with, the first that answers.
     `delivery_days`: how long a delivery service keeps what nobody fetches, 0: until it is fetched.
-    `delivery_size`: bytes of one envelope it takes, `delivery_quota`: of what waits for one person.
+    `delivery_size`: bytes of one envelope it takes, `delivery_quota`: of what waits for one person,
+    `delivery_total`: of mail and lockers of all together.
     `origin`: setting -> "flag", "environment", "config.toml" or "default".
     """
 
@@ -75,6 +78,7 @@ class Config:
     delivery_days: int = 0
     delivery_size: int = MAIL_ENVELOPE_BYTES_MAX
     delivery_quota: int = MAIL_ACCOUNT_BYTES
+    delivery_total: int = MAIL_TOTAL_BYTES
     log_level: str = "info"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
@@ -323,6 +327,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "delivery_days": _days,
     "delivery_size": _size(MAIL_ENVELOPE_BYTES_MAX),
     "delivery_quota": _size(MAIL_QUOTA_BYTES_MAX),
+    "delivery_total": _size(MAIL_TOTAL_BYTES_MAX),
     "log_level": _choice(*LOG_LEVELS),
 }
 assert set(SETTINGS) == {

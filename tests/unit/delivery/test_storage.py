@@ -13,7 +13,7 @@ from dms3.core.limits import (
     LOCKER_OBJECT_BYTES_MAX,
     LOCKER_OBJECTS_MAX,
 )
-from dms3.io.lockers import Lockers
+from dms3.io.lockers import Bounds, Lockers
 from dms3.io.lockers_dm3 import Cloud, Stored, iso_text, key_of
 from unit.delivery.test_recorded import ROWS
 from unit.delivery_kit import ALICE, BOB, post_office
@@ -186,7 +186,7 @@ async def test_an_edit_replaces_or_stores(tmp_path):
         rows = {row["id"]: row for row in await messages(post, session)}
         assert rows[key_of("bob.eth", "m1")]["encryptedEnvelopContainer"] == "edited"
         assert not rows[key_of("bob.eth", "m9")]["isHalted"]
-        assert Lockers(post.store).used(BOB.address.lower())[1] > 0
+        assert Lockers(post.store, Bounds()).used(BOB.address.lower())[1] > 0
 
 
 @in_loop
@@ -290,7 +290,7 @@ async def test_objects_of_a_locker(tmp_path):
             gone = await client.delete(f"{OBJECTS}/{NAMES[0]}", headers=session)
             assert gone.status_code == 204
         assert (await client.get(f"{OBJECTS}/{NAMES[0]}", headers=session)).status_code == 404
-        assert Lockers(post.store).used(BOB.address.lower()) == (3, 21)
+        assert Lockers(post.store, Bounds()).used(BOB.address.lower()) == (3, 21)
 
 
 @in_loop
@@ -367,8 +367,8 @@ async def test_bounds_of_an_object(tmp_path):
 @in_loop
 async def test_a_full_locker_says_so_and_changes_nothing(tmp_path):
     async with post_office(tmp_path) as post:
-        lockers = Lockers(post.store, quota=1_000)
-        cloud = Cloud(post.store, quota=1_000)
+        lockers = Lockers(post.store, Bounds(1_000))
+        cloud = Cloud(post.store, Bounds(1_000))
         lockers.put("a", NAMES[0], bytes(1_000)).result()
         for work in (
             lockers.put("a", NAMES[1], b"x"),
@@ -390,7 +390,7 @@ async def test_a_full_locker_says_so_and_changes_nothing(tmp_path):
 @in_loop
 async def test_how_many_objects_and_names_at_once(tmp_path):
     async with post_office(tmp_path) as post:
-        lockers = Lockers(post.store)
+        lockers = Lockers(post.store, Bounds())
 
         def fill(connection):
             connection.execute("INSERT INTO locker VALUES (1, 'a', ?, 0)", (LOCKER_OBJECTS_MAX,))
