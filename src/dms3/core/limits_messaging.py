@@ -173,7 +173,7 @@ STORAGE_GARBAGE_ROWS_MAX = 256  # looked at in one round
 # messages of a person: the machine "mailbox"
 MAIL_KEYS_MAX = 64  # changes of keys in a life; each is tried on a message that no newer one opens
 MAIL_PEOPLE_MAX = 10_000  # correspondents; more than anybody writes with
-MAIL_REQUESTS_MAX = 1_000  # strangers about whom nothing was decided; further ones are dropped
+MAIL_REQUESTS_MAX = 1_000  # strangers about whom nothing was decided; further ones wait there
 MAIL_REQUEST_MESSAGES_MAX = 32  # messages of one stranger that are kept until something is decided
 MAIL_NAMES_MAX = 16  # names of one person
 MAIL_EARLIER_KEYS_MAX = 8  # earlier signing keys of one person, for messages still on their way

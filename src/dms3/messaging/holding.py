@@ -46,11 +46,12 @@ class Held:
 
 @dataclass(slots=True)
 class _Pause:
-    """A sender who could not be looked up: since when, how often, until when nobody asks again."""
+    """A sender of whom nothing can be taken: since when, how often, until when nobody asks, why."""
 
     since_us: int
     failures: int = 0
     until_us: int = 0
+    reason: str = ""
 
 
 class Holding:
@@ -123,22 +124,23 @@ class Holding:
 
     # Looking up again
 
-    def rests(self, digest: bytes) -> bool:
-        """Whether the sender of what is held is not to be looked up yet."""
+    def rests(self, digest: bytes) -> str:
+        """Why what is held is not to be tried yet, "" when it is."""
         row = self._rows.get(digest)
         pause = None if row is None else self._pauses.get(row.sender)
-        if pause is None or self.is_over(digest):
-            return False
-        return self._desk.now.mono_us < pause.until_us
+        if pause is None or self._desk.now.mono_us >= pause.until_us:
+            return ""
+        return pause.reason
 
-    def failed(self, sender: str) -> bool:
-        """Nobody could be looked up; whether it has been so for long."""
+    def failed(self, sender: str, reason: str) -> bool:
+        """Nothing of this sender can be taken now; whether it has been so for long."""
         now_us = self._desk.now.mono_us
         pause = self._pauses.get(sender)
         if pause is None:
             if len(self._pauses) >= MAIL_HELD_SENDERS_MAX:
                 del self._pauses[next(iter(self._pauses))]
             pause = self._pauses[sender] = _Pause(now_us)
+        pause.reason = reason
         if now_us >= pause.until_us:  # many messages of one look are one failure
             wait_us = MAIL_HELD_AGAIN_US_MIN << min(pause.failures, 16)
             pause.until_us = now_us + min(MAIL_HELD_AGAIN_US_MAX, wait_us)
@@ -146,7 +148,7 @@ class Holding:
         return now_us - pause.since_us >= MAIL_HELD_PATIENCE_US
 
     def found(self, sender: str) -> None:
-        """The sender was looked up."""
+        """Messages of this sender can be taken."""
         self._pauses.pop(sender, None)
 
     def woke(self) -> None:

@@ -113,9 +113,9 @@ class Inbox:
             arrival.settled(Outcome(Verdict.KNOWN))
             arrival.done(sender)
             return
-        if not arrival.direct and self.holding.rests(arrival.digest):
-            why = "Its sender could not be looked up. It is tried again later."
-            arrival.settled(Outcome(Verdict.HELD, why))
+        rests = "" if arrival.direct else self.holding.rests(arrival.digest)
+        if rests:
+            arrival.settled(Outcome(Verdict.HELD, rests))
             return
         if self._open >= MAIL_ARRIVALS_OPEN_MAX:
             arrival.settled(Outcome(Verdict.HELD, "Too many messages come at once; try again."))
@@ -178,7 +178,6 @@ class Inbox:
         assert sender.profile is not None
         signing = sender.profile.profile.signing
         name = opened.message.sender
-        self.holding.found(name)
         when = stamped(opened, arrival.signing, self._desk.now_ms)
         record = self._people.named(name)
         if not is_by_sender(opened.message, signing, record, when):
@@ -211,8 +210,9 @@ class Inbox:
         try:
             record = self._people.meet(sender, REQUEST)
         except Dms3Error as error:
-            self._drop(arrival, opened, str(error))
+            self._wait(arrival, opened, error.message)
             return
+        self.holding.found(opened.message.sender)
         if record.standing == BLOCKED:
             self._drop(arrival, opened, "")
         elif stranger and record.taken >= MAIL_REQUEST_MESSAGES_MAX:
@@ -333,7 +333,7 @@ class Inbox:
         if arrival.digest in self._refusals:  # a crash came before it was acknowledged
             self._refuse(arrival, name, reason)
             return
-        is_long = self.holding.failed(name)
+        is_long = self.holding.failed(name, reason)
         if arrival.digest not in self.holding:
             held = self._as_held(arrival, opened, record)
             full = self.holding.room(held)
@@ -348,6 +348,20 @@ class Inbox:
         if arrival.digest in self.holding:
             self._show_held(opened, reason)
         arrival.settled(Outcome(Verdict.HELD, reason))
+
+    def _wait(self, arrival: Arrival, opened: Opened, why: str) -> None:
+        """There is no room for one more stranger: it stays where it is until there is."""
+        name = opened.message.sender
+        if not arrival.direct:
+            self.holding.failed(name, why)
+        if not arrival.direct and arrival.digest not in self.holding:
+            held = self._as_held(arrival, opened, None)
+            full = self.holding.room(held)
+            if full:
+                self._disprove(arrival, opened, f"{why} Of those who come after them, {full}.")
+                return
+            self.holding.add(arrival.digest, held)
+        arrival.settled(Outcome(Verdict.HELD, why))
 
     def _as_held(self, arrival: Arrival, opened: Opened, record: Record | None) -> Held:
         """Whoever can sign as a contact did so far is one, until the contrary is known."""

@@ -199,6 +199,7 @@ class Mailbox:
             except Dms3Error as error:
                 self._desk.reply(request, Failure.of(error))
             else:
+                self._receiving.inbox.holding.hurry()  # there may be room for one more stranger
                 self._desk.reply(request, after.shown)
 
         self._grounds.people.find(decided.name, found)

@@ -132,9 +132,9 @@ class People:
         """
         before = self._known(resolved)
         if before is None:
-            self._check_room(standing)
             if resolved.vouched == "card":
                 standing = CONTACT
+            self._check_room(standing)
             before = blank(resolved.name, standing, self._desk.now.wall_us)
         names = dict.fromkeys((*before.names, resolved.name))  # an alias is no word of theirs
         after = replace(
@@ -243,7 +243,11 @@ class People:
         if standing == REQUEST:
             strangers = sum(one.standing == REQUEST for one in self._by_id.values())
             if strangers >= MAIL_REQUESTS_MAX:
-                raise Dms3Error("limit_reached", f"{strangers} strangers wait for a decision.")
+                raise Dms3Error(
+                    "limit_reached",
+                    f"{strangers} strangers wait for a decision (dms3 message people); whoever "
+                    "comes after them waits at the service.",
+                )
         elif len(self._by_id) >= MAIL_PEOPLE_MAX:
             raise Dms3Error(
                 "limit_reached",

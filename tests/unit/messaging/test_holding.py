@@ -22,6 +22,7 @@ from dms3.messaging.desk import Desk
 from dms3.messaging.holding import Held, Holding
 from dms3.messaging.operations import Decide, State
 from unit.messaging.kit import ALICE, EVE, SECOND, Person, carried
+from unit.messaging.test_direct import ask, enclosed
 from unit.messaging.test_verifying import left, refused, said, sealed
 
 NOBODY = Failure("not_found", "Nobody has the name eve.dms3.")
@@ -226,7 +227,7 @@ def test_the_week_of_what_is_held_runs_over_restarts(mail):
     bob.start()
     world.later(MAIL_HELD_WOKE_US - MAIL_POLL_PUSHED_US)
     assert (held(bob), refused(bob)) == (2, [])  # names may not be reached yet
-    world.later(2 * MAIL_POLL_PUSHED_US + SECOND)
+    world.later(HOUR)
     assert (held(bob), left(world), len(refused(bob))) == (0, 0, 2)
     assert bob.tables["held"] == {}
     assert len(bob.topics("message.refused")) == 2
@@ -290,3 +291,64 @@ def test_what_lay_at_a_service_that_was_left_is_held_no_longer(mail):
     leap(world, MAIL_LEAVING_US)
     bob.start()
     assert (held(bob), bob.tables["held"]) == (0, {})
+
+
+# More strangers than one decides about
+
+
+@pytest.fixture
+def crowd(mail, monkeypatch):
+    """Two strangers wait for a decision, that is how many may."""
+    world, alice, bob = mail
+    monkeypatch.setattr("dms3.messaging.people.MAIL_REQUESTS_MAX", 2)
+    for number in range(2):
+        person = Person(f"s{number}")
+        world.node(person).start()
+        world.run()
+        store(world, many(1, person), person=person)
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert len(bob.kept) == 2
+    return world, alice, bob
+
+
+@pytest.mark.parametrize("what", ["accept", "block", "forget"])
+def test_a_stranger_who_comes_after_too_many_waits_and_comes_after_a_decision(crowd, what):
+    world, _, bob = crowd
+    messages = many(2)
+    store(world, messages)
+    world.later(HOUR)
+    bob.start()
+    world.later(HOUR)
+    assert (left(world), refused(bob), len(bob.kept)) == (2, [], 2)
+    assert "2 strangers wait for a decision" in bob.ask("services")[0].problem
+    bob.ask("decide", Decide("s0.dms3", what))
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert all(bob.state(each.hash) is State.RECEIVED for each in messages)
+    assert (left(world), held(bob)) == (0, 0)
+
+
+def test_who_comes_from_node_to_node_after_too_many_strangers_is_told_to_come_later(crowd):
+    world, _, bob = crowd
+    eve = next(node for node in world.nodes if node.names.primary == "eve.dms3")
+    world.connect(eve, bob)
+    answer = ask(world, bob, enclosed(world, bob, said(EVE), EVE), eve.peer)
+    assert answer.retry is Retry.LATER
+    assert "2 strangers wait for a decision" in answer.message
+    assert held(bob) == 0
+
+
+@pytest.mark.usefixtures("few")
+def test_those_who_wait_behind_too_many_strangers_are_bounded_and_told_of(crowd):
+    world, _, bob = crowd
+    store(world, many(5))
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert (held(bob), left(world), len(bob.topics("message.refused"))) == (4, 4, 1)
+    assert "4 of eve.dms3 wait already" in refused(bob)[0]
+
+
+def test_whom_a_card_vouches_for_never_waits_behind_strangers(crowd):
+    world, _, bob = crowd
+    world.records["eve.dms3"] = replace(world.records["eve.dms3"], vouched="card")
+    store(world, many(1))
+    world.later(2 * MAIL_POLL_PUSHED_US)
+    assert (left(world), len(bob.topics("message.new"))) == (0, 1)
