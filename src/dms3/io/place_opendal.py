@@ -21,6 +21,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     PLACE_LIST_NAMES_MAX,
     PLACE_LISTED_MAX,
+    PLACE_OBJECT_BYTES_MAX,
     PLACE_PART_OLD_US_MIN,
     SECOND_US,
 )
@@ -82,11 +83,22 @@ class OpendalPlace:
 
     async def _read(self, name: str) -> bytes | None:
         try:
-            return bytes(await self._operator.read(name))
-        except _not_found():
-            return None
-        except _errors() as error:
+            return await self._read_some(name)
+        except (*_errors(), OSError) as error:
+            if _kind(error) == "NotFound":
+                return None
             raise _explained(error) from None
+
+    async def _read_some(self, name: str) -> bytes:
+        """No more of an object than one can have, whatever the server sends."""
+        found = bytearray()
+        async with await self._operator.open(name, "rb") as file:
+            while len(found) <= PLACE_OBJECT_BYTES_MAX:
+                piece = await file.read(PLACE_OBJECT_BYTES_MAX + 1 - len(found))
+                if not piece:
+                    break
+                found += piece
+        return bytes(found)
 
     async def names(self, after: str) -> tuple[str, ...]:
         """A page of names; unfinished files of devices that died long ago are removed."""
@@ -247,10 +259,15 @@ def _not_found() -> type[Exception]:
     return found
 
 
+def _kind(error: Exception) -> str:
+    """What opendal calls it; an open file gives all of them as OSError, the kind in front."""
+    return str(error).partition(" ")[0] if isinstance(error, OSError) else type(error).__name__
+
+
 def _explained(error: Exception) -> Dms3Error:
     """What happened; the library's text stays inside, since it quotes what was sent."""
     text = str(error)
-    kind = type(error).__name__
+    kind = _kind(error)
     match = _STATUS.search(text)
     status = int(match[1]) if match else 0
     if kind == "PermissionDenied" or status in (401, 403) or "credential" in text:

@@ -147,7 +147,6 @@ def test_a_place_that_is_given_up_for_itself_while_a_head_is_on_its_way():
             held.append(name)
             shelf.objects.clear()
             one.call("leave", CLOUD)
-        return None
 
     shelf.before = late
     request = one.call("append", (item("new"),))

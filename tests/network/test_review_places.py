@@ -1,0 +1,48 @@
+"""A place that sends more than an object can have, over real sockets."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import MIB, PLACE_OBJECT_BYTES_MAX
+from dms3.io.clock import SystemEntropy
+from dms3.io.place_opendal import open_opendal
+from dms3.io.places import Places
+from dms3.storage.operations import GetObject, Place
+
+pytest.importorskip("opendal")
+
+PIECES = 128  # of a MiB
+
+
+@pytest.mark.parametrize("kind", ["webdav", "s3"])
+def test_of_an_object_without_end_no_more_is_taken_than_one_has(kind):
+    sent = []
+
+    async def endless(reader, writer):
+        with contextlib.suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            size = PIECES * MIB
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            for _ in range(PIECES):
+                writer.write(bytes(MIB))
+                await writer.drain()
+                sent.append(MIB)
+        writer.close()
+
+    async def play():
+        server = await asyncio.start_server(endless, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        keys = '{"access_key_id": "a", "secret_access_key": "b"}' if kind == "s3" else ""
+        place = Place(kind, f"http://127.0.0.1:{port}/folder", keys)
+        opener = {kind: lambda each: open_opendal(each, "ab" * 8, lambda: 0)}
+        places = Places(opener, SystemEntropy())
+        with pytest.raises(Dms3Error, match="longer than what was written"):
+            await places.serve("get", GetObject(place, "ab" * 32))
+        await places.close()
+        server.close()
+
+    asyncio.run(play())
+    assert PLACE_OBJECT_BYTES_MAX <= sum(sent) < PIECES * MIB // 2
