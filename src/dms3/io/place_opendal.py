@@ -84,7 +84,7 @@ class OpendalPlace:
     async def _read(self, name: str) -> bytes | None:
         try:
             return await self._read_some(name)
-        except (*_errors(), OSError) as error:
+        except _reading_errors() as error:
             if _kind(error) == "NotFound":
                 return None
             raise _explained(error) from None
@@ -250,6 +250,10 @@ def _errors() -> tuple[type[Exception], ...]:
 
 def _opening_errors() -> tuple[type[Exception], ...]:
     return (*_errors(), TypeError, ValueError)
+
+
+def _reading_errors() -> tuple[type[Exception], ...]:
+    return (*_errors(), OSError)
 
 
 def _not_found() -> type[Exception]:
