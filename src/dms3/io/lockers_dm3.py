@@ -5,6 +5,7 @@ Source: dm3 reference, packages/backend (storage routes and schema.prisma); tabl
 indexes. It shares the quota of the account's locker. Opens nothing, and decides for nobody.
 """
 
+# ruff: noqa: S608 - column names are constants of this file, everything else is bound
 from __future__ import annotations
 
 import hashlib
@@ -46,11 +47,19 @@ class Cloud:
     def add_conversation(
         self, account: str, contact: str, location: str, now_ms: int
     ) -> Future[None]:
-        """Make a conversation, or give the one that is there another profile location."""
+        """Make a conversation, or give the one that is there another profile location.
+
+        The future raises `limit_reached`, as those of all that grows do; nothing has changed then.
+        """
 
         def work(connection: Connection) -> None:
             locker = locker_of(connection, account)
             number = self._conversation(connection, locker, contact, now_ms)
+            row = connection.execute(
+                f"SELECT {_bytes('location')} FROM cloud_conversation WHERE id = ?", (number,)
+            ).fetchone()
+            assert row is not None, "it is there, or was just made"
+            count(connection, locker, 0, _size(location) - row[0], self._bounds)
             connection.execute(
                 "UPDATE cloud_conversation SET location = ? WHERE id = ?", (location, number)
             )
@@ -85,14 +94,15 @@ class Cloud:
             number = self._conversation(connection, locker, contact, now_ms)
             for stored in messages:
                 held = connection.execute(
-                    "SELECT id, length(container) FROM cloud_message WHERE locker = ? AND key = ?",
+                    f"SELECT id, {_bytes('container')} FROM cloud_message "
+                    "WHERE locker = ? AND key = ?",
                     (locker, stored.key),
                 ).fetchone()
                 if held is None:
                     new = Stored(stored.key, now_ms, stored.container)
                     self._insert(connection, locker, number, new)
                     continue
-                more = len(stored.container) - held[1]
+                more = _size(stored.container) - held[1]
                 count(connection, locker, 0, more, self._bounds)
                 connection.execute(
                     "UPDATE cloud_message SET container = ? WHERE id = ?",
@@ -117,7 +127,7 @@ class Cloud:
                 return False
             connection.execute("UPDATE cloud_message SET halted = 0 WHERE id = ?", (row[0],))
             if alias:
-                _rename(connection, locker, row[1], alias)
+                self._rename(connection, locker, row[1], alias)
             return True
 
         return self._database.transact(work, frees_space=True)
@@ -235,7 +245,7 @@ class Cloud:
         row = connection.execute(_CONVERSATION, (locker, contact)).fetchone()
         if row is not None:
             return int(row[0])
-        count(connection, locker, 1, len(contact) + _AROUND, self._bounds)
+        count(connection, locker, 1, _size(contact) + _AROUND, self._bounds)
         made = connection.execute(
             "INSERT INTO cloud_conversation "
             "(locker, contact, location, updated_ms, hidden, messages) VALUES (?, ?, '', ?, 0, 0)",
@@ -258,11 +268,37 @@ class Cloud:
         )
         if done.rowcount == 0:
             return False
-        count(connection, locker, 0, len(stored.container) + _AROUND, self._bounds)
+        count(connection, locker, 0, _size(stored.container) + _AROUND, self._bounds)
         connection.execute(
             "UPDATE cloud_conversation SET messages = messages + 1 WHERE id = ?", (conversation,)
         )
         return True
+
+    def _rename(self, connection: Connection, locker: int, conversation: int, alias: str) -> None:
+        row = connection.execute(
+            f"SELECT {_bytes('contact')}, {_bytes('location')} FROM cloud_conversation "
+            "WHERE id = ?",
+            (conversation,),
+        ).fetchone()
+        assert row is not None, "its message is there"
+        other = connection.execute(_CONVERSATION, (locker, alias)).fetchone()
+        if other is None:
+            count(connection, locker, 0, _size(alias) - row[0], self._bounds)
+            connection.execute(
+                "UPDATE cloud_conversation SET contact = ? WHERE id = ?", (alias, conversation)
+            )
+        elif other[0] != conversation:
+            connection.execute(
+                "UPDATE cloud_message SET conversation = ? WHERE conversation = ?",
+                (other[0], conversation),
+            )
+            connection.execute(
+                "UPDATE cloud_conversation SET messages = messages + "
+                "(SELECT messages FROM cloud_conversation WHERE id = ?) WHERE id = ?",
+                (conversation, other[0]),
+            )
+            connection.execute("DELETE FROM cloud_conversation WHERE id = ?", (conversation,))
+            count(connection, locker, -1, -(row[0] + row[1] + _AROUND), self._bounds)
 
 
 def key_of(owner: str, message: str) -> str:
@@ -276,20 +312,11 @@ def iso_text(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
 
 
-def _rename(connection: Connection, locker: int, conversation: int, alias: str) -> None:
-    other = connection.execute(_CONVERSATION, (locker, alias)).fetchone()
-    if other is None:
-        connection.execute(
-            "UPDATE cloud_conversation SET contact = ? WHERE id = ?", (alias, conversation)
-        )
-    elif other[0] != conversation:
-        connection.execute(
-            "UPDATE cloud_message SET conversation = ? WHERE conversation = ?",
-            (other[0], conversation),
-        )
-        connection.execute(
-            "UPDATE cloud_conversation SET messages = messages + "
-            "(SELECT messages FROM cloud_conversation WHERE id = ?) WHERE id = ?",
-            (conversation, other[0]),
-        )
-        connection.execute("DELETE FROM cloud_conversation WHERE id = ?", (conversation,))
+def _size(text: str) -> int:
+    """Bytes that `text` takes in the database."""
+    return len(text.encode())
+
+
+def _bytes(column: str) -> str:
+    """SQL for the bytes of a column of texts, 0 for none."""
+    return f"coalesce(length(CAST({column} AS BLOB)), 0)"

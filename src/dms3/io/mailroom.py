@@ -95,7 +95,7 @@ class Arrival:
     @property
     def bytes(self) -> int:
         """What it counts for against a quota."""
-        return len(self.envelope) + len(self.sealed) + len(self.information)
+        return sum(len(text.encode()) for text in (self.envelope, self.sealed, self.information))
 
 
 @dataclass(frozen=True, slots=True)

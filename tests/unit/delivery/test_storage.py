@@ -388,6 +388,40 @@ async def test_a_full_locker_says_so_and_changes_nothing(tmp_path):
 
 
 @in_loop
+async def test_names_and_locations_of_conversations_count(tmp_path):
+    async with post_office(tmp_path) as post:
+        bounds = Bounds(1_000)
+        lockers, cloud = Lockers(post.store, bounds), Cloud(post.store, bounds)
+        cloud.add("a", "c", [Stored("k", 1, "text")], 1).result()
+        empty = 1 + 200 + 4 + 200
+        assert lockers.used("a") == (1, empty)
+        for location, size in (("x" * 100, 100), ("\u20ac" * 20, 60), ("", 0), ("y" * 50, 50)):
+            cloud.add_conversation("a", "c", location, 1).result()
+            assert lockers.used("a") == (1, empty + size)  # bytes, whatever the letters
+        room = 1_000 - empty - 50
+        for work in (
+            cloud.add_conversation("a", "c", "y" * (50 + room + 1), 1),
+            cloud.clear_halted("a", "k", "c" * (1 + room + 1)),
+            cloud.edit("a", "c", [Stored("k", 1, "\u20ac" * 200)], 1),
+        ):
+            with pytest.raises(Dms3Error) as failed:
+                work.result()
+            assert failed.value.code == "limit_reached"
+        assert lockers.used("a") == (1, empty + 50)
+        assert [row["encryptedProfileLocation"] for row in cloud.conversations("a", 9, 0)] == [
+            "y" * 50
+        ]
+        assert cloud.clear_halted("a", "k", "c" * (1 + room)).result()
+        assert lockers.used("a") == (1, 1_000)
+
+        assert cloud.clear_halted("a", "k", "c").result()
+        cloud.add_conversation("a", "d", "", 1).result()
+        assert lockers.used("a") == (2, empty + 50 + 201)
+        assert cloud.clear_halted("a", "k", "d").result()  # the two become one
+        assert lockers.used("a") == (1, empty)
+
+
+@in_loop
 async def test_how_many_objects_and_names_at_once(tmp_path):
     async with post_office(tmp_path) as post:
         lockers = Lockers(post.store, Bounds())
