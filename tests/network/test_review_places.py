@@ -8,17 +8,17 @@ import pytest
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import MIB, PLACE_OBJECT_BYTES_MAX
 from dms3.io.clock import SystemEntropy
+from dms3.io.place_ipfs import open_ipfs
 from dms3.io.place_opendal import open_opendal
 from dms3.io.places import Places
-from dms3.storage.operations import GetObject, Place
-
-pytest.importorskip("opendal")
+from dms3.storage.operations import GetObject, ListObjects, Place
 
 PIECES = 128  # of a MiB
 
 
 @pytest.mark.parametrize("kind", ["webdav", "s3"])
 def test_of_an_object_without_end_no_more_is_taken_than_one_has(kind):
+    pytest.importorskip("opendal")
     sent = []
 
     async def endless(reader, writer):
@@ -46,3 +46,23 @@ def test_of_an_object_without_end_no_more_is_taken_than_one_has(kind):
 
     asyncio.run(play())
     assert PLACE_OBJECT_BYTES_MAX <= sum(sent) < PIECES * MIB // 2
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"Entries": 5}'])
+def test_what_no_ipfs_node_answers_is_said_to_be_none(body):
+    async def strange(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async def play():
+        server = await asyncio.start_server(strange, "127.0.0.1", 0)
+        place = Place("ipfs", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/folder")
+        places = Places({"ipfs": lambda each: open_ipfs(each, "ab" * 8)}, SystemEntropy())
+        with pytest.raises(Dms3Error, match="no IPFS node"):
+            await places.serve("list", ListObjects(place))
+        await places.close()
+        server.close()
+
+    asyncio.run(play())

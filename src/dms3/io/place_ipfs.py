@@ -81,6 +81,8 @@ class IpfsPlace:
         except _AbsentError:
             return ()
         entries = _json(found).get("Entries") or []
+        if not isinstance(entries, list):
+            raise Dms3Error("peer_unreachable", "what answers is no IPFS node")
         names = [str(entry.get("Name")) for entry in entries if isinstance(entry, dict)]
         later = (name for name in names if _OBJECT.fullmatch(name) and name > after)
         return tuple(heapq.nsmallest(PLACE_LIST_NAMES_MAX, later))
@@ -171,7 +173,7 @@ def _refused(status: int, body: bytes) -> Dms3Error:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Dms3Error("peer_unreachable", "what answers is no IPFS node")
