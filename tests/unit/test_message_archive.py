@@ -187,7 +187,7 @@ async def test_nothing_in_a_file_stands_in_the_future() -> None:
 
 
 def packed(*lines: Any) -> bytes:
-    return gzip.compress(b"".join(json.dumps(one).encode() + b"\n" for one in lines))
+    return gzip.compress(b"".join(json.dumps(one).encode() + b"\n" for one in lines), mtime=0)
 
 
 FIRST = {"format": "dms3 messages", "v": 1}
@@ -222,7 +222,7 @@ def test_a_file_is_read_to_its_end() -> None:
     [
         (b"", "content_invalid"),
         (b"not gzip at all", "argument_invalid"),
-        (gzip.compress(b"no json\n"), "argument_invalid"),
+        (gzip.compress(b"no json\n", mtime=0), "argument_invalid"),
         (packed({"format": "other"}), "argument_invalid"),
         (packed(FIRST | {"v": 2}), "home_newer"),
         (packed(FIRST), "content_invalid"),

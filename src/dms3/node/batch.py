@@ -1,6 +1,6 @@
 """One round of small files: read by worker processes, made into items, their blocks durable.
 
-Source: docs/architecture.md, "Three walks". Used by `node/importing.py`, which stores a batch while
+Source: docs/architecture.md, "Walks". Used by `node/importing.py`, which stores a batch while
 the next is read. Large files and uploads do not come this way.
 """
 

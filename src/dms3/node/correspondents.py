@@ -1,7 +1,8 @@
 """Who is meant by a name in a message command: a contact, somebody known by messages, any name.
 
-Source: docs/messages.md, "Names". My own word for a person comes first: a contact called bob is
-meant by "bob", whatever names say. Asks machines "mailbox", "names" and "peers"; decides no trust.
+Source: docs/messages.md, "Is it really Bob?". My own word for a person comes first: a contact
+called bob is meant by "bob", whatever names say. Asks machines "mailbox", "names" and "peers";
+decides no trust.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Messages among the documents that search finds: on this node only, in a space that is nobody's.
 
-Source: docs/search.md, "Messages". A message is a row of the catalogue and an entry of the index
-like a document, of kind "message"; it has no blocks. Its space has an owner that no person is, so
-it cannot be named, shared or published. What an edit or a deletion changes, changes here too.
+Source: docs/messages.md, "Finding them". A message is a row of the catalogue and an entry of the
+index like a document, of kind "message"; it has no blocks. Its space has an owner that no person
+is, so it cannot be named, shared or published. What an edit or a deletion changes, changes here.
 """
 
 from __future__ import annotations

@@ -223,8 +223,8 @@ class Messages:
 
     async def uncarry(self, name: str) -> dict[str, Any]:
         """Leave a delivery service, after what waits there was fetched."""
-        own = await self._node.call("names.own")
-        return carrier(await self._node.call("mailbox.uncarry", name), own.service_name)
+        await self._node.call("mailbox.uncarry", name)
+        return {"name": name}
 
     async def settings(self, receipts: str | None, requests: str | None) -> dict[str, Any]:
         """The settings, after those that are given were changed."""

@@ -1,6 +1,6 @@
 """Joins connections to the driver: peer port, handler of the transport, and io port "transport".
 
-Source: docs/architecture.md, "Three walks"; core/ports.py (`PeerPort`, `PeerEvents`). A session is
+Source: docs/architecture.md, "Walks"; core/ports.py (`PeerPort`, `PeerEvents`). A session is
 a peer's secured connection with a Link on it. Whom to connect to and whom to refuse is decided by
 the machine PeerBook (p2p/peers.py), which hears of conduct and addresses through `report`.
 """

@@ -211,7 +211,8 @@ class OverlayPlace:
         if got.values:
             return decode_chunk(got.values[0])
         if believed and got.asked < _ASKED_MIN:
-            raise Dms3Error("peer_unreachable", "no other node of the overlay answers")
+            why = f"{got.asked} other nodes of the overlay answered, and {_ASKED_MIN} have to"
+            raise Dms3Error("peer_unreachable", why)
         return None
 
     async def _join(self, name: str, sequence: int, head: Head) -> bytes | None:

@@ -1,6 +1,6 @@
 """What the network needs of clock and transport, and what it keeps of one connection.
 
-Source: docs/architecture.md, "Three walks". Types for `node/network.py`; nothing happens here.
+Source: docs/architecture.md, "Walks". Types for `node/network.py`; nothing happens here.
 """
 
 from __future__ import annotations
