@@ -298,9 +298,8 @@ class Store:
             works = [job for job in group if job[0] is not _truncate]
             if works:
                 self._write_group(works)
-            for work, future in group:
-                if work is _truncate:  # outside a transaction, after what was asked before it
-                    self._empty_log(future)
+            for future in [job[1] for job in group if job[0] is _truncate]:
+                self._empty_log(future)  # outside a transaction, after what was asked before it
             del group, works  # what they hold is let go of now, not with the next group
 
     def _write_group(self, group: list[Job]) -> None:
