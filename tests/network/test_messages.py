@@ -278,8 +278,9 @@ def test_a_stranger_is_a_request_until_somebody_decides(tmp_path: Path) -> None:
     ):
         alice.call("contact", "add", card=bob.call("contact", "card")["card"])
         message = send(alice, "bob", "You do not know me.")
-        wait_until(lambda: bob.call("message", "conversations")["requests"] == 1)
+        wait_until(lambda: bool(bob.call("message", "conversations")["conversations"]))
         (one,) = bob.call("message", "conversations")["conversations"]
+        assert bob.call("message", "conversations")["requests"] == 1
         name = one["person"]["id"]
         assert one["person"]["standing"] == "request"
         assert one["last"]["text"] == "You do not know me."
