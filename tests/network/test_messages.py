@@ -199,6 +199,7 @@ def test_words_that_are_no_message_are_refused(people: tuple[Running, Running]) 
 
 def test_what_somebody_is_called_and_who_vouches(people: tuple[Running, Running]) -> None:
     alice, bob = people
+    arrived(bob, "alice", send(alice, "bob", "Is it you?"))  # whose keys are compared has written
     mine = bob.call("message", "profile")
     theirs = alice.call("message", "profile", name="bob")
     assert theirs["name"] == "bob"
