@@ -7,6 +7,7 @@ off. A receipt of another counts for a message of mine to that very person, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dms3.core.errors import Failure
@@ -49,13 +50,21 @@ class Receipts:
             if isinstance(body, Failure):
                 then(body)
                 return
+            waiting = set(body)
+
+            def marked(message_hash: str, _answer: Any) -> None:
+                waiting.discard(message_hash)
+                if not waiting:
+                    then(len(body))  # whoever asks again now finds them read
+
             for message_hash in body:
                 mark = Mark(message_hash, State.READ)
-                self._desk.call("messages.mark", mark, _ignored)
+                self._desk.call("messages.mark", mark, partial(marked, message_hash))
                 self._sharing.state(message_hash, State.READ)
                 if self.on and record.standing == CONTACT:
                     self._tell_opened(record, message_hash)
-            then(len(body))
+            if not body:
+                then(0)
 
         self._desk.call("messages.unread", record.id, unread)
 
@@ -93,7 +102,3 @@ class Receipts:
             then(None)
 
         self._desk.call("messages.body", wanted, found)
-
-
-def _ignored(_: Any) -> None:
-    return None
