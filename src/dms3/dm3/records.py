@@ -74,13 +74,6 @@ def check_linked(linked: Linked, body: str | bytes) -> Any:
     return value
 
 
-def check_pinned(pinned: Pinned, body: bytes) -> Any:
-    """The JSON value of `body`, the bytes of the block; raises DecodeError when they are others."""
-    if not pinned.cid.matches(body):
-        raise DecodeError(0, "these bytes are not the content that the record names")
-    return parse(body, DM3_RECORD_BYTES_MAX)
-
-
 def data_uri(text: str) -> str:
     """The record with the JSON `text` in it as it stands, which every reader understands."""
     return f"data:application/json,{text}"

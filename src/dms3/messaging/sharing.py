@@ -80,10 +80,6 @@ class Sharing:
         if done is not None:
             waiting.append(done)
 
-    def is_waiting(self, message_hash: str) -> bool:
-        """Whether the message is on its way."""
-        return f"{MESSAGE}/{message_hash}".encode() in self._rows
-
     def was_shared(self, message_hash: str) -> bool:
         """Whether the message was written where all devices read it, lately."""
         return f"{MESSAGE}/{message_hash}".encode() in self._lately

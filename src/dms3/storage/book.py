@@ -294,10 +294,6 @@ class Book:
         if self.problem_text != before:
             self.tell()
 
-    def problem_of(self, part: str) -> str:
-        """What is wrong in `part`."""
-        return self._problems.get(part, "")
-
     @property
     def problem_text(self) -> str:
         """What is wrong now, one sentence; "" when nothing is."""
