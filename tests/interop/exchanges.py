@@ -99,8 +99,7 @@ async def with_inbound(kind: str, exchange) -> None:
 
 
 async def we_identify(node: OurNode, link: Secured) -> None:
-    found = await node.identity_of(link)
-    assert {ECHO, BULK} <= set(found.protocols)
+    found = await node.identity_of(link, {ECHO, BULK})
     assert "libp2p" in found.agent
     assert found.observed is not None
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from dms3.core import limits
@@ -89,7 +90,8 @@ class OurNode:
         self.peer_id = peer_id_text(self.key.peer_id)
         self.addresses: tuple[Multiaddr, ...] = ()
         self.sequence = 1  # of the record that Identify carries
-        self.identified: dict[PeerId, asyncio.Future[IdentifyInfo]] = {}
+        self.identified: dict[PeerId, IdentifyInfo] = {}
+        self._told = asyncio.Condition()
         self.secured: list[Secured] = []
         self.closed: list[tuple[str, str]] = []
         self._streams: dict[tuple[int, int], Stream] = {}
@@ -120,13 +122,24 @@ class OurNode:
         stream = self._streams[id(link), number] = Stream(link, number)
         return stream
 
-    async def identity_of(self, link: Secured) -> IdentifyInfo:
-        return await self._identity(link.peer)
+    async def identity_of(
+        self, link: Secured, protocols: AbstractSet[str] = frozenset()
+    ) -> IdentifyInfo:
+        """What the peer says of itself, once it says that it speaks `protocols`.
 
-    def _identity(self, peer: PeerId) -> asyncio.Future[IdentifyInfo]:
-        if peer not in self.identified:
-            self.identified[peer] = asyncio.get_running_loop().create_future()
-        return self.identified[peer]
+        Some push those they have just got to know themselves, after their first answer.
+        """
+        async with self._told:
+            await self._told.wait_for(lambda: self._speaks(link.peer, protocols))
+        return self.identified[link.peer]
+
+    def _speaks(self, peer: PeerId, protocols: AbstractSet[str]) -> bool:
+        known = self.identified.get(peer)
+        return known is not None and protocols <= set(known.protocols)
+
+    async def _tell(self) -> None:
+        async with self._told:
+            self._told.notify_all()
 
     # Handler.
 
@@ -135,9 +148,8 @@ class OurNode:
 
     def on_event(self, link: Secured, event: events.ConnectionEvent) -> None:
         if isinstance(event, events.Identified):
-            known = self._identity(link.peer)
-            if not known.done():
-                known.set_result(event.info)
+            self.identified[link.peer] = event.info
+            self._group.create_task(self._tell())
         elif isinstance(event, events.StreamOpened) and event.inbound:
             stream = self._streams[id(link), event.stream] = Stream(link, event.stream)
             answer = answer_echo if event.protocol == ECHO else answer_bulk
