@@ -9,6 +9,10 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.get` | GetContent | Got |
 | `dht.find` | FindNodes | FoundNodes |
 | `dht.drop` | DropContent | how many values this node held and holds no more |
+| `dht.join` | OverlayId: take part in it from now on | None |
+| `dht.leave` | OverlayId | None |
+| `dht.ask` | AskNodes: put a question to these nodes | Asked |
+| `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `dht.figures` | None | tuple of OverlayFigures |
 | `library.hold` | HoldBlocks | True, when the blocks are durable |
@@ -23,7 +27,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
@@ -176,6 +180,47 @@ class FoundNodes:
     nodes: tuple[NodeAt, ...]
     hops: int
     asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskNodes:
+    """Put question `body` of `protocol` to each of `nodes`, connecting to them when need be.
+
+    `enough`: after so many good answers the rest is not waited for (0: all are).
+    """
+
+    nodes: tuple[NodeAt, ...]
+    protocol: str
+    body: bytes = field(repr=False)
+    enough: int = 0
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class AskNear:
+    """The same to the `count` nodes of `overlay` nearest to the location `target`, not this one."""
+
+    overlay: OverlayId
+    target: bytes
+    count: int
+    protocol: str
+    body: bytes = field(repr=False)
+    enough: int = 0
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who answered what (bytes, or a Failure), nearest first.
+
+    `near`: whether this node is itself among the `count` nearest. `members`: live nodes of the
+    overlay that the lookup knows, this one not counted, at most `count`: with fewer than `count`
+    these are all.
+    """
+
+    answers: tuple[tuple[PeerId, Any], ...]
+    near: bool = False
+    members: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,14 @@ class Valid:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """`rule` (a stable name) is broken; `detail` is one clause for people."""
+    """`rule` (a stable name) is broken; `detail` is one clause for people.
+
+    `line`: where in the rules of an app the rule stands, 0 for a rule of the system.
+    """
 
     rule: str
     detail: str
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Formats and pure rules of source chains: actions, entries, DNA, operations, receipts."""

@@ -1,0 +1,371 @@
+"""What the node asks of machines "source" and "validation", and they of each other: types only.
+
+Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains; machine
+"validation" (`validation/`) judges, holds and finds operations, own and others'.
+
+| call | arguments | answer |
+|---|---|---|
+| `source.begin` | Begin: start or take up the chain of an app | ChainHead |
+| `source.commit` | Commit: one transaction of changes | Committed, when it is durable here |
+| `source.query` | Query: own chain | tuple of Record, in order of seq |
+| `source.head` | OverlayId | ChainHead |
+| `source.chains` | None | tuple of ChainHead |
+| `source.published` | action hash | Published: who holds what of it |
+| `source.end` | OverlayId: publish no more (the app was removed); nothing is deleted | None |
+| `source.rotate` | OverlayId: the agent's next key (action agent) | ChainHead |
+| `source.close` | Close: this chain goes on in another DNA | Committed |
+| `source.restore` | OverlayId: bring what other devices and older homes of the person wrote | tuple of ChainHead |
+| `source.send` | SendTo: a question to an agent | what its app answered (JSON values) |
+| `source.propose` | Propose: countersign an entry with others | Session |
+| `source.accept` | AcceptSession | Session |
+| `source.decline` | session id | Session |
+| `source.sessions` | OverlayId | tuple of Session |
+| `source.grant` / `source.revoke` / `source.grants` | see `source/capabilities.py` | |
+| `validation.open` | OpenApp: judge and hold for this overlay from now on | None |
+| `validation.shut` | OverlayId | None |
+| `validation.judge` | JudgeRecords: new actions of an own chain, before they are kept | Verdict |
+| `validation.keep` | KeepRecords: own actions, judged by `judge` | None, when durable |
+| `validation.get` | GetRecord | Found, or None |
+| `validation.links` | GetLinks | tuple of LinkRecord |
+| `validation.activity` | GetActivity | Activity |
+| `validation.trace` | action hash: an entry's journey as this node sees it | tuple of OpState |
+| `validation.figures` | OverlayId | OpFigures |
+
+Asked by them: `sandbox.judge` (chain/sandboxing.py), `dht.*` (core/overlay.py), and of the node
+`dapps.receive` Incoming -> JSON values (an agent's question), `dapps.countersign` Preflight ->
+bool (whether this person's app accepts by itself; None: the person is asked).
+Events: `chain/committed`, `chain/published`, `chain/rejected`, `chain/session`, `chain/signal`.
+Every answer may be a Failure instead. That nothing was found is no failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dms3.chain.action import SignedAction
+from dms3.chain.dna import Dna
+from dms3.core.cid import Cid
+from dms3.core.ids import OverlayId, PeerId, Root
+from dms3.core.limits import GET_PATIENCE_US
+from dms3.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An action and its entry's bytes (None: it has none, or a private one that is not mine)."""
+
+    signed: SignedAction
+    entry: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Take part in the app `dna`; `proof` is the membrane proof, JSON values as the DNA asks."""
+
+    dna: Dna
+    proof: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """An own chain: `agent` (its key now), its last action, whether it may be written.
+
+    `standing`: writable, or asking (after a restore, until a quorum of its activity holders has
+    reported the head), closed (it went on in another DNA), foreign (another device of the person).
+    """
+
+    overlay: OverlayId
+    agent: bytes
+    seq: int
+    head: Cid | None
+    standing: Literal["writable", "asking", "closed", "foreign"]
+    device: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One action to be written; `of` says which, the rest is what that kind needs.
+
+    `content`: the entry's content, JSON values without floats. `target`: what is updated, deleted
+    or unlinked (an action). `base`, `to`: what is linked, hashes or agents as bytes; `kind`: the
+    entry kind or link kind as the DNA names it. `private`: the entry stays on this device.
+    """
+
+    of: Literal["create", "update", "delete", "link", "unlink"]
+    kind: str = ""
+    content: Any = field(default=None, repr=False)
+    target: Cid | None = None
+    base: bytes = b""
+    to: bytes = b""
+    tag: bytes = b""
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Write `changes` to the own chain of `overlay`, all or none.
+
+    `head`: what the chain must end with (None: whatever it is), else `chain_moved`.
+    """
+
+    overlay: OverlayId
+    changes: tuple[Change, ...]
+    head: Cid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The hashes of the actions, in the order of the changes, and of their entries (or None)."""
+
+    actions: tuple[Cid, ...]
+    entries: tuple[Cid | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Records of the own chain behind `after` (seq), of the entry kind, action kind, or all."""
+
+    overlay: OverlayId
+    after: int = -1
+    limit: int = 100
+    kind: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpHeld:
+    """One op of an action: where it lies, who signed for it, whether that is enough.
+
+    `enough`: "uptime" (the signers' uptimes reach RECEIPT_UPTIME), "everybody" (every live member
+    of a small overlay has signed), "" (not yet; it is tried again at `again_us`, wall clock).
+    """
+
+    op: str
+    basis: bytes
+    signers: tuple[PeerId, ...]
+    uptime: float
+    members: int
+    enough: Literal["uptime", "everybody", ""]
+    again_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How far an own action has got; `complete` when every op of it is held by enough."""
+
+    action: Cid
+    ops: tuple[OpHeld, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SendTo:
+    """Ask `agent` of `overlay`: `function` of its app with `body`; or its `receive` when "".
+
+    `capability`: the proof for a function that is not open to everybody.
+    """
+
+    overlay: OverlayId
+    agent: bytes
+    function: str
+    body: Any = field(repr=False)
+    capability: bytes = field(default=b"", repr=False)
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What an agent asks this node's app; the signature and the capability were checked.
+
+    `sender`: the agent; `root`: the person behind it, certified.
+    """
+
+    overlay: OverlayId
+    sender: bytes
+    root: Root
+    function: str
+    body: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Countersign an entry of `kind` with `content` together with `parties` (agents, not me)."""
+
+    overlay: OverlayId
+    kind: str
+    content: Any = field(repr=False)
+    parties: tuple[bytes, ...]
+    window_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSession:
+    """Sign session `id` with this device's chain."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A countersigning: who takes part, who has signed, until when, and what came of it.
+
+    `state`: proposed (by or to me), locked (I signed; my chain waits), complete (every action is
+    held by the neighbourhood), declined, expired.
+    """
+
+    id: bytes
+    overlay: OverlayId
+    kind: str
+    content: Any = field(repr=False)
+    parties: tuple[bytes, ...]
+    signed: tuple[bytes, ...]
+    until_us: int
+    state: Literal["proposed", "locked", "complete", "declined", "expired"]
+    action: Cid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End this chain; it goes on in `to` (a DNA id). `state`: JSON values that move along."""
+
+    overlay: OverlayId
+    to: bytes
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApp:
+    """Judge by `dna` in its overlay, and hold what lies near this node."""
+
+    dna: Dna
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRecords:
+    """New actions of one chain with their entries, in order; the chain before them is held."""
+
+    overlay: OverlayId
+    records: tuple[Record, ...]
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRecords:
+    """Own actions: readable here from now on, whoever else holds them."""
+
+    overlay: OverlayId
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetRecord:
+    """Bring what is under `hash`, an action or an entry; `local`: only what lies here.
+
+    `latest`: follow updates to the newest one.
+    """
+
+    overlay: OverlayId
+    hash: Cid
+    latest: bool = False
+    local: bool = False
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record with what happened to it: live as long as one of its creates is not deleted.
+
+    `records`: every action that made this entry (of equal content several authors), earliest
+    first; `updates` and `deletes`: action hashes. `verdict` of the first record.
+    """
+
+    records: tuple[Record, ...]
+    updates: tuple[Cid, ...]
+    deletes: tuple[Cid, ...]
+    live: bool
+    verdict: Verdict
+    holders: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetLinks:
+    """Links from `base` of `kind` ("": all) whose tag begins with `tag`."""
+
+    overlay: OverlayId
+    base: bytes
+    kind: str = ""
+    tag: bytes = b""
+    author: bytes = b""
+    since_us: int = 0
+    until_us: int = 0
+    limit: int = 1_000
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """A live link: its action, what it points to, its tag, who made it when."""
+
+    action: Cid
+    base: bytes
+    to: bytes
+    kind: str
+    tag: bytes
+    author: bytes
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetActivity:
+    """What `agent` did, as a quorum of the holders of its key says.
+
+    `after`: actions behind this seq; `until`: the chain up to this action, to genesis.
+    """
+
+    overlay: OverlayId
+    agent: bytes
+    after: int = -1
+    until: Cid | None = None
+    limit: int = 1_000
+    patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """`state`: empty, valid, forked (two actions at one seq), invalid, closed.
+
+    `actions`: in order of seq; `head`: the last seq that is held without a gap; `highest`: the
+    highest seen; `holders`: how many answered; `quorum`: whether most of the live neighbourhood
+    did.
+    """
+
+    agent: bytes
+    state: Literal["empty", "valid", "forked", "invalid", "closed"]
+    actions: tuple[SignedAction, ...]
+    head: int
+    highest: int
+    holders: int
+    quorum: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpState:
+    """One op at this node: pending, system, app, integrated, rejected or abandoned, and why."""
+
+    op: str
+    basis: bytes
+    state: str
+    why: str = ""
+    rule: str = ""
+    line: int = 0
+    waiting: tuple[str, ...] = ()
+    received_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpFigures:
+    """How many ops of an overlay are held here, by state, and their bytes."""
+
+    states: tuple[tuple[str, int], ...]
+    bytes: int
