@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dms3.core.desk import Desk, words
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.limits import MAIL_FETCH_WAIT_US, MAIL_LEAVE_WAIT_US
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.naming import normalise
 from dms3.messaging.carriers import Carriers
-from dms3.messaging.desk import Desk, words
 from dms3.messaging.fetching import Fetching
 from dms3.messaging.inbox import Inbox
 from dms3.messaging.keyring import Keyring

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import MAIL_CARRIERS_MAX, MAIL_LEAVING_US
 from dms3.core.machine import View, scan
-from dms3.messaging.desk import Desk
 from dms3.messaging.items import CARRIER, PERSON
 from dms3.messaging.sharing import Sharing
 from dms3.storage.operations import Item

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dms3.core.desk import Desk, Then
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import PeerId, RequestId
 from dms3.core.limits import (
@@ -24,7 +25,6 @@ from dms3.core.limits import (
 from dms3.core.machine import Entropy, Now, Requested
 from dms3.dm3.envelope import decode_envelope, open_delivery, with_postmark
 from dms3.dm3.postmark import stamp
-from dms3.messaging.desk import Desk, Then
 from dms3.messaging.inbox import Arrival, Inbox, Outcome, Verdict
 from dms3.messaging.keyring import Keyring
 from dms3.messaging.ports import Own

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dms3.core.desk import Desk, words
 from dms3.core.errors import DecodeError, Failure
 from dms3.core.limits import (
     MAIL_ACKNOWLEDGE_MAX,
@@ -24,7 +25,6 @@ from dms3.core.limits import (
 from dms3.dm3.envelope import DeliveryInformation, Envelope, decode_delivered
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.profile import ServiceProfile
-from dms3.messaging.desk import Desk, words
 from dms3.messaging.inbox import Arrival, Inbox, Outcome, Verdict
 from dms3.messaging.keyring import Keyring
 from dms3.messaging.operations import (

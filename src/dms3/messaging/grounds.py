@@ -7,10 +7,10 @@ one of them changes.
 from __future__ import annotations
 
 from dms3.core.codec import encode
+from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error
 from dms3.core.machine import View
 from dms3.messaging.carriers import Carriers
-from dms3.messaging.desk import Desk
 from dms3.messaging.items import KEYS, PERSON
 from dms3.messaging.keyring import Keyring
 from dms3.messaging.people import People, Record

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.limits import (
     MAIL_HELD_AGAIN_US_MAX,
     MAIL_HELD_AGAIN_US_MIN,
@@ -24,7 +25,6 @@ from dms3.core.limits import (
     MAIL_HELD_WOKE_US,
 )
 from dms3.core.machine import View, scan
-from dms3.messaging.desk import Desk
 
 TABLE = "held"
 

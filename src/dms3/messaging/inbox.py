@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from dms3.core.desk import words
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.limits import (
     MAIL_ARRIVALS_OPEN_MAX,
@@ -23,7 +24,6 @@ from dms3.core.limits import (
 from dms3.dm3.envelope import Envelope
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.message import MessageType
-from dms3.messaging.desk import words
 from dms3.messaging.grounds import Grounds
 from dms3.messaging.holding import Held, Holding
 from dms3.messaging.operations import Kept, Mark, State

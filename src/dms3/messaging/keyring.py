@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import MAIL_KEYS_MAX
 from dms3.core.machine import View
 from dms3.crypto.keys import GENERATION_MAX
 from dms3.dm3.keys import SEED_BYTES, ProfileKeys
-from dms3.messaging.desk import Desk
 
 TABLE = "keys"
 _ROW = b"keys"

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Failure
 from dms3.core.limits import MAIL_EARLY_MAX
 from dms3.core.machine import View, scan
 from dms3.messaging.carriers import Carrier, Carriers
-from dms3.messaging.desk import Desk
 from dms3.messaging.inbox import SHOWN
 from dms3.messaging.items import (
     CARRIER,

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.limits import MAIL_AGAIN_US_MIN, MAIL_OUTBOX_MAX, MAIL_PROBLEM_CHARS_MAX
 from dms3.core.machine import View, scan
 from dms3.dm3.message import Message
-from dms3.messaging.desk import Desk
 from dms3.messaging.operations import Mark, State
 
 TABLE, CLOCK = "outbox", "clock"

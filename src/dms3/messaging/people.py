@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.limits import (
     MAIL_AGAIN_US_MIN,
@@ -24,7 +25,6 @@ from dms3.core.limits import (
 from dms3.core.machine import View, scan
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.naming import normalise
-from dms3.messaging.desk import Desk
 from dms3.messaging.operations import Correspondent, Decide, Join
 
 TABLE, JOINS = "people", "joins"

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dms3.core.desk import Desk
 from dms3.core.errors import Failure
 from dms3.dm3.message import Message, MessageType
-from dms3.messaging.desk import Desk
 from dms3.messaging.operations import Kept, Mark, State
 from dms3.messaging.people import CONTACT, People, Record
 from dms3.messaging.sharing import Sharing

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.limits import MAIL_REFUSED_MAX
 from dms3.core.machine import View, scan
-from dms3.messaging.desk import Desk
 from dms3.messaging.operations import Refused
 
 TABLE = "refused"

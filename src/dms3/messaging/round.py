@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.machine import Entropy
 from dms3.dm3.envelope import Envelope, enclose, legacy_form, readdress
@@ -17,7 +18,6 @@ from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.lookup import Resolve, Resolved
 from dms3.dm3.message import Message
 from dms3.dm3.profile import ServiceProfile, UserProfile
-from dms3.messaging.desk import Desk
 from dms3.messaging.direct import Direct
 from dms3.messaging.operations import Submit
 from dms3.messaging.ports import DIRECT, Own

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Failure
 from dms3.core.limits import (
     DM3_SERVICES_MAX,
@@ -17,7 +18,6 @@ from dms3.core.limits import (
 from dms3.dm3.lookup import OwnNames, Published, PublishProfile, Resolved
 from dms3.dm3.naming import normalise
 from dms3.dm3.profile import SignedProfile, UserProfile
-from dms3.messaging.desk import Desk
 from dms3.messaging.keyring import Keyring
 from dms3.messaging.ports import Own
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from dms3.core.desk import words
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import RequestId
 from dms3.core.limits import (
@@ -26,7 +27,6 @@ from dms3.dm3.canonical import canonical, parse
 from dms3.dm3.lookup import OwnNames, Resolve, Resolved
 from dms3.dm3.message import Message, MessageType, compose, decode_message
 from dms3.dm3.naming import normalise
-from dms3.messaging.desk import words
 from dms3.messaging.grounds import Grounds
 from dms3.messaging.operations import Kept, SendMessage, Sent, State
 from dms3.messaging.outbox import Entry, Letter, Outbox

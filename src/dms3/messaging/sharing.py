@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Desk
 from dms3.core.errors import Failure
 from dms3.core.limits import (
     MAIL_DONE_MAX,
@@ -21,7 +22,6 @@ from dms3.core.limits import (
     SECOND_US,
 )
 from dms3.core.machine import View, scan
-from dms3.messaging.desk import Desk
 from dms3.messaging.items import MESSAGE, Unshared, message_item, state_item
 from dms3.messaging.operations import Kept, State
 from dms3.storage.operations import Durable, Item

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dms3.core.desk import Desk
 from dms3.core.errors import Failure, Retry
 from dms3.core.limits import (
     MAIL_HELD_AGAIN_US_MAX,
@@ -18,7 +19,6 @@ from dms3.core.limits import (
 from dms3.core.machine import ClockJumped
 from dms3.dm3.envelope import open_delivery
 from dms3.dm3.keys import ProfileKeys
-from dms3.messaging.desk import Desk
 from dms3.messaging.holding import Held, Holding
 from dms3.messaging.operations import Decide, State
 from unit.messaging.kit import ALICE, EVE, SECOND, Person, carried

@@ -1,6 +1,6 @@
 """The desk of a machine with many parts: effects in order, who waits for which answer, alarms.
 
-Source: docs/architecture.md, "The machine". Parts of `messaging/mailbox.py` write their effects
+Source: docs/architecture.md, "The machine". Parts of a machine (`messaging/mailbox.py`) write effects
 here, and leave a function for the answer; nothing here is kept over a restart.
 """
 
