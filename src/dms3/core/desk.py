@@ -1,7 +1,8 @@
 """The desk of a machine with many parts: effects in order, who waits for which answer, alarms.
 
-Source: docs/architecture.md, "The machine". Parts of a machine (`messaging/mailbox.py`) write effects
-here, and leave a function for the answer; nothing here is kept over a restart.
+Source: docs/architecture.md, "The machine". Parts of a machine (`messaging/mailbox.py` and
+`source/source.py` have them) write their effects here, and leave a function for the answer; nothing
+here is kept over a restart.
 """
 
 from __future__ import annotations
