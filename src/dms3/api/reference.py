@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from dms3.api.answers import JSON, NDJSON, PROBLEM, dumps
-from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter
+from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Parameter
 from dms3.web.templating import Pages
 
 PROBLEM_SCHEMA = {
@@ -178,6 +178,8 @@ def _row(
 
 
 def _schema(parameter: Parameter) -> dict[str, Any]:
+    if parameter.type is Json:  # any value
+        return {"description": parameter.about.help}
     one: dict[str, Any] = {"type": {int: "integer", bool: "boolean"}.get(parameter.type, "string")}
     if parameter.choices:
         one["enum"] = list(parameter.choices)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -23,7 +24,7 @@ from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.cli.views_name import NAME_VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
-from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Parameter, Secret
+from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Parameter, Secret
 
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
@@ -111,9 +112,23 @@ def _arguments(
             arguments[parameter.name] = str(Path(value).expanduser().absolute())
         elif parameter.type is FolderUrl:
             arguments[parameter.name] = folder_url(value)
+        elif parameter.type is Json:
+            arguments[parameter.name] = _json(parameter, value)
         else:
             arguments[parameter.name] = list(value) if parameter.many else value
     return arguments
+
+
+def _json(parameter: Parameter, given: str) -> Any:
+    """The JSON value in the text `given`; raises `argument_invalid`."""
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError) as cause:
+        raise Dms3Error(
+            "argument_invalid",
+            f"{parameter.metavar} is not JSON: {cause}.",
+            hint="Put it into single quotes: '{\"text\": \"hello\"}'",
+        ) from cause
 
 
 def folder_url(given: str) -> str:

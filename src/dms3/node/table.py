@@ -114,6 +114,13 @@ class BlobOrPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Json:
+    """Any JSON value; on the command line it is typed as JSON text."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What `Annotated` says of a parameter: help, and how the command line spells it.
 
@@ -135,8 +142,9 @@ Scalar = (
     | type[InputPath]
     | type[FolderUrl]
     | type[BlobOrPath]
+    | type[Json]
 )
-_SCALARS: tuple[Scalar, ...] = (str, int, bool, Secret, InputPath, FolderUrl, BlobOrPath)
+_SCALARS: tuple[Scalar, ...] = (str, int, bool, Secret, InputPath, FolderUrl, BlobOrPath, Json)
 _PATHS = (InputPath, FolderUrl, BlobOrPath)
 
 
@@ -191,6 +199,8 @@ class Parameter:
         return tuple(self._one(item, paths=paths) for item in value)
 
     def _one(self, value: Any, *, paths: bool) -> Any:
+        if self.type is Json:
+            return Json(value)
         if self.type is bool or self.type is int:
             if type(value) is not self.type:
                 raise self._wrong(_type_name(self.type), value)
@@ -333,7 +343,7 @@ def command(
     """Decorator: the Command of a function `(node, ...parameters)` with a docstring.
 
     The first line of the docstring is the summary. Parameters are str, int, bool, Literal of
-    strings, Secret, InputPath, BlobOrPath, a tuple of one of these, or one of these or None; their
+    strings, Secret, InputPath, BlobOrPath, Json, a tuple of one of these, or one of these or None; their
     help stands in `Annotated[type, "help"]` or `Annotated[type, About(...)]`.
     """
 
