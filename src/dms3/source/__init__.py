@@ -1,0 +1,1 @@
+"""Own source chains: written, published, restored; agents' questions and countersigning."""

@@ -1,0 +1,122 @@
+"""Machine "source": this device's own chains, from what is committed to what others hold of it.
+
+Source: docs/chains.md; `chain/operations.py` lists what it is asked and what it asks. It joins the
+parts and gives each its events; every part writes its effects on one desk (`core/desk.py`). Nothing
+that is signed leaves before it is durable here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dms3.core.errors import DecodeError, Dms3Error, Failure
+from dms3.core.ids import RequestId
+from dms3.core.machine import (
+    Answered,
+    Called,
+    ClockJumped,
+    Effect,
+    Entropy,
+    Event,
+    Now,
+    PeerDown,
+    PeerUp,
+    Requested,
+    View,
+    Withdrawn,
+)
+from dms3.p2p.port import Conducted
+from dms3.source.grounds import Grounds, Own
+from dms3.source.parts import MINORS, PROTOCOL, Operation, Part, Question, decode_envelope
+
+__all__ = ["MINORS", "NAME", "PROTOCOL", "Source"]
+
+NAME = "source"
+
+
+class Source:
+    """The machine of the person and device that `own` describes."""
+
+    def __init__(self, own: Own, entropy: Entropy) -> None:
+        self._grounds = Grounds(own, entropy)
+        self._desk = self._grounds.desk
+        self._parts: Sequence[Part] = ()
+        self._operations: dict[str, Operation] = {}
+        self._questions: dict[str, Question] = {}
+        for part in self._parts:
+            self._operations.update(part.operations())
+            self._questions.update(part.questions())
+
+    # The machine
+
+    def on_start(self, view: View, now: Now) -> list[Effect]:
+        """Read the chains; go on with what was not kept or not published."""
+        self._desk.now = now
+        self._grounds.load(view)
+        for part in self._parts:
+            part.load(view)
+        return self._desk.take()
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """Commands, answers, peers' questions, connections."""
+        self._desk.now = now
+        match event:
+            case Answered(token, body):
+                self._desk.answered(token, body)
+            case Called(operation, arguments, request):
+                self._called(operation, arguments, request)
+            case Requested():
+                self._requested(event)
+            case Withdrawn(request):
+                for part in self._parts:
+                    part.withdrawn(request)
+            case PeerUp(peer):
+                for part in self._parts:
+                    part.peer_up(peer)
+            case PeerDown(peer):
+                for part in self._parts:
+                    part.peer_down(peer)
+            case ClockJumped():
+                for part in self._parts:
+                    part.clock_jumped()
+        return self._desk.take()
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """Pauses that are over."""
+        self._desk.now = now
+        self._desk.ring()
+        return self._desk.take()
+
+    def next_timer(self) -> int | None:
+        """The earliest alarm."""
+        return self._desk.next_alarm()
+
+    # Questions
+
+    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
+        method = self._operations.get(operation)
+        if method is None:
+            why = f"source has no operation {operation!r}."
+            self._desk.reply(request, Failure("method_unknown", why))
+            return
+        try:
+            method(arguments, request)
+        except Dms3Error as error:
+            self._desk.reply(request, Failure.of(error))
+
+    def _requested(self, event: Requested) -> None:
+        try:
+            envelope = decode_envelope(event.body)
+            question = self._questions.get(envelope.kind)
+            if question is None:
+                why = "This node answers no such question to an agent."
+                self._desk.reply(event.request, Failure("method_unknown", why))
+                return
+            question(event.peer, envelope.body, event.request)
+        except DecodeError as error:
+            self._desk.reply(event.request, Failure("body_malformed", error.message))
+            conducted = Conducted(event.peer, "body_malformed")
+            self._desk.call("peers.conduct", conducted, lambda _: None)
+        except Dms3Error as error:
+            self._desk.reply(event.request, Failure.of(error))
