@@ -71,6 +71,7 @@ CODES: dict[str, CodeRow] = {
     "body_too_large": CodeRow(Blame.CALLER, 413),
     "body_malformed": CodeRow(Blame.CALLER, 400, Exit.USAGE),
     "range_invalid": CodeRow(Blame.CALLER, 416),
+    "format_unavailable": CodeRow(Blame.CALLER, 406),
     "body_slow": CodeRow(Blame.CALLER, 408, Exit.TIMED_OUT, Retry.LATER),
     "passphrase_wrong": CodeRow(Blame.CALLER, 403),
     "node_locked": CodeRow(Blame.CALLER, 423),
