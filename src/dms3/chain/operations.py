@@ -46,6 +46,7 @@ from typing import Any, Literal
 from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna
 from dms3.core.cid import Cid
+from dms3.core.errors import Failure
 from dms3.core.ids import OverlayId, PeerId, Root
 from dms3.core.limits import GET_PATIENCE_US
 from dms3.core.verdict import Verdict
@@ -120,6 +121,22 @@ class Committed:
 
     actions: tuple[Cid, ...]
     entries: tuple[Cid | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Failure):
+    """Why nothing of a commit was kept, `content_invalid`: the rule, and what broke it.
+
+    `line`: of the app's rules, 0 for a rule of the system. `action`: which of the changes, from 0;
+    `entry`: the hash of its entry, None without one. `author`: the agent that wrote it.
+    """
+
+    rule: str = ""
+    detail: str = ""
+    line: int = 0
+    action: int = 0
+    entry: Cid | None = None
+    author: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
