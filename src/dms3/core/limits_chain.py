@@ -7,15 +7,53 @@ from dms3.core.units import KIB, MIB, SECOND_US
 
 # chain
 ENTRY_BYTES_MAX = 1 * MIB  # a larger value is a document: the entry names its CID
+ENTRY_DEPTH_MAX = 32  # lists and maps in one another: forms and trees of people have below ten
+ENTRY_ITEMS_MAX = 64 * KIB  # numbers, texts, lists of one entry: 30 ms to decode
+SEALED_BYTES_MAX = ENTRY_BYTES_MAX + KIB  # a private entry, filled up and with its tag
 ACTION_BYTES_MAX = 8 * KIB  # keys, dates, a tag of 1,000 bytes, a proof of 4 KiB
 TAG_BYTES_MAX = 1_000  # as Holochain has it
 MEMBRANE_PROOF_BYTES_MAX = 4 * KIB  # an invitation with a few signatures
+EVIDENCE_BYTES_MAX = 18 * KIB  # of a warrant: two signed actions of the greatest size
+WARRANT_BYTES_MAX = 19 * KIB  # an action that carries such evidence
+DETAIL_CHARS_MAX = 512  # why something was refused, in words for people
 OPS_PER_ACTION_MAX = 6  # record, entry, activity, and two or three that it refers to
 BUNDLE_ACTIONS_MAX = 256  # one transaction of the database
 DNA_BYTES_MAX = 1 * MIB  # rules and manifest; forty lines have 2 KB
+DNA_NAME_CHARS_MAX = 64  # of an app, an entry kind, a link kind, a function
+DNA_KINDS_MAX = 64  # entry kinds of one app, and as many link kinds
+PROPERTIES_BYTES_MAX = 64 * KIB  # properties of a DNA, and its membrane
+MANIFEST_BYTES_MAX = 128 * KIB  # a page of TOML; properties are the most of it
+TITLE_CHARS_MAX = 120  # of an app, on one line
+DESCRIPTION_CHARS_MAX = 2_000  # of an app, a few paragraphs
+FUEL_MAX = 2_000_000_000  # of one judging: about a quarter of a second of one core
+MEMORY_BYTES_MAX = 256 * MIB  # of one judging, Python and its data included
+SESSION_WINDOW_US_MIN, SESSION_WINDOW_US_MAX = SECOND_US, 24 * 3_600 * SECOND_US  # a day to sign in
+CERTIFICATE_AGENT_BYTES_MAX = 512  # three keys, a device, a signature
+REVOCATION_BYTES_MAX = KIB  # the certificate that is taken back, and a signature
+RECEIPT_BYTES_MAX = 512  # an overlay, an op, a peer, a signature
+WHEREABOUTS_BYTES_MAX = KIB  # two keys, eight addresses, a signature
+WHEREABOUTS_LIFE_US = 2 * 3_600 * SECOND_US  # an agent that has gone is not asked for longer
+WHEREABOUTS_TOTAL_BYTES_MAX = 16 * MIB  # held for others by one node: some 20,000 agents
+PREFLIGHT_BYTES_MAX = KIB  # what all parties of a session agree on: keys, hashes, a window
+ACCEPTANCE_BYTES_MAX = 512  # a key, a place in a chain, a signature
+SESSION_BYTES_MAX = 8 * KIB  # a preflight and COUNTERSIGNERS_MAX acceptances
+CHAIN_QUESTION_BYTES_MAX = 2 * MIB  # ops of one publish together: one private entry fits
+CHAIN_ANSWER_BYTES_MAX = 2 * MIB  # ops of one answer; the asker reads on behind the last
+CHAIN_SMALL_BYTES_MAX = 4 * KIB  # a question without ops
+CHAIN_OPS_MAX = 64  # ops of one message: two signatures each are about 8 ms of the loop
+CHAIN_FETCH_MAX = 256  # ops of one answer: activity is headers alone
+CHAIN_MESSAGE_ITEMS_MAX = 4 * KIB  # dag-cbor items of one message: 256 ops have 2,000
+AGENT_BODY_BYTES_MAX = 256 * KIB  # what one agent sends another in one question
+AGENT_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 16 * KIB  # a session's entry with its signatures
+CAPABILITY_BYTES_MAX = 2 * KIB  # the proof that a function may be called
 COUNTERSIGNERS_MIN, COUNTERSIGNERS_MAX = 2, 8  # parties of one session
 RECEIPT_UPTIME = 8  # r: the sum of uptimes of who holds an op; P(nobody is on) <= e**-8
 PUBLISH_RETRY_US_MIN, PUBLISH_RETRY_US_MAX = 5 * SECOND_US, 300 * SECOND_US
+
+# uptime of peers
+UPTIME_NEWCOMER_PPM = 200_000  # a fifth, in millionths: forty newcomers are as good as eight
+UPTIME_HALF_US = 24 * 3_600 * SECOND_US  # what was seen a day ago counts half
+ABSENCE_US_MAX = 3_600 * SECOND_US  # a dial that fails speaks of an hour at most
 
 # own chains
 AGENT_QUESTION_BYTES_MAX = ENTRY_BYTES_MAX + 64 * KIB  # an entry to countersign, with signatures
@@ -46,3 +84,29 @@ CID_PATH_BYTES_MAX = 16 * KIB  # 64 names of 255 bytes
 
 # apps ask agents
 FUNCTION_NAME_CHARS_MAX = 64  # of an exposed function; eight of them fit in a grant of 1 KiB
+CALL_GRANTS_MAX = 4_096  # given by one device, of 1.2 KB each
+CAPABILITY_BYTES_MAX = 1_280  # a grant and a secret
+
+# overlays of apps
+OVERLAYS_MAX = 64  # that one node is in: each has a table and asks a few questions an hour
+RELAYED_NODES_MAX = 20  # asked by one question of another machine: what a lookup finds (k)
+RELAYED_BYTES_MAX = 2 * MIB + 64 * KIB  # of such a question: an entry, its action, and their like
+MEETING_US_MIN, MEETING_US_MAX = 1 * SECOND_US, 1_800 * SECOND_US  # between looks for members
+MEETING_LIFE_US = 6 * 3_600 * SECOND_US  # of a node's word that it is in an overlay
+
+# apps of a node
+DAPPS_MAX = 64  # installed at once; each joins an overlay
+DAPP_FILES_MAX = 256  # of one app; a page with its pictures
+DAPP_FILE_BYTES_MAX = 8 * MIB  # one picture or font of a page
+DAPP_BYTES_MAX = 32 * MIB  # all files of one app; larger things are documents
+DAPP_PATH_BYTES_MAX = 512  # "page/" and a few folders
+FUNCTIONS_BYTES_MAX = 512 * KIB  # the text of functions.py: ten thousand lines
+DAPP_NAME_CHARS_MAX = 32  # of a name that is a part of an address
+CALLS_AT_ONCE_MAX = 64  # calls of functions under way, of all apps and for all callers
+CALLS_NESTED_MAX = 4  # a function that calls one that calls one...
+HOST_CALLS_MAX = 1_000  # of one function call, as reads of a rule
+CALL_SECONDS_MAX = 60  # one call of a function with all that it waits for
+SIGNALS_PER_CALL_MAX = 64  # of one function call; each is an event that is stored
+SIGNAL_BYTES_MAX = 16 * KIB  # one signal, as JSON
+DAPP_LOGINS_MAX = 64  # links, browsers and programs that are let in to pages; the oldest goes first
+DISCOVERED_MAX = 100  # apps listed by one search

@@ -17,6 +17,7 @@ from dms3.core.limits import (
     ADDRESSES_PER_PEER_MAX,
     PEERS_KNOWN_MAX,
     REFUSE_US,
+    UPTIME_NEWCOMER_PPM,
 )
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
 from dms3.libp2p.peer_record import ForgedRecordError, PeerRecord, open_record
@@ -24,6 +25,7 @@ from dms3.p2p.conduct import CONDUCT, Score
 from dms3.p2p.contacts import Contact
 from dms3.p2p.port import Introduced
 from dms3.p2p.reach import Reach, own_word, reach_of_text
+from dms3.p2p.uptime import missed, seen, share
 
 TABLE = "known"
 PUBLIC_PROTOCOL = "/dms3/dht/1"  # who speaks it takes part in what is public, and is known to be
@@ -35,6 +37,7 @@ class Known:
 
     `sequence`: of its last signed record, 0 before there was one. `found`: how it came to be known,
     "inbound", "lan", "exchange" or "person"; "" when another part of this node dialled it.
+    `uptime_ppm`: how much of the time it is there, in millionths; `looked_us`: last looked at.
     """
 
     peer: bytes
@@ -43,6 +46,8 @@ class Known:
     refused_until_us: int = 0
     sequence: int = 0
     found: str = ""
+    uptime_ppm: int = UPTIME_NEWCOMER_PPM
+    looked_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,31 @@ class KnownPeers:
         if peer not in self._rows:
             self._sessions.pop(peer, None)
         return self.up.pop(peer, None)
+
+    # Uptime
+
+    def was_there(self, peer: PeerId, for_us: int, now: Now) -> list[Effect]:
+        """A connection to `peer` that lasted for `for_us` has closed."""
+        row = self._rows.get(peer)
+        if row is None:
+            return []
+        ppm = seen(row.uptime_ppm, for_us)
+        return [self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
+
+    def was_away(self, peer: PeerId, now: Now) -> list[Effect]:
+        """A dial of `peer` has failed; it may be our own network, when nobody is connected."""
+        row = self._rows.get(peer)
+        if row is None or not self.up:
+            return []
+        ppm = missed(row.uptime_ppm, now.wall_us - row.looked_us)
+        return [self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
+
+    def uptime(self, peer: PeerId, now: Now) -> float:
+        """How much of the time `peer` is there, from 0 to 1, the present connection counted."""
+        row = self._rows.get(peer)
+        ppm = UPTIME_NEWCOMER_PPM if row is None else row.uptime_ppm
+        since_us = self.up.get(peer)
+        return share(ppm if since_us is None else seen(ppm, now.mono_us - since_us))
 
     def introduced(self, told: Introduced) -> list[Effect]:
         """A connected peer says where it listens; its word is believed as far as a dial goes.

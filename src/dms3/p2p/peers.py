@@ -7,6 +7,7 @@ port "transport" (node/network.py).
 
 Operations, as Call("peers.NAME", ARGUMENTS): connect(text) -> Dialed · disconnect(PeerId) -> None ·
 release(PeerId) -> None · ping(PeerId) -> round trip in microseconds · list() -> tuple[PeerRow] ·
+uptime(tuple of PeerId) -> tuple of shares from 0 to 1, in that order ·
 conduct(Conducted) -> None · introduced(Introduced) -> None · found(Found) -> None ·
 listening(tuple of multiaddrs as text) -> None · contact_add(text of a card) -> Contact ·
 contact_list() -> tuple[Contact] · contact_find(text) -> Contact · contact_remove(text) -> Contact.
@@ -107,6 +108,7 @@ class PeerBook:
             "release": self._release,
             "ping": self._ping,
             "list": self._list,
+            "uptime": self._uptime,
             "conduct": self._conduct,
             "introduced": self._introduced,
             "found": self._found,
@@ -195,7 +197,8 @@ class PeerBook:
 
     def _on_down(self, peer: PeerId, reason: str, now: Now) -> list[Effect]:
         since = self._known.on_down(peer)
-        steady = since is not None and now.mono_us - since >= STEADY_US
+        lasted_us = now.mono_us - since if since is not None else 0
+        steady = lasted_us >= STEADY_US
         for target in self._dialing.of_peer(peer):
             self._dialing.ended(target, now.mono_us, good=steady)
             self._meeting.failed(target, now)
@@ -204,6 +207,7 @@ class PeerBook:
         self._wanted.gone(peer)
         gone = Failure("peer_unreachable", f"The connection has closed: {reason}.", Retry.LATER)
         effects = [*self._waiting.finish(peer, "", gone), *self._probes.gone(peer)]
+        effects += self._known.was_there(peer, lasted_us, now)
         data = {"peer": peer_id_text(peer), "reason": reason}
         return [*effects, Notify("peer.down", data), *self._meeting.ask(now)]
 
@@ -221,6 +225,7 @@ class PeerBook:
             self._meeting.failed(target, now)
             if target.peer is not None:
                 self._known.trouble(target.peer, body)
+                effects += self._known.was_away(target.peer, now)
         return [*effects, *self._dial(now)]
 
     # After a sleep, and in another network
@@ -419,6 +424,9 @@ class PeerBook:
     def _list(self, _arguments: Any, request: RequestId, now: Now) -> list[Effect]:
         rows = self._known.rows(now, self._wanted.contacts.of_peer, self._dialing.ways())
         return [Reply(request, rows)]
+
+    def _uptime(self, peers: tuple[PeerId, ...], request: RequestId, now: Now) -> list[Effect]:
+        return [Reply(request, tuple(self._known.uptime(peer, now) for peer in peers))]
 
     # Conduct
 
