@@ -1,8 +1,11 @@
-"""Grants: a root's signed right for another root to read or search one space, and its proof.
+"""Grants: a root's signed right to read or search one space or to call an app, and its proof.
 
 Source: docs/architecture.md, "Private by default"; bytes in docs/wire.md. A grant names the
 reader's *root*; the reader's devices add their certificate. Which grants are withdrawn is known to
-the issuer's node alone: see `search/grants.py`.
+the issuer's node alone: see `search/grants.py` and, for calls, `source/capabilities.py`.
+
+A grant for an app has the DNA's id in place of a space and the rights `call:FUNCTION`. Its reader
+may be the public key of a secret that goes from hand to hand: whoever has it is the reader.
 
 Attenuation fits later without touching this type: a narrower grant is a `Grant` whose issuer is
 the reader of the wider one, and `Proof` then carries the chain in a further field; a node that
@@ -21,6 +24,7 @@ from dms3.core.ids import PeerId, Root, SpaceId, short
 from dms3.core.limits import (
     CERTIFICATE_BYTES_MAX,
     CLOCK_AHEAD_US_MAX,
+    FUNCTION_NAME_CHARS_MAX,
     GRANT_BYTES_MAX,
     RIGHTS_MAX,
 )
@@ -31,6 +35,7 @@ DOMAIN = b"grant"
 VERSION = 1
 READ = "read"  # fetch blocks of the space
 SEARCH = "search"  # ask questions to its index
+CALL = "call:"  # with the name of a function of an app
 SERIAL_BYTES = 16
 SPACE_BYTES = 32
 FOREVER_US = 253_402_300_799_000_000  # the end of the year 9999: a grant without an end
@@ -62,7 +67,10 @@ class Grant:
         _need(len(self.space) == SPACE_BYTES, "a space id has 32 bytes")
         _need(0 < len(self.rights) <= RIGHTS_MAX, f"a grant has 1 to {RIGHTS_MAX} rights")
         _need(self.rights == tuple(sorted(set(self.rights))), "rights are sorted and distinct")
-        _need(all(_is_right(right) for right in self.rights), "a right is a short lower-case word")
+        _need(
+            all(_is_right(right) for right in self.rights),
+            "a right is a short lower-case word, or call:FUNCTION",
+        )
         _need(0 <= self.created_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
         _need(len(self.serial) == SERIAL_BYTES, "a serial has 16 bytes")
         _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
@@ -121,10 +129,15 @@ def check_grant(grant: Grant, issuer: Root, wall_us: int) -> None:
     """
     if grant.issuer != issuer:
         raise Dms3Error("grant_invalid", f"The grant is not of root {short(issuer)}.")
-    bare = dataclasses.replace(grant, signature=b"")
-    if not verify(grant.issuer, DOMAIN, encode(bare), grant.signature):
+    if not grant_signed(grant):
         raise Dms3Error("grant_invalid", "The signature of the grant does not fit.")
     check_grant_dates(grant, wall_us)
+
+
+def grant_signed(grant: Grant) -> bool:
+    """Whether the issuer that `grant` names has signed it."""
+    bare = dataclasses.replace(grant, signature=b"")
+    return verify(grant.issuer, DOMAIN, encode(bare), grant.signature)
 
 
 def check_grant_dates(grant: Grant, wall_us: int) -> None:
@@ -177,7 +190,16 @@ def decode_proof(data: bytes) -> Proof:
     return decode(Proof, data)
 
 
+def call_right(function: str) -> str:
+    """The right to call `function` of an app; Grant refuses what is no name of one."""
+    return CALL + function
+
+
 def _is_right(right: str) -> bool:
+    function = right.removeprefix(CALL)
+    if function != right:
+        fits = 0 < len(function) <= FUNCTION_NAME_CHARS_MAX
+        return fits and function.isascii() and function.isidentifier()
     return 0 < len(right) <= _RIGHT_CHARS_MAX and right.isascii() and right.islower()
 
 
