@@ -1,6 +1,6 @@
 """How much of the time a peer is there, as the peer book has seen it."""
 
-from dms3.core.ids import RequestId, Root
+from dms3.core.ids import PeerId, RequestId, Root
 from dms3.core.limits import ABSENCE_US_MAX, SECOND_US, UPTIME_HALF_US
 from dms3.core.machine import Called, Now, PeerDown, PeerUp, Persist, Reply
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
@@ -51,7 +51,7 @@ class Book:
     def on(self, event):
         return self.absorb(self.book.on_event(event, self.now))
 
-    def asked(self, *peers):
+    def asked(self, *peers: PeerId):
         effects = self.on(Called("uptime", peers, RequestId(1)))
         (reply,) = [each for each in effects if isinstance(each, Reply)]
         return reply.body
