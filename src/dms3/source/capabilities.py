@@ -93,8 +93,11 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who calls a function of the app `overlay`: a certified `root` (b"": nobody known), and the
-    public key of a secret that he has shown to have (`bearer`, b"": none)."""
+    """Who calls a function of the app `overlay`.
+
+    `root`: certified, b"": nobody known. `bearer`: the public key of a secret that the caller has
+    shown to have, b"": none.
+    """
 
     overlay: OverlayId
     root: bytes

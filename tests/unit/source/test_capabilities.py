@@ -2,6 +2,7 @@
 
 import dataclasses
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ ALICE, BOB, EVE = (KeyTree(letter * 64) for letter in (b"a", b"b", b"e"))
 class Counted:
     """Entropy of a test: every draw is another."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.numbers = count(1)
 
     def draw(self, size):
@@ -49,7 +50,7 @@ class Counted:
 class Book:
     """The part, with its rows kept as a node would."""
 
-    def __init__(self, rows=None):
+    def __init__(self, rows=None) -> None:
         own = Own(PeerId(b"p" * 38), b"d" * 16, ALICE)
         self.grounds = Grounds(own, Counted())
         self.rows = rows if rows is not None else {}
@@ -80,7 +81,7 @@ class Book:
                     answer = body
         return answer
 
-    def give(self, *functions, reader: KeyTree | None = BOB, **more):
+    def give(self, *functions: str, reader: KeyTree | None = BOB, **more: Any):
         root = reader.root_id() if reader else None
         return self.call("grant", Give(APP, functions, root, **more))
 
@@ -166,9 +167,9 @@ def made_by(key, space=APP, reader=EVE):
     [
         lambda real: dataclasses.replace(real, reader=EVE.root_id()),
         lambda real: dataclasses.replace(real, rights=("call:erase",)),
-        lambda real: made_by(EVE.root()),
+        lambda _: made_by(EVE.root()),
         lambda real: dataclasses.replace(made_by(EVE.root()), issuer=real.issuer),
-        lambda real: made_by(BOB.root()),  # an attenuated one: by the reader of a wider one
+        lambda _: made_by(BOB.root()),  # an attenuated one: by the reader of a wider one
     ],
     ids=["reader", "right", "of himself", "in another's name", "attenuated"],
 )
