@@ -340,6 +340,34 @@ _HELD_OF_ALL = Migration(
     ),
 )
 
+# Installed apps and their files. `dna`: which app it is; `proof`: what it was asked as a member, JSON.
+_DAPPS = Migration(
+    number=8,
+    name="installed apps",
+    statements=(
+        """
+        CREATE TABLE dapp (
+            id INTEGER PRIMARY KEY,
+            dna BLOB NOT NULL UNIQUE,
+            name TEXT NOT NULL UNIQUE,
+            proof TEXT NOT NULL,
+            source TEXT NOT NULL,
+            installed_us INTEGER NOT NULL,
+            changed_us INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE dapp_file (
+            id INTEGER PRIMARY KEY,
+            dapp INTEGER NOT NULL REFERENCES dapp (id),
+            path TEXT NOT NULL,
+            data BLOB NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX dapp_file_path ON dapp_file (dapp, path)",
+    ),
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     _STATE_AND_BLOCKS,
     _DOCUMENTS,
@@ -348,4 +376,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _MAILROOM,
     _PLACES,
     _HELD_OF_ALL,
+    _DAPPS,
 )

@@ -76,6 +76,8 @@ SAVED_TABLES = {
     "cloud_conversation": False,
     "cloud_message": False,
     "delivery_held": False,
+    "dapp": True,  # apps of the person, whose chains are restored from the network
+    "dapp_file": True,
 }
 """Whether a backup holds each table of `io/schema.py`; the tables of full-text indexes always."""
 
