@@ -49,12 +49,13 @@ def error_data(error: Dms3Error) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def problem(error: Dms3Error) -> Response:
-    """An error as problem details, with its HTTP status from the table of codes."""
+def problem(error: Dms3Error, status: int | None = None) -> Response:
+    """An error as problem details, with its HTTP status from the table of codes or another one."""
+    status = status or error.http_status
     body = {
         "type": "about:blank",
         "title": error.code.replace("_", " "),
-        "status": error.http_status,
+        "status": status,
         "detail": error.message,
         "code": error.code,
         "hint": error.hint,
@@ -63,7 +64,7 @@ def problem(error: Dms3Error) -> Response:
     headers = {"Connection": "close"} if error.code in ENDS_CONNECTION else {}
     if error.code == "unauthorized":
         headers["WWW-Authenticate"] = 'Bearer realm="dms3"'
-    return Response(dumps(body), error.http_status, headers, PROBLEM)
+    return Response(dumps(body), status, headers, PROBLEM)
 
 
 def internal() -> Dms3Error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -29,6 +29,9 @@ from dms3.core.limits import (
 from dms3.core.loopback import is_loopback, network_of
 from dms3.delivery.rates import Rates
 
+Refusal = Callable[[Dms3Error, Headers], Response]
+"""How a refusal of a request with these headers is said."""
+
 _SMALLER = "Send less at once."
 
 
@@ -36,11 +39,18 @@ class PublicFront:
     """ASGI application of the public listener.
 
     `roles`: first part of a path -> the application that answers it. `report`: told what nobody
-    expected.
+    expected. `refusals`: first part of a path -> how a refusal is said there, where that is not as
+    in dm3.
     """
 
-    def __init__(self, roles: Mapping[str, ASGIApp], report: Report) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, ASGIApp],
+        report: Report,
+        refusals: Mapping[str, Refusal] | None = None,
+    ) -> None:
         self._roles = {name: Boundary(app, report) for name, app in roles.items()}
+        self._refusals = refusals or {}
         self._rates = Rates(
             PUBLIC_REQUESTS_PER_SECOND, PUBLIC_REQUESTS_BURST_MAX, PUBLIC_HOSTS_NOTED_MAX
         )
@@ -58,7 +68,7 @@ class PublicFront:
             if scope["type"] == "http":
                 receive = _bounded(headers, receive)
         except Dms3Error as refusal:
-            await _refuse(scope, receive, send, refusal)
+            await self._refuse(scope, receive, send, refusal)
             return
         if scope["type"] == "http":
             await role(scope, receive, _Guarded(send))
@@ -72,7 +82,7 @@ class PublicFront:
                 del self._sockets[host]
 
     def _role(self, scope: Scope) -> ASGIApp:
-        role = self._roles.get(scope["path"].split("/", 2)[1])
+        role = self._roles.get(_first(scope))
         if role is None:
             raise Dms3Error("method_unknown", "This node has no such public route.")
         return role
@@ -91,6 +101,19 @@ class PublicFront:
             )
         if scope["type"] == "websocket" and self._sockets[host] >= PUBLIC_CONNECTIONS_PER_HOST_MAX:
             raise Dms3Error("limit_reached", "Too many connections from your address.")
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Dms3Error) -> None:
+        if scope["type"] == "websocket":
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})
+            return
+        said = self._refusals.get(_first(scope), _said_as_in_dm3)
+        await said(refusal, Headers(scope=scope))(scope, receive, _Guarded(send))
+
+
+def _first(scope: Scope) -> str:
+    """The first part of the path."""
+    return str(scope["path"].split("/", 2)[1])
 
 
 class _Guarded:
@@ -124,14 +147,9 @@ def _bounded(headers: Headers, receive: Receive) -> Receive:
     return BoundedBody(receive, PUBLIC_BODY_BYTES_MAX, whole=True, hint=_SMALLER)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Dms3Error) -> None:
-    if scope["type"] == "websocket":
-        await receive()  # websocket.connect
-        await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})
-        return
+def _said_as_in_dm3(refusal: Dms3Error, _: Headers) -> Response:
     body = dumps({"error": refusal.message, "code": refusal.code, "hint": refusal.hint})
-    headers = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+    headers = {"Access-Control-Allow-Origin": "*"}
     if refusal.code == "body_too_large":
         headers["Connection"] = "close"  # the rest of the body may still be under way
-    response = Response(body, refusal.http_status, headers, "application/json")
-    await response(scope, receive, send)
+    return Response(body, refusal.http_status, headers, "application/json")

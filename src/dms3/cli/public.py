@@ -1,7 +1,8 @@
 """The public listener of a running node, with the routes of its roles.
 
-Source: docs/api.md, "The public listener"; docs/delivery.md. It listens before the node is opened,
-so that the node knows where it is reached; until then every route says that it is starting.
+Source: docs/api.md, "The public listener"; docs/delivery.md; docs/ipfs.md. It listens before the
+node is opened, so that the node knows where it is reached; until then every route says that it is
+starting.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from starlette.types import ASGIApp
+
+from dms3.api import ipfs
 from dms3.api.dm3 import PREFIX, Dm3
 from dms3.api.dm3_push import Pushes
 from dms3.api.dm3_storage import storage_handlers
@@ -38,13 +42,19 @@ async def public_listener(host: Host, config: Config, report: Report) -> AsyncIt
         return
 
     pushes = Pushes(lambda: host.delivery)
-    storage = storage_handlers(
-        lambda: host.delivery.store, SystemClock().now, config.delivery_total
-    )
-    dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
-    front = PublicFront({PREFIX: dm3, "socket.io": pushes.app}, report)
+    roles: dict[str, ASGIApp] = {}
+    if "delivery" in config.role:
+        storage = storage_handlers(
+            lambda: host.delivery.store, SystemClock().now, config.delivery_total
+        )
+        dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
+        roles |= {PREFIX: dm3, "socket.io": pushes.app}
+    if "gateway" in config.role:
+        roles[ipfs.PREFIX] = ipfs.Ipfs(lambda: host.gateway)
+    front = PublicFront(roles, report, {ipfs.PREFIX: ipfs.refusal})
     name, port = parse_host_port(config.public)
     async with pushes.running(), serve(front, name, port, PUBLIC) as listening:
-        url = (config.public_url or listening.url).rstrip("/")
-        host.offer(f"{url}/{PREFIX}")
+        if "delivery" in config.role:
+            url = (config.public_url or listening.url).rstrip("/")
+            host.offer(f"{url}/{PREFIX}")
         yield listening.url.removeprefix("http://")

@@ -43,7 +43,7 @@ def section_bytes(block_bytes: int) -> int:
 class CarReader:
     """The blocks of a CAR that arrives in pieces; holds no more than one piece and one block.
 
-    Call `add` with the pieces in order, then `finish` once. `roots` is None until the head is there.
+    Call `add` with the pieces in order, then `finish` once. `roots`: None until the head is there.
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ ROLES = (
     *("delivery", "relay", "storage", "compute"),
     *("validator", "security", "cloud", "gateway"),
 )
-OFFERED_ROLES = ("delivery",)
+OFFERED_ROLES = ("delivery", "gateway")
 """The roles that this version has."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -33,6 +33,9 @@ from dms3.search.snippet import make_snippet
 if TYPE_CHECKING:
     from dms3.node.node import Node
 
+LEAVING = ("withdraw", "drop")
+"""Stages of a space that is public no longer."""
+
 _LOOK_SECONDS = 0.25  # between two reports of progress
 LEFT = (
     "Copies may remain on other nodes for up to 48 hours, and wherever somebody made one. "
@@ -79,12 +82,18 @@ async def publications(node: Node) -> dict[SpaceId, Publication]:
     return {row.space: row for row in rows}
 
 
+async def public_spaces(node: Node) -> frozenset[SpaceId]:
+    """The spaces that anybody may read at this moment."""
+    rows = await publications(node)
+    return frozenset(space for space, one in rows.items() if one.stage not in LEAVING)
+
+
 def publication(one: Publication) -> dict[str, Any]:
     """How a public space stands."""
     return {
         "space": one.name,
         "id": one.space.hex(),
-        "public": one.stage not in ("withdraw", "drop"),
+        "public": one.stage not in LEAVING,
         "stage": one.stage,
         "waiting": one.waiting,
         "documents": one.documents,
@@ -102,7 +111,7 @@ def publication(one: Publication) -> dict[str, Any]:
 
 def summary(one: Publication) -> str:
     """How it stands, in a sentence or two."""
-    if one.stage in ("withdraw", "drop"):
+    if one.stage in LEAVING:
         return f"The space {one.name} is not public any more; other nodes are being told."
     if one.stage != "done":
         why = f": {one.waiting}" if one.waiting else ""
