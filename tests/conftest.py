@@ -1,5 +1,7 @@
 """Settings of all tests: Hypothesis without deadlines, its seed printed when a test fails."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -9,3 +11,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("dms3")
+
+# Libraries in Rust would walk the stack for each input they refuse: five times what refusing costs.
+os.environ["RUST_BACKTRACE"] = "0"

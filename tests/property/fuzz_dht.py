@@ -77,3 +77,5 @@ SEEDS = {
     "held row": [encode(Row(1, b"key", 5, _WALL_US + PRESENCE_LIFE_US, bytes(16), b"value"))],
     "counts row": [encode(Counts(1, 2))],
 }
+
+SLOW = {"codes", "presence as met", "question"}

@@ -224,3 +224,17 @@ COUNTS = {
     "handshake-third": (2_000, "a whole connection is made for each input"),
     "secured": (2_000, "two whole connections are made for each input"),
 }
+
+SLOW = {
+    "identify",
+    "identify-stream",
+    "mdns-txt",
+    "multiaddr",
+    "multiaddr-text",
+    "multistream",
+    "noise-payload",
+    "peer-id",
+    "peer-record",
+    "private-key",
+    "yamux",
+}

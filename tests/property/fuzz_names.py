@@ -104,3 +104,5 @@ COUNTS = {
     "name_claim_held": (20_000, "a signature is checked for what decodes"),
     "name_form": (5_000, "what is not ASCII goes through the tables of ENSIP-15"),
 }
+
+SLOW = {"abi", "chain_address", "chain_answer"}

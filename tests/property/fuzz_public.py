@@ -118,8 +118,10 @@ SEEDS = {
 
 COUNTS = {
     "manifest_held": (20_000, "a signature is checked for what decodes"),
-    "index_words": (20_000, "a whole search over three documents"),
-    "index_places": (20_000, "a whole search over three documents"),
-    "index_facts": (20_000, "a whole search over three documents"),
-    "index_root": (20_000, "a whole search over three documents"),
+    "index_words": (10_000, "a whole search over three documents"),
+    "index_places": (10_000, "a whole search over three documents"),
+    "index_facts": (10_000, "a whole search over three documents"),
+    "index_root": (10_000, "a whole search over three documents"),
 }
+
+SLOW = {"index_shard"}

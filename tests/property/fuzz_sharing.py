@@ -97,3 +97,12 @@ SEEDS = {
     "fetched_node": [encode_node(Node((Link(CID, "", 5), Link(CID, "b", 6)), b"data"))],
     "key_file": [KEY_FILE],
 }
+
+SLOW = {
+    "block_question",
+    "fetched_node",
+    "grant_message",
+    "proof",
+    "search_answer",
+    "search_question",
+}

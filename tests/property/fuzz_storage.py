@@ -49,3 +49,5 @@ SEEDS = {
 }
 
 COUNTS = {"sealed": (20_000, "an altered byte is found by the tag, whichever it is")}
+
+SLOW = {"chunk", "claim", "head", "next", "page"}

@@ -70,3 +70,5 @@ SEEDS = {
     "sealed record": [bytes(12) + seal(_KEY, bytes(12), text, b"about") for text in (b"", b"abc")],
     "sealed stream": [seal_stream(bytes(size)) for size in (0, 10, 3_000)],
 }
+
+SLOW = {"sealed stream"}

@@ -1,8 +1,9 @@
 """Every decoder meets bytes that are not what they claim to be: it returns or raises DecodeError.
 
 Collects `FUZZ = {name: callable taking bytes}` and `SEEDS = {name: [valid sample, ...]}` from
-tests/property/fuzz_*.py. `COUNTS = {name: (inputs, reason)}` there lowers the number of inputs of a
-decoder whose cost is inherently high. 100,000 inputs a decoder, 1,000,000 in `make long`.
+tests/property/fuzz_*.py. 100,000 inputs a decoder, 1,000,000 in `make long`. Those that take 25 us
+or more an input are in its `SLOW = {name, ...}`: 30,000, and as many as the others in `make long`.
+`COUNTS = {name: (inputs, reason)}` lowers both for what costs much more than a decoder does.
 DMS3_FUZZ_SEED chooses another stream of inputs; a failure prints the input and how to replay it.
 """
 
@@ -22,6 +23,7 @@ from dms3.core.errors import DecodeError
 
 HERE = Path(__file__).parent
 INPUTS = 100_000
+INPUTS_SLOW = 30_000
 INPUTS_LONG = 1_000_000
 SEED = int(os.environ.get("DMS3_FUZZ_SEED", "1"))
 ACCEPTED_KEPT = 64  # accepted mutants become samples: they reach deeper than the given ones
@@ -42,26 +44,30 @@ mutation = load(HERE / "mutation.py")
 
 @dataclass(frozen=True)
 class Target:
-    """One decoder with its samples and the number of inputs it gets in `make test`."""
+    """One decoder with its samples and the number of inputs it gets in `make test`, `make long`."""
 
     name: str
     decode: Callable[[bytes], object]
     samples: list[bytes]
     inputs: int
+    inputs_long: int
 
 
 def targets() -> list[Target]:
     found = []
     for path in sorted(HERE.glob("fuzz_*.py")):
         module = load(path)
-        counts = getattr(module, "COUNTS", {})
+        counts, slow = getattr(module, "COUNTS", {}), getattr(module, "SLOW", set())
         assert set(module.FUZZ) == set(module.SEEDS), f"{path.name}: FUZZ and SEEDS differ"
-        assert set(counts) <= set(module.FUZZ), f"{path.name}: COUNTS names an unknown decoder"
+        assert {*counts, *slow} <= set(module.FUZZ), f"{path.name}: an unknown decoder is named"
+        assert not slow & set(counts), f"{path.name}: both SLOW and COUNTS"
         for name, decode in sorted(module.FUZZ.items()):
             inputs, reason = counts.get(name, (INPUTS, "full"))
             assert reason, f"{path.name}: {name} lowers its count without a reason"
             label = f"{path.stem.removeprefix('fuzz_')}:{name}"
-            found.append(Target(label, decode, list(module.SEEDS[name]), inputs))
+            long = inputs * (INPUTS_LONG // INPUTS)
+            short = INPUTS_SLOW if name in slow else inputs
+            found.append(Target(label, decode, list(module.SEEDS[name]), short, long))
     return found
 
 
@@ -112,7 +118,7 @@ def test_decoder_returns_or_raises_decode_error(target: Target):
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_decoder_many_inputs(target: Target):
     seed = int(os.environ.get("DMS3_FUZZ_SEED", "0")) or secrets.randbits(32)
-    print(fuzz(target, seed, target.inputs * (INPUTS_LONG // INPUTS)))
+    print(fuzz(target, seed, target.inputs_long))
 
 
 def test_harness_catches_another_exception():
@@ -122,7 +128,7 @@ def test_harness_catches_another_exception():
         return (1, 2, 3)[data[3] % 4]  # IndexError for a quarter of the inputs
 
     with pytest.raises(pytest.fail.Exception, match=r"(?s)IndexError.*replay: .* demo [0-9a-f]{8}"):
-        fuzz(Target("demo", decode, [b"\0\0\0\0"], 0), 1, 1000)
+        fuzz(Target("demo", decode, [b"\0\0\0\0"], 0, 0), 1, 1000)
 
 
 def test_inputs_are_equal_for_equal_seed_and_various():
