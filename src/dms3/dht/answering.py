@@ -117,6 +117,8 @@ class Answering:
         if question.presence and not self._introduce(peer, overlay, question.presence, now):
             return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]
         self._asking.connections.used(peer, now)
+        if question.presence:
+            self._asking.connections.unshown(peer, overlay)
         return self._answer(peer, request, overlay, question, now)
 
     def answered(self, token: Token, body: Any, now: Now) -> list[Effect]:

@@ -25,24 +25,14 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Request
 from dms3.core.overlay import NodeAt
-from dms3.core.verdict import Invalid
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.dht.connections import DIAL, Connections
-from dms3.dht.messages import (
-    PROTOCOL,
-    Codes,
-    Nodes,
-    Question,
-    Values,
-    decode_codes,
-    decode_nodes,
-    decode_values,
-)
+from dms3.dht.messages import PROTOCOL, Question
 from dms3.dht.pace import Pace, weight_of
-from dms3.dht.presence import Proven, Standing, Verified, node_location
+from dms3.dht.presence import Standing, Verified, node_location
+from dms3.dht.reading import Answer, LieError, Reading
 from dms3.dht.routing import Table
 from dms3.p2p.port import Conducted
-from dms3.p2p.reach import reach_of_text
 
 ASK, REPORT = "ask:", "report:"
 PREFIXES = (ASK, DIAL)
@@ -53,26 +43,28 @@ _SILENT = ("timed_out", "peer_unreachable", "peer_refused")
 _OURS = ("limit_reached", "node_stopping")  # a dial that failed for reasons of this node
 _FULL = Failure("limit_reached", "Too many questions are under way.", Retry.LATER)
 _NO_NODE = Failure("protocol_unsupported", "This is not another node of dms3.")
+_LEFT = Failure("not_found", "This node is not in that overlay.")
 _LATE = Failure("timed_out", "The node did not answer in time.", Retry.LATER)
 _LIE = Failure("peer_misbehaved", "The node's answer does not hold.", Retry.OTHER_PEER)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The checked answer to find or get.
+class Foreign:
+    """A question of another machine: `body` of `protocol`; its answer is handed on as it is.
 
-    `nodes`: (location as a number, node) of those to ask next, in the answerer's order; `values`:
-    what it holds, not yet validated; `more`: it holds further slots.
+    `overlay`: where its node was found, whose table hears whether it answers; None: nowhere.
     """
 
-    nodes: tuple[tuple[int, NodeAt], ...]
-    values: tuple[bytes, ...] = field(default=(), repr=False)
-    more: bool = False
+    protocol: str
+    body: bytes = field(repr=False)
+    overlay: OverlayId | None = None
 
 
-Answer = Told | Codes
 Done = Callable[[Answer | Failure, Now], list[Effect]]
 """Called exactly once with the outcome of a question, and never while it is being asked."""
+
+OnBytes = Callable[[bytes | Failure, Now], list[Effect]]
+"""The same for a question of another machine."""
 
 
 @dataclass(slots=True)
@@ -80,13 +72,19 @@ class _Ask:
     """A question to `node`: in line, waiting for a connection, or asked."""
 
     node: NodeAt
-    question: Question
+    question: Question | Foreign
     deadline_us: int
-    done: Done
+    done: Callable[[Any, Now], list[Effect]]
     group: int
     asked: bool = False
     again: bool = False  # the connection broke under it once
     presence: bytes = b""  # ours, as shown with it
+
+    @property
+    def overlay(self) -> OverlayId | None:
+        """The overlay that it is about, if any."""
+        overlay = self.question.overlay
+        return None if overlay is None else OverlayId(overlay)
 
 
 class Asking:
@@ -107,8 +105,7 @@ class Asking:
         self._own = own
         self._tables = tables
         self._standing = standing
-        self._verified = verified
-        self._work_bits = work_bits
+        self._reading = Reading(own, verified, work_bits)
         self.connections = Connections(self._is_busy)
         self._asks: dict[int, _Ask] = {}
         self._of_peer: dict[PeerId, dict[int, None]] = {}  # oldest first
@@ -139,8 +136,35 @@ class Asking:
         `group`: a number under which it can be dropped. At the latest after `patience_us` the
         outcome is Failure `timed_out`; beyond DHT_ASKS_MAX questions it is `limit_reached`.
         """
-        ask = _Ask(node, question, now.mono_us + patience_us, done, group)
-        refusal = self._refusal(node.peer)
+        return self._line_up(_Ask(node, question, now.mono_us + patience_us, done, group), now)
+
+    def ask_foreign(
+        self,
+        node: NodeAt,
+        question: Foreign,
+        now: Now,
+        done: OnBytes,
+        *,
+        patience_us: int = DHT_ASK_US,
+        group: int = 0,
+    ) -> list[Effect]:
+        """The same for a question of another machine, which may reach `node` twice."""
+        return self._line_up(_Ask(node, question, now.mono_us + patience_us, done, group), now)
+
+    def leave(self, overlay: OverlayId) -> list[Effect]:
+        """This node is in `overlay` no more: what is asked there fails."""
+        self.connections.leave(overlay)
+        effects: list[Effect] = []
+        for number, ask in list(self._asks.items()):
+            if ask.overlay == overlay:
+                self._ended.append((self._forget(number), _LEFT))
+                if ask.asked:
+                    effects.append(Cancel(Token(f"{ASK}{number}")))
+        return effects
+
+    def _line_up(self, ask: _Ask, now: Now) -> list[Effect]:
+        node = ask.node
+        refusal = self._refusal(ask)
         if refusal is not None:
             self._ended.append((ask, refusal))
             return []
@@ -162,9 +186,12 @@ class Asking:
                     effects.append(Cancel(Token(f"{ASK}{number}")))
         return effects
 
-    def _refusal(self, peer: PeerId) -> Failure | None:
+    def _refusal(self, ask: _Ask) -> Failure | None:
+        peer = ask.node.peer
         if not is_node_peer_id(peer) or peer == self._own:
             return _NO_NODE
+        if ask.overlay is not None and ask.overlay not in self._tables:
+            return _LEFT
         return _FULL if self.open >= DHT_ASKS_MAX else None
 
     # Events
@@ -234,18 +261,18 @@ class Asking:
             return self.connections.want(self._asks[next(iter(line))].node)
         waiting = [number for number in line if not self._asks[number].asked]
         room = DHT_ASKS_PER_PEER_MAX - (len(line) - len(waiting))
-        effects: list[Effect] = []
-        for number in waiting[: max(0, room)]:
-            if self._must_rest(number, peer, now):
-                break
-            effects.append(self._send(number, now))
-        return effects
+        return [
+            self._send(number, now)
+            for number in waiting[: max(0, room)]
+            if not self._must_rest(self._asks[number].question, peer, now)
+        ]
 
-    def _must_rest(self, number: int, peer: PeerId, now: Now) -> bool:
+    def _must_rest(self, question: Question | Foreign, peer: PeerId, now: Now) -> bool:
         """Whether `peer` has been asked so much that this question has to wait."""
+        if isinstance(question, Foreign):
+            return False  # its machine has its own pace
         if peer in self._resting:
             return True
-        question = self._asks[number].question
         weight = weight_of(len(question.offers) + len(question.puts))
         wait_us = self._pace.wait_us(peer, weight, now)
         if wait_us:
@@ -255,16 +282,17 @@ class Asking:
 
     def _send(self, number: int, now: Now) -> Effect:
         ask = self._asks[number]
-        peer, overlay = ask.node.peer, OverlayId(ask.question.overlay)
+        peer, question, token = ask.node.peer, ask.question, Token(f"{ASK}{number}")
+        ask.asked = True
+        self.connections.used(peer, now)
+        if isinstance(question, Foreign):
+            return Request(peer, question.protocol, question.body, token, ask.deadline_us)
+        overlay = OverlayId(question.overlay)
         own = self._standing.presence(overlay, now.wall_us)
         if not self.connections.is_shown(peer, overlay, own, now):
             ask.presence = own
-        ask.asked = True
-        self.connections.used(peer, now)
-        question = ask.question
-        if ask.presence:
-            question = replace(question, presence=ask.presence)
-        return Request(peer, PROTOCOL, encode(question), Token(f"{ASK}{number}"), ask.deadline_us)
+            question = replace(question, presence=own)
+        return Request(peer, PROTOCOL, encode(question), token, ask.deadline_us)
 
     def _on_failure(self, number: int, ask: _Ask, failure: Failure, now: Now) -> list[Effect]:
         peer = ask.node.peer
@@ -274,76 +302,44 @@ class Asking:
                 ask.asked, ask.again, ask.presence = False, True, b""  # it was let go as we asked
                 return self._proceed(peer, now)
         effects: list[Effect] = []
-        if failure.code in _UNFIT:
+        if failure.code in _UNFIT and isinstance(ask.question, Question):
             effects += self.connections.on_unfit(peer, failure)
-            effects += self._table(ask).drop(peer, _at(peer))
+            effects += self._tables[OverlayId(ask.question.overlay)].drop(peer, _at(peer))
         elif failure.code in _SILENT:
-            effects += self._table(ask).failed(peer, _at(peer))
+            effects += self._missed(ask)
         return effects + self._finish(number, failure, now)
 
     def _on_answer(self, number: int, ask: _Ask, body: bytes, now: Now) -> list[Effect]:
-        peer, overlay = ask.node.peer, OverlayId(ask.question.overlay)
+        peer, question = ask.node.peer, ask.question
         self.connections.used(peer, now)
+        if isinstance(question, Foreign):
+            return self._heard(ask, now) + self._finish(number, body, now)
+        overlay = OverlayId(question.overlay)
         self.connections.show(peer, overlay, ask.presence, now)
         address = self.connections.address(peer) or ""
         try:
-            presence, answer = self._read(ask, body, address, now)
+            presence, answer = self._reading.read(question, peer, body, address, now)
         except DecodeError:
-            return self._blame(number, ask, MALFORMED, now)
-        except _LieError:
-            return self._blame(number, ask, LIED, now)
-        table = self._table(ask)
-        effects: list[Effect] = []
+            return self.lied(peer, overlay, MALFORMED) + self._finish(number, _LIE, now)
+        except LieError:
+            return self.lied(peer, overlay, LIED) + self._finish(number, _LIE, now)
         if presence is not None:
-            effects += table.seen(presence, address, now.mono_us)
+            effects = self._tables[overlay].seen(presence, address, now.mono_us)
         else:
-            effects += table.answered(peer, _at(peer), now.mono_us)
+            effects = self._heard(ask, now)
         return effects + self._finish(number, answer, now)
 
-    def _read(self, ask: _Ask, body: bytes, address: str, now: Now) -> tuple[Proven | None, Answer]:
-        """The answerer's presence, if it shows one in date, and the answer; or _LieError."""
-        question, overlay = ask.question, OverlayId(ask.question.overlay)
-        raw: Nodes | Values | Codes
-        if question.find is not None:
-            raw = decode_nodes(body)
-        elif question.get is not None:
-            raw = decode_values(body)
-        else:
-            raw = decode_codes(body, len(question.offers) + len(question.puts))
-        presence = None
-        if raw.presence:
-            peer = ask.node.peer
-            shown = self._verified.of_peer(raw.presence, peer, overlay, now.wall_us)
-            if isinstance(shown, Invalid):
-                raise _LieError(shown.detail)
-            presence = shown if isinstance(shown, Proven) else None
-        if isinstance(raw, Codes):
-            return presence, raw
-        nodes = self._check_nodes(raw.nodes, overlay, address, now)
-        if isinstance(raw, Values):
-            return presence, Told(nodes, raw.values, raw.more)
-        return presence, Told(nodes)
+    def _heard(self, ask: _Ask, now: Now) -> list[Effect]:
+        """It is there."""
+        peer, overlay = ask.node.peer, ask.overlay
+        if overlay is None:
+            return []
+        return self._tables[overlay].answered(peer, _at(peer), now.mono_us)
 
-    def _check_nodes(
-        self, presences: tuple[bytes, ...], overlay: OverlayId, address: str, now: Now
-    ) -> tuple[tuple[int, NodeAt], ...]:
-        near = reach_of_text(address)
-        seen: dict[PeerId, None] = {}
-        nodes: list[tuple[int, NodeAt]] = []
-        for data in presences:
-            proven = self._verified.open(data, overlay, now.wall_us)
-            if isinstance(proven, Invalid):
-                raise _LieError(proven.detail)
-            if not isinstance(proven, Proven):
-                continue  # over or of the future: one of the three clocks is wrong
-            if proven.peer in seen:
-                raise _LieError("a node is named twice")
-            seen[proven.peer] = None
-            node = proven.node(near)
-            if node is None or proven.owes_work(self._work_bits) or node.peer == self._own:
-                continue
-            nodes.append((proven.at, node))
-        return tuple(nodes)
+    def _missed(self, ask: _Ask) -> list[Effect]:
+        """It did not answer."""
+        peer, overlay = ask.node.peer, ask.overlay
+        return [] if overlay is None else self._tables[overlay].failed(peer, _at(peer))
 
     # The end
 
@@ -359,10 +355,6 @@ class Asking:
             return [blame]
         return [blame, *self._tables[overlay].drop(peer, _at(peer))]
 
-    def _blame(self, number: int, ask: _Ask, code: str, now: Now) -> list[Effect]:
-        effects = self.lied(ask.node.peer, OverlayId(ask.question.overlay), code)
-        return effects + self._finish(number, _LIE, now)
-
     def _fail_all(self, peer: PeerId, failure: Failure, now: Now) -> list[Effect]:
         """No connection to `peer`: what waits for it fails."""
         effects: list[Effect] = []
@@ -370,11 +362,11 @@ class Asking:
             ask = self._asks.get(number)
             if ask is not None and not ask.asked:
                 if failure.code not in _OURS:
-                    effects += self._table(ask).failed(peer, _at(peer))
+                    effects += self._missed(ask)
                 effects += self._finish(number, failure, now)
         return effects
 
-    def _finish(self, number: int, outcome: Answer | Failure, now: Now) -> list[Effect]:
+    def _finish(self, number: int, outcome: Answer | bytes | Failure, now: Now) -> list[Effect]:
         ask = self._forget(number)
         effects = ask.done(outcome, now) + self._proceed(ask.node.peer, now)
         return effects + self.connections.dial_next()  # this one may be free to go
@@ -399,13 +391,6 @@ class Asking:
 
     def _is_busy(self, peer: PeerId) -> bool:
         return peer in self._of_peer
-
-    def _table(self, ask: _Ask) -> Table:
-        return self._tables[OverlayId(ask.question.overlay)]
-
-
-class _LieError(Exception):
-    """An answer that no honest node gives."""
 
 
 def _at(peer: PeerId) -> int:

@@ -89,6 +89,17 @@ class Connections:
         if connection is not None and presence:
             connection.shown[overlay] = (presence, now.mono_us)
 
+    def unshown(self, peer: PeerId, overlay: OverlayId) -> None:
+        """`peer` may know nothing of us there: it shows itself anew."""
+        connection = self._up.get(peer)
+        if connection is not None:
+            connection.shown.pop(overlay, None)
+
+    def leave(self, overlay: OverlayId) -> None:
+        """What was shown in `overlay` is shown again, should this node come back."""
+        for connection in self._up.values():
+            connection.shown.pop(overlay, None)
+
     # What happens
 
     def on_up(self, peer: PeerId, address: str, now: Now, *, inbound: bool) -> list[Effect]:

@@ -2,7 +2,8 @@
 
 Source: docs/architecture.md, "Overlays"; `core/overlay.py` lists the operations. Puts the parts
 together: `membership.py` keeps the tables, `lookups.py` finds, `placing.py` puts, `taking.py` and
-`holding.py` hold, `upkeep.py` puts again, `answering.py` answers peers, `commands.py` the node.
+`holding.py` hold, `upkeep.py` puts again, `answering.py` answers peers, `commands.py` the node,
+`meeting.py` brings members of an app together, `relaying.py` asks for other machines.
 Whatever is under way lives in memory: callers that must know the end ask again after a restart.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dms3.core.ids import OverlayId
-from dms3.core.limits import HOLDERS_SLACK, REPUT_US
+from dms3.core.errors import Dms3Error
+from dms3.core.ids import OverlayId, RequestId
+from dms3.core.limits import HOLDERS_SLACK, OVERLAYS_MAX, REPUT_US
 from dms3.core.machine import (
     Answered,
     Called,
@@ -21,17 +23,20 @@ from dms3.core.machine import (
     Now,
     PeerDown,
     PeerUp,
+    Reply,
     Requested,
     View,
     Withdrawn,
 )
-from dms3.core.overlay import HOLDERS_MIN, PUBLIC, ContentType, location
+from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, PUBLIC, ContentType, location
 from dms3.dht import answering, asking, commands, placing, taking
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
+from dms3.dht.meeting import Means, Meeting
 from dms3.dht.membership import Membership
 from dms3.dht.presence import Standing, Verified, node_location
-from dms3.dht.routing import Table
+from dms3.dht.relaying import Relaying
+from dms3.dht.tables import Tables
 from dms3.dht.upkeep import Upkeep
 from dms3.libp2p.peer_id import NodeKey
 
@@ -43,8 +48,8 @@ class Dht:
     """The machine of the node with `key`.
 
     `types`: the content types it knows; `member`: whether it takes part (see Standing); `reput_us`:
-    how often what it holds is offered again; `overlays`: those it is in; `verified`: presences
-    checked already, which nodes of a simulation share.
+    how often what it holds is offered again; `overlays`: those it is in from the start;
+    `verified`: presences checked already, which nodes of a simulation share.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Dht:
         own = key.peer_id
         self._entropy = entropy
         self._verified = verified or Verified()
-        self._tables = {each: Table(own, each) for each in overlays}
+        self._tables = Tables(own, overlays)
         self._standing = Standing(key, member=member)
         self._asking = asking.Asking(own, self._tables, self._standing, self._verified)
         self._lookups = Lookups(own, self._tables, self._asking)
@@ -72,6 +77,16 @@ class Dht:
         )
         self._upkeep = Upkeep(self._holding, self._taking, self._placing, self._asking, reput_us)
         self._membership = Membership(own, self._tables, self._asking, self._lookups, entropy)
+        means = Means(
+            self._tables,
+            self._standing,
+            self._asking,
+            self._lookups,
+            self._holding,
+            self._placing,
+        )
+        self._meeting = Meeting(key, means, entropy, self._membership.met)
+        self._relaying = Relaying(own, self._tables, self._standing, self._asking, self._lookups)
         held = answering.Held(self._holding, self._taking, self._upkeep)
         self._answering = answering.Answering(
             self._tables, held, self._asking, self._standing, self._verified
@@ -88,9 +103,16 @@ class Dht:
                 self._upkeep,
             )
         )
+        self._commands.operations.update(
+            join=self._join,
+            leave=self._leave,
+            ask=self._relaying.ask,
+            ask_near=self._relaying.ask_near,
+        )
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
         """Read tables and holdings; join again when the known nodes are of long ago."""
+        self._view = view
         self._holding.load(view)
         effects = self._taking.on_start()
         for table in self._tables.values():
@@ -111,6 +133,7 @@ class Dht:
                 effects = self._commands.called(operation, arguments, request, now)
                 if operation == "listening":
                     self._membership.announce()
+                    self._meeting.announce(now)
             case PeerUp(peer, address, inbound):
                 effects = self._asking.on_up(peer, address, now, inbound=inbound)
                 effects += self._membership.on_up(peer, address, now)
@@ -120,6 +143,7 @@ class Dht:
             case Withdrawn(request):
                 effects = self._answering.withdrawn(request)
                 effects += self._commands.withdrawn(request)
+                effects += self._relaying.withdrawn(request)
         return effects + self._membership.go_on(now)
 
     def on_timer(self, now: Now) -> list[Effect]:
@@ -130,13 +154,48 @@ class Dht:
             *self._placing.on_timer(now),
             *self._upkeep.on_timer(now),
             *self._membership.on_timer(now),
+            *self._meeting.on_timer(now),
         ]
 
     def next_timer(self) -> int | None:
         """The earliest of what is due in any part."""
-        parts = (self._asking, self._lookups, self._placing, self._upkeep, self._membership)
+        parts = (
+            self._asking,
+            self._lookups,
+            self._placing,
+            self._upkeep,
+            self._membership,
+            self._meeting,
+        )
         due = [us for part in parts if (us := part.next_timer()) is not None]
         return min(due, default=None)
+
+    # Overlays come and go
+
+    def _join(self, overlay: OverlayId, request: RequestId, now: Now) -> list[Effect]:
+        """Take part in `overlay`, if this node does not yet."""
+        if len(overlay) != LOCATION_BYTES:
+            raise Dms3Error("argument_invalid", f"An overlay has {LOCATION_BYTES} bytes.")
+        effects: list[Effect] = [Reply(request, None)]
+        if overlay in self._tables:
+            return effects
+        if len(self._tables) >= OVERLAYS_MAX:
+            why = f"This node is in {OVERLAYS_MAX} overlays, the most that it can be in."
+            raise Dms3Error("limit_reached", why, hint="Remove an app that you do not use.")
+        effects += self._tables.add(overlay).load(self._view, self._verified, now)
+        self._meeting.join(overlay, now)
+        return effects + self._membership.join(overlay, now)
+
+    def _leave(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
+        """Take part no more: its table is forgotten, what is asked there fails."""
+        effects: list[Effect] = [Reply(request, None)]
+        if overlay == PUBLIC or overlay not in self._tables:
+            return effects
+        effects += self._tables.pop(overlay).forget(self._view)
+        self._membership.leave(overlay)
+        self._meeting.leave(overlay)
+        self._relaying.leave(overlay)
+        return effects + self._asking.leave(overlay)
 
     def _answered(self, event: Answered, now: Now) -> list[Effect]:
         token, body = event.token, event.body

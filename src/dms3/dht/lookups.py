@@ -23,11 +23,12 @@ from dms3.core.limits import (
 from dms3.core.machine import Effect, Now
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import HOLDERS_MIN, location
-from dms3.dht.asking import Answer, Asking, Done, Told
+from dms3.dht.asking import Asking, Done
 from dms3.dht.gathering import Fetched, Gathering
 from dms3.dht.lookup import Lookup, Nearest
 from dms3.dht.messages import Find, Question
 from dms3.dht.presence import node_location
+from dms3.dht.reading import Answer, Told
 from dms3.dht.routing import Table
 
 WRONG = "content_invalid"

@@ -22,11 +22,12 @@ from dms3.core.machine import Effect, Entropy, Now
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES, NodeAt
 from dms3.crypto.certificate import is_node_peer_id
-from dms3.dht.asking import Answer, Asking, Told
+from dms3.dht.asking import Asking
 from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
 from dms3.dht.messages import Find, Question
 from dms3.dht.presence import node_location
+from dms3.dht.reading import Answer, Told
 from dms3.dht.routing import Table
 
 _JITTER_PARTS = 1 << 16
@@ -68,12 +69,31 @@ class Membership:
 
     def start(self, now: Now) -> None:
         """Begin: a table that is still good is refreshed in its turn, another one at once."""
-        for overlay, table in self._tables.items():
-            check_us = now.mono_us + NODE_CHECK_US
-            care = _Care(table, now.mono_us + self._part_of(REFRESH_US), check_us)
-            if table.in_date(now.wall_us) >= BUCKET_SIZE:
-                care.joined_us, care.joined_size = now.mono_us, len(table)
-            self._cares[overlay] = care
+        for overlay in self._tables:
+            self._care_for(overlay, now)
+
+    def join(self, overlay: OverlayId, now: Now) -> list[Effect]:
+        """Begin with one more overlay, and ask who is connected whether it is there."""
+        care = self._care_for(overlay, now)
+        return self._meet(overlay, care, self._asking.connections.askable(), now)
+
+    def leave(self, overlay: OverlayId) -> None:
+        """Care for it no more."""
+        self._cares.pop(overlay, None)
+
+    def met(self, overlay: OverlayId, nodes: Sequence[NodeAt], now: Now) -> list[Effect]:
+        """`nodes` may be in `overlay`: ask them, while few are known."""
+        care = self._cares.get(overlay)
+        return [] if care is None else self._meet(overlay, care, nodes, now)
+
+    def _care_for(self, overlay: OverlayId, now: Now) -> _Care:
+        table = self._tables[overlay]
+        check_us = now.mono_us + NODE_CHECK_US
+        care = _Care(table, now.mono_us + self._part_of(REFRESH_US), check_us)
+        if table.in_date(now.wall_us) >= BUCKET_SIZE:
+            care.joined_us, care.joined_size = now.mono_us, len(table)
+        self._cares[overlay] = care
+        return care
 
     @property
     def open(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.ids import OverlayId
+from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import NEIGHBOURHOOD_LIFE_US, NEIGHBOURHOODS_MAX
 from dms3.core.overlay import HOLDERS_MIN, NodeAt
 from dms3.dht.presence import node_location
@@ -84,6 +84,16 @@ class Neighbourhoods:
             if each.overlay == overlay and fresh and not grown and each.covers(target):
                 return each
         return None
+
+    def gone(self, peer: PeerId) -> None:
+        """`peer` does not answer any more: neighbourhoods with it are to be looked up again."""
+        self._kept = [
+            each for each in self._kept if all(node.peer != peer for _, node in each.nodes)
+        ]
+
+    def leave(self, overlay: OverlayId) -> None:
+        """This node is in `overlay` no more."""
+        self._kept = [each for each in self._kept if each.overlay != overlay]
 
 
 def nearest_first(nodes: Sequence[NodeAt], target: int) -> list[Located]:

@@ -25,12 +25,13 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Call, Effect, Now
 from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, NodeAt, Placed, location
-from dms3.dht.asking import Answer, Asking
+from dms3.dht.asking import Asking
 from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
 from dms3.dht.messages import Code, Codes, Offered, PutValue, Question
 from dms3.dht.neighbourhood import Neighbourhood, Neighbourhoods
 from dms3.dht.presence import node_location
+from dms3.dht.reading import Answer
 from dms3.dht.taking import Taking
 
 PREFIX = "place:"

@@ -197,6 +197,11 @@ class Standing:
         """Whether others may ask this node."""
         return self._member and bool(self._addresses)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node can be reached, best first."""
+        return self._addresses
+
     def listening(self, addresses: Sequence[str]) -> None:
         """This node can be reached at `addresses` (multiaddrs as text), best first."""
         fit = tuple(one for one in addresses if 0 < len(one) <= ADDRESS_CHARS_MAX)

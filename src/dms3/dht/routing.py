@@ -98,6 +98,10 @@ class Table:
                 effects.append(Delete(TABLE, key))
         return effects
 
+    def forget(self, view: View) -> list[Effect]:
+        """Delete what is committed of it."""
+        return [Delete(TABLE, key) for key, _ in scan(view, TABLE, self._overlay)]
+
     # Looking
 
     def __len__(self) -> int:

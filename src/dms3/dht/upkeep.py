@@ -19,10 +19,11 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Effect, Entropy, Now
 from dms3.core.overlay import NodeAt, Placed
-from dms3.dht.asking import Answer, Asking
+from dms3.dht.asking import Asking
 from dms3.dht.holding import Holding, Place, Row
 from dms3.dht.messages import PutValue, Question
 from dms3.dht.placing import Parcel, Placing
+from dms3.dht.reading import Answer
 from dms3.dht.taking import Taking
 
 _JITTER_PARTS = 0xFFFF

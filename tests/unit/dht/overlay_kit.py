@@ -38,6 +38,7 @@ from dms3.p2p.port import Conducted, Dialed
 
 WALL_US = 1_800_000_000 * SECOND_US
 LATENCY_US = 20_000
+_UNKNOWN = Failure("protocol_unsupported", "not spoken here")
 Liar = Callable[["Node", PeerId, Question], bytes | Failure | None]
 
 
@@ -118,6 +119,7 @@ class Node:
         self.alive = True
         self.delay_us = 0
         self.liar: Liar | None = None
+        self.foreign: Callable[[PeerId, bytes], bytes | Failure | None] | None = None
         self.machine: Dht | None = None
         self._count = 0
 
@@ -351,6 +353,11 @@ class World:
 
     def _arrive(self, asker: Node, node: Node, effect: Request) -> None:
         if effect.token not in asker.open or asker.peer not in node.up:
+            return
+        if effect.protocol != PROTOCOL:
+            body = node.foreign(asker.peer, effect.body) if node.foreign else _UNKNOWN
+            if body is not None:
+                self.after(LATENCY_US + node.delay_us, asker.answer, effect.token, body)
             return
         node.questions += 1
         if node.liar is not None:

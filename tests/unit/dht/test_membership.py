@@ -15,9 +15,9 @@ from dms3.core.limits import (
 from dms3.core.machine import PeerUp
 from dms3.core.overlay import PUBLIC, FindNodes, location
 from dms3.dht import connections, membership
-from dms3.dht.asking import Told
 from dms3.dht.messages import Find, Nodes, Question, decode_nodes
 from dms3.dht.presence import decode_presence
+from dms3.dht.reading import Told
 from unit.dht.overlay_kit import Node, World, fill_tables, nearest
 
 HOUR = 3_600
