@@ -102,6 +102,10 @@ class KeyTree:
         """32 bytes from which names and keys of conversation storage are made."""
         return self._derive("storage", (), generation)
 
+    def private(self, generation: int = 0) -> bytes:
+        """32 bytes from which the keys of private entries are made, for their backup at others."""
+        return self._derive("private", (), generation)
+
     def account(self) -> Account:
         """The account at BIP-44 path m/44'/60'/0'/0/0: the one every Ethereum wallet shows."""
         secret = derive_bip32(self.seed, _ACCOUNT_PATH)
