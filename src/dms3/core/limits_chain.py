@@ -56,9 +56,9 @@ UPTIME_HALF_US = 24 * 3_600 * SECOND_US  # what was seen a day ago counts half
 ABSENCE_US_MAX = 3_600 * SECOND_US  # a dial that fails speaks of an hour at most
 
 # own chains
-AGENT_QUESTION_BYTES_MAX = ENTRY_BYTES_MAX + 64 * KIB  # an entry to countersign, with signatures
 CHAINS_MAX = 1_024  # chains of one person kept at a node, those of other devices counted
 COMMITS_WAITING_MAX = 256  # bundles of one chain that wait for their turn; then `limit_reached`
+WRITE_TRIES_MAX = 3  # a bundle is judged again when the head moved meanwhile
 COMMIT_BYTES_MAX = 4 * MIB  # entries of one bundle: one transaction of the database
 ENTRY_PART_BYTES_MAX = 60 * KIB  # of an entry in one row of the database, which holds 64
 PUBLISH_PARALLEL_MAX = 16  # questions of a publishing under way at once
@@ -82,10 +82,11 @@ GATEWAY_FIELDS_MAX = 32  # parameters in a query; the specification has nine
 GATEWAY_ACCEPT_ITEMS_MAX = 32  # media types looked at in one Accept header; browsers send eight
 CID_PATH_BYTES_MAX = 16 * KIB  # 64 names of 255 bytes
 
-# apps ask agents
-FUNCTION_NAME_CHARS_MAX = 64  # of an exposed function; eight of them fit in a grant of 1 KiB
-CALL_GRANTS_MAX = 4_096  # given by one device, of 1.2 KB each
-CAPABILITY_BYTES_MAX = 1_280  # a grant and a secret
+# agents ask agents
+CALL_GRANTS_MAX = 4_096  # to call functions, given by one device, of 1.2 KB each
+WHEREABOUTS_KEPT_MAX = 4_096  # agents whose node is remembered, of 0.5 KB each
+WHEREABOUTS_AGAIN_US_MIN = 5 * SECOND_US  # own ones that too few hold are put again...
+WHEREABOUTS_AGAIN_US_MAX = 600 * SECOND_US  # ...ever more seldom: alone, there is nobody to hold
 
 # overlays of apps
 OVERLAYS_MAX = 64  # that one node is in: each has a table and asks a few questions an hour

@@ -24,7 +24,7 @@ from dms3.core.ids import PeerId, Root, SpaceId, short
 from dms3.core.limits import (
     CERTIFICATE_BYTES_MAX,
     CLOCK_AHEAD_US_MAX,
-    FUNCTION_NAME_CHARS_MAX,
+    DNA_NAME_CHARS_MAX,
     GRANT_BYTES_MAX,
     RIGHTS_MAX,
 )
@@ -198,7 +198,7 @@ def call_right(function: str) -> str:
 def _is_right(right: str) -> bool:
     function = right.removeprefix(CALL)
     if function != right:
-        fits = 0 < len(function) <= FUNCTION_NAME_CHARS_MAX
+        fits = 0 < len(function) <= DNA_NAME_CHARS_MAX
         return fits and function.isascii() and function.isidentifier()
     return 0 < len(right) <= _RIGHT_CHARS_MAX and right.isascii() and right.islower()
 

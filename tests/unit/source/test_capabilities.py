@@ -13,7 +13,7 @@ from dms3.core.limits import (
     CALL_GRANTS_MAX,
     CAPABILITY_BYTES_MAX,
     CLOCK_AHEAD_US_MAX,
-    FUNCTION_NAME_CHARS_MAX,
+    DNA_NAME_CHARS_MAX,
     RIGHTS_MAX,
 )
 from dms3.core.machine import Delete, Now, Persist, Reply
@@ -200,10 +200,10 @@ class _Token:
 
 def test_bounds_of_a_grant():
     book = Book()
-    longest = [f"{number}".rjust(FUNCTION_NAME_CHARS_MAX, "a") for number in range(RIGHTS_MAX)]
+    longest = [f"{number}".rjust(DNA_NAME_CHARS_MAX, "a") for number in range(RIGHTS_MAX)]
     full = book.give(*longest, reader=None)
     assert isinstance(book.asks(full, longest[-1]), Grant)
-    bad = [(), (*longest, "one_more"), ("a" * (FUNCTION_NAME_CHARS_MAX + 1),), ("",), ("a b",)]
+    bad = [(), (*longest, "one_more"), ("a" * (DNA_NAME_CHARS_MAX + 1),), ("",), ("a b",)]
     for functions in bad:
         with pytest.raises(Dms3Error) as caught:
             book.give(*functions)
