@@ -76,7 +76,7 @@ class SendQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SendAnswer:
-    """What the app of the asked agent answered: JSON `body`, or an error by `code` and `message`."""
+    """What the app of the asked agent answered: JSON `body`, or an error: `code`, `message`."""
 
     body: bytes = field(default=b"", repr=False)
     code: str = ""
@@ -148,8 +148,11 @@ class SessionDecline:
 
 @dataclass(frozen=True, slots=True)
 class SessionReply:
-    """What became of a step: accepted (with the acceptance), waiting (a person is asked),
-    complete, declined, expired."""
+    """What became of a step of a session.
+
+    `step`: accepted (with the acceptance), waiting (a person is asked), complete, declined or
+    expired.
+    """
 
     step: str
     acceptance: bytes = b""

@@ -124,8 +124,13 @@ _NUMBERS = {
     "fuel": (1, FUEL_MAX),
     "memory": (1, MEMORY_BYTES_MAX),
 }
+_KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "entries": (EntryKind, ("private", "by_anyone")),
+    "links": (LinkKind, ("by_anyone",)),
+}
 _KEYS = (
-    *("name", "level", "same_rules", "entries", "links", "properties", "membrane"),
+    *("name", "level", "same_rules", "properties", "membrane"),
+    *_KINDS,
     *_TEXTS,
     *_PATHS,
     *_NUMBERS,
@@ -166,18 +171,17 @@ class _Reader:
             return self._path(key, value)
         if key in _NUMBERS:
             return self._number(key, value, *_NUMBERS[key])
+        if key in _KINDS:
+            return self._kinds(key, value, *_KINDS[key])
         if key == "level":
             return self._level(value)
-        if key == "same_rules":
-            return self._bool(key, value)
-        if key == "entries":
-            return self._kinds(key, value, EntryKind, ("private", "by_anyone"))
-        if key == "links":
-            return self._kinds(key, value, LinkKind, ("by_anyone",))
+        return self._bool(key, value) if key == "same_rules" else self._values(key, value)
+
+    def _values(self, key: str, value: Any) -> Any:
         try:
             check_values(value, key)
         except ValueError as error:
-            raise self._wrong(key, str(error)) from error
+            raise _refused("", self._line(key), str(error)) from error
         if key == "properties" and type(value) is not dict:
             raise self._wrong(key, "it is a table: [properties]")
         return value
@@ -262,4 +266,5 @@ class _Reader:
 def _refused(key: str, line: int, reason: str) -> Dms3Error:
     place = f", line {line}" if line else ""
     what = f" {key}:" if key else ""
-    return Dms3Error("content_invalid", f"{FILE}{place}:{what} {reason}.")
+    end = "" if reason.endswith("?") else "."
+    return Dms3Error("content_invalid", f"{FILE}{place}:{what} {reason}{end}")

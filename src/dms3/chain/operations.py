@@ -14,7 +14,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `source.end` | OverlayId: publish no more (the app was removed); nothing is deleted | None |
 | `source.rotate` | OverlayId: the agent's next key (action agent) | ChainHead |
 | `source.close` | Close: this chain goes on in another DNA | Committed |
-| `source.restore` | OverlayId: bring what other devices and older homes of the person wrote | tuple of ChainHead |
+| `source.restore` | OverlayId: bring what the person's other homes wrote | tuple of ChainHead |
 | `source.send` | SendTo: a question to an agent | what its app answered (JSON values) |
 | `source.propose` | Propose: countersign an entry with others | Session |
 | `source.accept` | AcceptSession | Session |

@@ -14,7 +14,7 @@ from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.core.limits import RECEIPT_BYTES_MAX
 from dms3.crypto.certificate import PEER_ID_PREFIX, is_node_peer_id
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
 
 DOMAIN = b"chain receipt"
 VERSION = 1

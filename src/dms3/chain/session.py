@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from dms3.chain.action import KEY_BYTES, Action
 from dms3.chain.entry import Entry, make_entry
@@ -179,33 +180,45 @@ def session_entry(
 
 
 def check_session(action: Action, entry: Entry) -> str:
-    """What is wrong with the countersigning of `entry` by `action`, one clause; "" when nothing."""
+    """What is wrong with the countersigning of `entry` by `action`, as one clause; "": nothing."""
     try:
         preflight, accepted = decode_agreed(entry.session)
     except DecodeError as error:
         return error.reason
+    faults = chain(
+        _faults_of_preflight(preflight, action, entry),
+        _faults_of_acceptances(preflight, accepted, action),
+    )
+    return next(faults, "")
+
+
+def _faults_of_preflight(preflight: Preflight, action: Action, entry: Entry) -> Iterator[str]:
     if not check_preflight(preflight):
-        return "the proposer has not signed the preflight"
+        yield "the proposer has not signed the preflight"
     if preflight.overlay != action.dna:
-        return "the session is of another app"
+        yield "the session is of another app"
     if preflight.id != action.session:
-        return "the action is of another session"
+        yield "the action is of another session"
     if preflight.kind != action.entry_kind:
-        return "the session is about another kind of entry"
+        yield "the session is about another kind of entry"
     if make_entry(entry.content)[0] != preflight.entry:
-        return "the parties agreed on another content"
-    if tuple(each.agent for each in accepted) != preflight.parties:
-        return "not every party has accepted"
-    if any(each.session != preflight.id or not check_acceptance(each) for each in accepted):
-        return "an acceptance is not signed by its party"
-    own = next((each for each in accepted if each.agent == action.author), None)
-    if own is None:
-        return "its author is not one of the parties"
-    if (own.seq, own.prev) != (action.seq, action.prev):
-        return "its author has accepted for another place in the chain"
+        yield "the parties agreed on another content"
     if not preflight.since_us <= action.time_us <= preflight.until_us:
-        return "the action is outside the window of the session"
-    return ""
+        yield "the action is outside the window of the session"
+
+
+def _faults_of_acceptances(
+    preflight: Preflight, accepted: Sequence[Acceptance], action: Action
+) -> Iterator[str]:
+    if tuple(each.agent for each in accepted) != preflight.parties:
+        yield "not every party has accepted, each once and in order"
+    if any(each.session != preflight.id or not check_acceptance(each) for each in accepted):
+        yield "an acceptance is not signed by its party for this session"
+    places = [(each.seq, each.prev) for each in accepted if each.agent == action.author]
+    if not places:
+        yield "its author is not one of the parties"
+    if (action.seq, action.prev) not in places:
+        yield "its author has accepted for another place in the chain"
 
 
 def _need(holds: bool, reason: str) -> None:

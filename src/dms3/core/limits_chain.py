@@ -27,7 +27,8 @@ TITLE_CHARS_MAX = 120  # of an app, on one line
 DESCRIPTION_CHARS_MAX = 2_000  # of an app, a few paragraphs
 FUEL_MAX = 2_000_000_000  # of one judging: about a quarter of a second of one core
 MEMORY_BYTES_MAX = 256 * MIB  # of one judging, Python and its data included
-SESSION_WINDOW_US_MIN, SESSION_WINDOW_US_MAX = SECOND_US, 24 * 3_600 * SECOND_US  # a day to sign in
+SESSION_WINDOW_US_MIN = SECOND_US  # of a countersigning: shorter ones fail for the way alone
+SESSION_WINDOW_US_MAX = 24 * 3_600 * SECOND_US  # a day: chains of who has signed wait for it
 CERTIFICATE_AGENT_BYTES_MAX = 512  # three keys, a device, a signature
 REVOCATION_BYTES_MAX = KIB  # the certificate that is taken back, and a signature
 RECEIPT_BYTES_MAX = 512  # an overlay, an op, a peer, a signature
@@ -46,9 +47,11 @@ CHAIN_MESSAGE_ITEMS_MAX = 4 * KIB  # dag-cbor items of one message: 256 ops have
 AGENT_BODY_BYTES_MAX = 256 * KIB  # what one agent sends another in one question
 AGENT_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 16 * KIB  # a session's entry with its signatures
 CAPABILITY_BYTES_MAX = 2 * KIB  # the proof that a function may be called
-COUNTERSIGNERS_MIN, COUNTERSIGNERS_MAX = 2, 8  # parties of one session
+COUNTERSIGNERS_MIN = 2  # parties of one session: with oneself there is nothing to agree
+COUNTERSIGNERS_MAX = 8  # as Holochain has it: all must be awake within one window
 RECEIPT_UPTIME = 8  # r: the sum of uptimes of who holds an op; P(nobody is on) <= e**-8
-PUBLISH_RETRY_US_MIN, PUBLISH_RETRY_US_MAX = 5 * SECOND_US, 300 * SECOND_US
+PUBLISH_RETRY_US_MIN = 5 * SECOND_US  # then ops that too few hold are published again...
+PUBLISH_RETRY_US_MAX = 300 * SECOND_US  # ...twice as late each time, up to this
 
 # uptime of peers
 UPTIME_NEWCOMER_PPM = 200_000  # a fifth, in millionths: forty newcomers are as good as eight
