@@ -95,6 +95,9 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         (more / "plan.txt").write_text(TEXT)
         whole = alice.call("store", "add", paths=[str(more)], space="letters")
         ask("store folder", cid=whole["root"])
+        car = folder / "more.car"
+        car.write_bytes(alice.download(ask("store export", cid=whole["root"])["blob"]))
+        ask("store import", file=str(car), space="brought")
         ask("search", query="garden", scope="all")
         ask("store verify")
         ask("store backup", url=str(folder / "kept"))

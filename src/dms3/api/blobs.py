@@ -18,6 +18,7 @@ from dms3.api.answers import DisconnectedError, answer, while_connected
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import BLOB_NAME_CHARS_MAX, BLOB_PATH_CHARS_MAX, INLINE_IMAGE_BYTES_MAX
+from dms3.node.car_export import CAR_ENDING
 from dms3.node.services import Content, NodeServices
 from dms3.node.table import BlobOrPath
 
@@ -56,7 +57,7 @@ async def answer_delete(node: NodeServices, upload: str) -> Response:
 async def answer_get(node: NodeServices, request: Request, cid: str) -> Response:
     """GET and HEAD /api/v1/blob/CID; with ?inline a picture comes as one.
 
-    In place of a CID: HASH-N, a file in a message, or the id of an upload.
+    In place of a CID: HASH-N, a file in a message, the id of an upload, or CID.car.
     """
     found = _content(node, cid)
     async for _ in request.stream():
@@ -91,6 +92,8 @@ def _content(node: NodeServices, name: str) -> Awaitable[Content]:
     if _UPLOAD.fullmatch(name):
         return node.upload(name)
     try:
+        if name.endswith(CAR_ENDING):
+            return node.documents.car(Cid.parse(name.removesuffix(CAR_ENDING)))
         return node.content(Cid.parse(name))
     except DecodeError as wrong:
         raise Dms3Error(

@@ -438,6 +438,8 @@ VIEWS: Mapping[str, View] = {
     "doctor": _doctor,
     "search": _search,
     "store add": _store_add,
+    "store import": _store_add,
+    "store export": got,
     "store list": _store_list,
     "store recent": _store_recent,
     "store containers": _store_containers,

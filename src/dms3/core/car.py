@@ -7,7 +7,7 @@ mean and whether they belong together is `core/unixfs_read.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dms3.core.cid import CID_BYTES, Cid
 from dms3.core.codec import check_items, decode_plain, encode_plain
@@ -40,6 +40,16 @@ def section_bytes(block_bytes: int) -> int:
     return len(encode_varint(length)) + length
 
 
+def joined(parts: Iterator[bytes], size: int) -> bytes:
+    """The next of `parts`, joined to a piece of at least `size` bytes; empty at the end."""
+    piece = bytearray()
+    for part in parts:
+        piece += part
+        if len(piece) >= size:
+            break
+    return bytes(piece)
+
+
 class CarReader:
     """The blocks of a CAR that arrives in pieces; holds no more than one piece and one block.
 
@@ -70,7 +80,9 @@ class CarReader:
 
     def finish(self) -> tuple[Cid, ...]:
         """The roots, when the file has ended where a block ends; raises DecodeError."""
-        if self._rest or self.roots is None:
+        if self.roots is None:
+            raise DecodeError(0, "not a CAR")
+        if self._rest:
             raise DecodeError(self._offset + len(self._rest), "the CAR is cut off")
         return self.roots
 

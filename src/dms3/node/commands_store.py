@@ -27,6 +27,33 @@ async def store_add(
         yield step
 
 
+@command("store", "import", example="dms3 store import letters.car --space letters")
+async def store_import(
+    node: NodeServices,
+    file: Annotated[BlobOrPath, About("a CAR file (version 1), or an upload", metavar="FILE")],
+    space: Annotated[str, "the space it goes to; made when it is not there"] = "documents",
+) -> AsyncIterator[Step]:
+    """Import what a CAR file holds, with its content identifiers; every block is checked.
+
+    The roots of the file become documents. What is there already is not imported twice, and of a
+    file that is not whole nothing is kept.
+    """
+    async for step in node.documents.add_car(file, space):
+        yield step
+
+
+@command("store", "export", example="dms3 store export bafybei... -o letters.car", download=True)
+async def store_export(
+    node: NodeServices, cid: Annotated[str, About("a file or folder", metavar="CID")]
+) -> AsyncIterator[Step]:
+    """Write a file or folder with all its blocks as a CAR file, which IPFS software reads.
+
+    Blocks are in the order of a walk depth first, each once: the same content is the same file.
+    """
+    async for step in node.documents.export_car(cid):
+        yield step
+
+
 @command("store", "list", example="dms3 store list --space letters")
 async def store_list(
     node: NodeServices,
@@ -165,6 +192,8 @@ async def search(
 
 COMMANDS = (
     store_add,
+    store_import,
+    store_export,
     store_list,
     store_recent,
     store_containers,

@@ -31,7 +31,7 @@ class File:
     def __init__(self, library: Library, ask: Ask, spawn: Spawn, cid: Cid) -> None:
         self._library = library
         self._cid = cid
-        self._job = _Job(library, ask, spawn, cid)
+        self._job = Job(library, ask, spawn, cid)
         self.size = 0
         self.name = ""
 
@@ -65,7 +65,7 @@ class Folder:
     def __init__(self, library: Library, ask: Ask, spawn: Spawn, cid: Cid) -> None:
         self._library = library
         self._cid = cid
-        self._job = _Job(library, ask, spawn, cid)
+        self._job = Job(library, ask, spawn, cid)
 
     async def entries(self) -> list[Link]:
         """Its entries; raises `content_unavailable`, `argument_invalid` when it is no folder."""
@@ -80,7 +80,7 @@ class Folder:
             self._job.end()  # what lies in it has not been asked for
 
 
-class _Job:
+class Job:
     """At most one fetch of a file, and waiting for single blocks of it.
 
     A context of whoever reads. The fetch begins with the first missing block and is given up when

@@ -15,6 +15,8 @@ from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.limits import DOCUMENTS_LISTED_MAX, SECOND_US
 from dms3.node import importing, overview, publishing, searching
+from dms3.node.car_export import CAR_ENDING, CarFile, measure
+from dms3.node.car_import import CarStep
 from dms3.node.checking import Verified
 from dms3.node.node import Node
 from dms3.node.noting import Changed
@@ -47,6 +49,39 @@ class Documents:
         for path in paths:
             if path.blob is not None:
                 self._node.spool.remove(path.blob)
+
+    async def add_car(self, file: BlobOrPath, space: str) -> AsyncIterator[Step]:
+        """Import a CAR; steps, the result last."""
+        async for step in self._node.library.add_car(self._source(file), space):
+            if isinstance(step, CarStep):
+                yield Progress(step.done, step.total, step.unit)
+            else:
+                await self._changed("added", space, step.imported.documents)
+                roots = [str(root) for root in step.roots]
+                yield Result(_imported(step.imported) | {"roots": roots, "blocks": step.blocks})
+        if file.blob is not None:
+            self._node.spool.remove(file.blob)
+
+    async def export_car(self, cid: str) -> AsyncIterator[Step]:
+        """Bring the whole DAG here; steps, and last what to download."""
+        root = parse_cid(cid)
+        node = self._node
+        ways = (node.call, node.group.create_task)
+        async for step in measure(node.library, node.packs, ways, root):
+            if not step.whole:
+                yield Progress(step.blocks, None, "blocks")
+        yield Result(
+            {
+                "cid": str(root),
+                "blob": f"{root}{CAR_ENDING}",
+                "size": step.size,
+                "blocks": step.blocks,
+            }
+        )
+
+    async def car(self, cid: Cid) -> CarFile:
+        """The CAR of a DAG all of which is here; raises `content_unavailable`."""
+        return await CarFile(self._node.packs, cid).measured()
 
     def _source(self, path: BlobOrPath) -> str | importing.Upload:
         blob = path.blob

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from dms3.core.car import encode_head, encode_section
+from dms3.core.car import encode_head, encode_section, joined
 from dms3.core.cid import DAG_PB, RAW, Cid
 from dms3.core.dag_pb import Link, decode_node
 from dms3.core.dag_walk import EveryTime, Once, Seen, Trail, all_blocks, entity_blocks
@@ -169,7 +169,7 @@ class Gateway:
         """What `begin` makes, a piece at a time; what is public is asked again before each."""
         reading = _Reading(self._database, self._packs, await self._public())
         parts = begin(reading)
-        while piece := await asyncio.to_thread(_some, parts):
+        while piece := await asyncio.to_thread(joined, parts, GATEWAY_PIECE_BYTES):
             yield piece
             reading.spaces = await self._public()
 
@@ -234,13 +234,3 @@ def _car_blocks(reading: _Reading, found: Found, wanted: CarWanted, seen: Seen) 
         yield from entity_blocks(reading.get, found.cid, wanted.span, seen)
     elif seen.add(found.cid):
         yield found.cid, reading.get(found.cid)
-
-
-def _some(parts: Iterator[bytes]) -> bytes:
-    """The next piece of about GATEWAY_PIECE_BYTES; empty at the end. For a thread."""
-    piece = bytearray()
-    for part in parts:
-        piece += part
-        if len(piece) >= GATEWAY_PIECE_BYTES:
-            break
-    return bytes(piece)

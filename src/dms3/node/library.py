@@ -36,6 +36,7 @@ from dms3.io import catalogue
 from dms3.io.catalogue import DocumentRow, SpaceRow
 from dms3.io.packs import Packs, Swept
 from dms3.io.pool import Pool
+from dms3.node.car_import import CarImport, CarImported, CarStep, opened_car
 from dms3.node.checking import Check, Verified
 from dms3.node.finding import Hits, Question, RecentBlocks, find
 from dms3.node.importing import Import, Imported, Progress, Upload
@@ -168,6 +169,29 @@ class Library:
                     yield progress
         self.loosened.set()  # changed files have left their old blocks behind
         yield run.result()
+
+    async def add_car(
+        self, file: str | Upload, space: str = DEFAULT_SPACE
+    ) -> AsyncIterator[CarStep | CarImported]:
+        """Import the CAR `file` into my space `space` (made when missing); CarImported last.
+
+        Raises `content_invalid` for a CAR that is not whole, of which nothing is kept; `not_found`,
+        `limit_reached`, `disk_full`.
+        """
+        async with self._importing:
+            name, size, pieces = await asyncio.to_thread(opened_car, file)
+            run = CarImport(self._database, self._packs, self._pool, self._clock.now().wall_us)
+            try:
+                async with aclosing(run.take(name, size, pieces)) as steps:
+                    async for step in steps:
+                        yield step
+                number, _ = await self._make_space(space)
+                async with aclosing(run.store(number)) as stored:
+                    async for each in stored:
+                        yield each
+            finally:
+                await run.leave()
+        self.loosened.set()
 
     async def documents(self, space: str = DEFAULT_SPACE, after: int = 0, limit: int = 100) -> Page:
         """At most `limit` documents of my space, from the one after row number `after` on."""

@@ -222,6 +222,18 @@ class DocumentServices(Protocol):
         """Import; steps, the result last."""
         ...
 
+    def add_car(self, file: BlobOrPath, space: str) -> AsyncIterator[Step]:
+        """Import a CAR; steps, the result last."""
+        ...
+
+    def export_car(self, cid: str) -> AsyncIterator[Step]:
+        """Bring a whole DAG here; steps, and last what to download."""
+        ...
+
+    async def car(self, cid: Cid) -> Content:
+        """The CAR of a DAG all of which is here; raises `content_unavailable`."""
+        ...
+
     async def list(self, space: str | None, after: int, limit: int) -> dict[str, Any]:
         """Spaces, and the documents of one when it is named."""
         ...
