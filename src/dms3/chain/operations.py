@@ -195,7 +195,9 @@ class SendTo:
 class Incoming:
     """What an agent asks this node's app; the signature and the capability were checked.
 
-    `sender`: the agent; `root`: the person behind it, certified.
+    `sender`: the agent; `root`: the person behind it, certified. `granted`: a grant that stands
+    lets it call `function`, or it is an agent of this very person; otherwise only what is open to
+    everybody may be answered (else `grant_missing`).
     """
 
     overlay: OverlayId
@@ -203,6 +205,7 @@ class Incoming:
     root: Root
     function: str
     body: Any = field(repr=False)
+    granted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,17 @@ _WITH_ENTRY_KIND = ("create", "update", "countersign")
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is judged, and all that may be looked at; `entry` None: it is private, or has none."""
+    """What is judged, and all that may be looked at.
+
+    `entry` None: it is not at hand, or cannot be read, as `entry_fault` says.
+    """
 
     signed: SignedAction
     action: Action
     dna: Dna
     entry_bytes: bytes | None
     entry: Entry | None
+    entry_fault: str
     previous: SignedAction | None
     target: SignedAction | None
 
@@ -55,11 +59,8 @@ def check_action(
     target = known.get(action.target) if action.target and action.kind in _TARGETED else None
     if previous is not None and previous.hash != action.prev:
         previous = None  # another action than the one it names says nothing about it
-    try:
-        entry = None if record.entry is None else decode_entry(record.entry)
-    except DecodeError:
-        entry = None  # rule entry-form finds it
-    case = _Case(signed, action, dna, record.entry, entry, previous, target)
+    entry, fault = _read(record.entry)
+    case = _Case(signed, action, dna, record.entry, entry, fault, previous, target)
     for name, rule in _ALONE.items():
         if detail := rule(case):
             return Invalid(name, detail)
@@ -70,6 +71,13 @@ def check_action(
         if detail := rule(case):
             return Invalid(name, detail)
     return Valid()
+
+
+def _read(data: bytes | None) -> tuple[Entry | None, str]:
+    try:
+        return (None if data is None else decode_entry(data)), ""
+    except DecodeError as error:
+        return None, f"the entry cannot be read: {error.reason}"
 
 
 def needed(record: Record) -> tuple[Cid, ...]:
@@ -161,15 +169,9 @@ def _entry_hash(case: _Case) -> str:
 
 
 def _entry_form(case: _Case) -> str:
-    if case.entry_bytes is None:
-        return ""
-    try:
-        entry = decode_entry(case.entry_bytes)
-    except DecodeError as error:
-        return f"the entry cannot be read: {error.reason}"
-    if bool(entry.session) != (case.action.kind == "countersign"):
+    if case.entry is not None and bool(case.entry.session) != (case.action.kind == "countersign"):
         return "a session is part of a countersigned entry, and of no other"
-    return ""
+    return case.entry_fault
 
 
 def _entry_kind(case: _Case) -> str:

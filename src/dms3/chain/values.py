@@ -15,14 +15,19 @@ from dms3.core.limits import ENTRY_DEPTH_MAX, ENTRY_ITEMS_MAX
 
 WHOLE_MIN = -(1 << 63)
 WHOLE_MAX = (1 << 63) - 1
+_KEY_CHARS_SHOWN = 64
 
 
 def check_values(value: Any, where: str) -> None:
     """Return when `value` can be kept; ValueError says at which place (below `where`) it cannot.
 
-    Takes dict with text keys, list, tuple (as a list), str, int, bool and None.
+    Takes dict with text keys, list, str, int, bool and None.
     """
-    _check(value, where, ENTRY_DEPTH_MAX, [ENTRY_ITEMS_MAX])
+    try:
+        _check(value, ENTRY_DEPTH_MAX, [ENTRY_ITEMS_MAX])
+    except _FaultError as fault:
+        place = "".join(reversed(fault.path))
+        raise ValueError(f"{where}{place}: {fault.reason}") from None
 
 
 def encode_values(value: Any, where: str) -> bytes:
@@ -47,43 +52,60 @@ def refuse_values(value: Any, where: str) -> None:
         raise DecodeError(0, str(error)) from error
 
 
-def _check(value: Any, where: str, depth: int, left: list[int]) -> None:
+class _FaultError(Exception):
+    """Why a value cannot be kept; `path` grows from the inside out while it is raised."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path: list[str] = []
+
+
+def _check(value: Any, depth: int, left: list[int]) -> None:
     left[0] -= 1
     if left[0] < 0:
-        raise ValueError(f"{where}: more than {ENTRY_ITEMS_MAX} values in one")
+        raise _FaultError(f"more than {ENTRY_ITEMS_MAX} values in all")
     kind = type(value)
-    if value is None or kind is bool:
-        return
-    if kind is int:
-        if not WHOLE_MIN <= value <= WHOLE_MAX:
-            raise ValueError(f"{where}: {_brief(value)} is beyond 64 bits; use text")
-    elif kind is str:
+    if kind is str:
         if not _is_text(value):
-            raise ValueError(f"{where}: the text has half of a character (a lone surrogate)")
-    elif kind in (dict, list, tuple):
+            raise _FaultError("the text has half of a character (a lone surrogate)")
+    elif kind is int:
+        if not WHOLE_MIN <= value <= WHOLE_MAX:
+            raise _FaultError(f"{_brief(value)} is beyond 64 bits; use text")
+    elif kind is dict or kind is list:
         if not depth:
-            raise ValueError(f"{where}: more than {ENTRY_DEPTH_MAX} lists and maps in one another")
-        _check_inside(value, where, depth - 1, left)
+            raise _FaultError(f"more than {ENTRY_DEPTH_MAX} lists and maps in one another")
+        inside = _check_map if kind is dict else _check_list
+        inside(value, depth - 1, left)
     elif kind is float:
-        raise ValueError(
-            f"{where}: numbers with a fraction cannot be kept; use text or whole cents"
-        )
-    else:
-        raise ValueError(f"{where}: {kind.__name__} cannot be kept; use text, numbers or lists")
+        raise _FaultError("numbers with a fraction cannot be kept; use text or whole cents")
+    elif value is not None and kind is not bool:
+        raise _FaultError(f"{kind.__name__} cannot be kept; use text, whole numbers or lists")
 
 
-def _check_inside(value: Any, where: str, depth: int, left: list[int]) -> None:
-    if type(value) is not dict:
-        for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", depth, left)
-        return
-    for key, item in value.items():
+def _check_list(items: list[Any], depth: int, left: list[int]) -> None:
+    for index, item in enumerate(items):
+        try:
+            _check(item, depth, left)
+        except _FaultError as fault:
+            fault.path.append(f"[{index}]")
+            raise
+
+
+def _check_map(items: dict[Any, Any], depth: int, left: list[int]) -> None:
+    for key, item in items.items():
         if type(key) is not str or not _is_text(key):
-            raise ValueError(f"{where}: a key is text, not {_brief(key)}")
-        _check(item, f"{where}.{key[:64]}", depth, left)
+            raise _FaultError(f"a key is text, not {_brief(key)}")
+        try:
+            _check(item, depth, left)
+        except _FaultError as fault:
+            fault.path.append(f".{key[:_KEY_CHARS_SHOWN]}")
+            raise
 
 
 def _is_text(value: str) -> bool:
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:
