@@ -8,14 +8,18 @@ a rule reads beyond its operation comes in `known`, and what is not there ends i
 |---|---|---|
 | `sandbox.load` | Program | Loaded: the declarations that the program makes |
 | `sandbox.judge` | Judge | Judged |
+
+Functions are called with `io/sandbox.py:Sandbox.call(CallFunction, host)`, where `host` is asked
+whatever the function asks the node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from dms3.core.units import MIB
 from dms3.core.verdict import Verdict
 
 PYTHON = "python-1"
@@ -24,22 +28,32 @@ WASM = "wasm-1"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The integrity rules of a DNA: `source` is Python text (level python-1) or a WASM module.
+    """The rules of a DNA, or the functions of an app beside it (`part`).
 
-    `dna`: its id, 32 bytes, under which it is kept loaded; `properties`: JSON values of the DNA.
+    `source`: Python text (level python-1) or a WASM module (rules at level wasm-1). `dna`: its id,
+    32 bytes; `properties`: JSON values of the DNA. `fuel` and `memory` (bytes): bounds of one
+    judging or call.
     """
 
     dna: bytes
     level: str
     source: bytes = field(repr=False)
     properties: Mapping[str, Any] = field(default_factory=dict)
+    part: Literal["rules", "functions"] = "rules"
+    fuel: int = 500_000_000
+    memory: int = 96 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a program declares: names of its rules, with line and first line of their docstring."""
+    """What a program declares: its rules (name, line, first line of the docstring), its functions.
+
+    A function: name, access (unrestricted, transferable, assigned; "callback" for init, receive
+    and post_commit, which only the node calls), line, first line of the docstring.
+    """
 
     rules: tuple[tuple[str, int, str], ...]
+    functions: tuple[tuple[str, str, int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +79,30 @@ class Judged:
 
     verdict: Verdict
     fuel: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallFunction:
+    """Call `function` of `program` (its part "functions") with `arguments`, JSON values.
+
+    A mapping is passed by name, a list by place. `agent`, `person`: who this node is in the app,
+    as text. `callback`: init, receive or post_commit, which the node alone calls. `seconds`: how
+    long it may take, waiting for the node included.
+    """
+
+    program: Program
+    function: str
+    arguments: Mapping[str, Any] | list[Any] = field(default_factory=dict, repr=False)
+    agent: str = ""
+    person: str = ""
+    callback: bool = False
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What the function has returned, JSON values; `fuel` that it used; `asked`: host calls."""
+
+    value: Any
+    fuel: int
+    asked: int = 0
