@@ -222,8 +222,9 @@ def overlay_of(action: Action) -> OverlayId:
 def plain(signed: SignedAction) -> dict[str, Any]:
     """The action as JSON values, for rules and pages: fields that its kind has, and its "hash".
 
-    Hashes are CID text; keys, DNA ids, tags and other bytes are lower-case base32 without padding,
-    except `base` and `to`: a hash there is CID text (see `name_of`).
+    Hashes are CID text; keys, DNA ids and other bytes are lower-case base32 without padding. In
+    `base` and `to` a hash is CID text (see `name_of`); `tag` is text, and what is not UTF-8 in it
+    becomes U+FFFD. `root` is called "person", `time_us` "time".
     """
     action = signed.action
     found: dict[str, Any] = {"hash": str(signed.hash)}
@@ -250,9 +251,11 @@ _PLAIN_NAMES = {"time_us": "time", "root": "person"}
 def _plain_value(name: str, value: Any) -> Any:
     if isinstance(value, Cid):
         return str(value)
-    if isinstance(value, bytes):
-        return name_of(value) if name in ("base", "to") else encode_base32(value)
-    return value
+    if not isinstance(value, bytes):
+        return value
+    if name == "tag":
+        return value.decode("utf-8", "replace")
+    return name_of(value) if name in ("base", "to") else encode_base32(value)
 
 
 def _bytes_max(action: Action) -> int:

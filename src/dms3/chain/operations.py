@@ -15,6 +15,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `source.rotate` | OverlayId: the agent's next key (action agent) | ChainHead |
 | `source.close` | Close: this chain goes on in another DNA | Committed |
 | `source.restore` | OverlayId: bring what the person's other homes wrote | tuple of ChainHead |
+| `source.receipts` | NoteReceipts: what holders say later of ops that were pending | None |
 | `source.send` | SendTo: a question to an agent | what its app answered (JSON values) |
 | `source.propose` | Propose: countersign an entry with others | Session |
 | `source.accept` | AcceptSession | Session |
@@ -32,7 +33,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `validation.figures` | OverlayId | OpFigures |
 
 Asked by them: `sandbox.judge` (chain/sandboxing.py), `dht.*` (core/overlay.py), and of the node
-`dapps.receive` Incoming -> JSON values (an agent's question), `dapps.countersign` Preflight ->
+`dapps.receive` Incoming -> JSON values (an agent's question), `dapps.countersign` Session ->
 bool (whether this person's app accepts by itself; None: the person is asked).
 Events: `chain/committed`, `chain/published`, `chain/rejected`, `chain/session`, `chain/signal`.
 Every answer may be a Failure instead. That nothing was found is no failure.
@@ -177,6 +178,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteReceipts:
+    """`peer` says what became of ops: (op id, receipt) of those that it holds now."""
+
+    overlay: OverlayId
+    peer: PeerId
+    receipts: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SendTo:
     """Ask `agent` of `overlay`: `function` of its app with `body`; or its `receive` when "".
 
@@ -230,8 +240,9 @@ class AcceptSession:
 class Session:
     """A countersigning: who takes part, who has signed, until when, and what came of it.
 
-    `state`: proposed (by or to me), locked (I signed; my chain waits), complete (every action is
-    held by the neighbourhood), declined, expired.
+    `state`: proposed (by or to me), locked (I signed; my chain waits, or others' signatures are
+    brought to the network), complete (every action is held by the neighbourhood), declined,
+    expired. `why`: what ended it, for people.
     """
 
     id: bytes
@@ -243,6 +254,8 @@ class Session:
     until_us: int
     state: Literal["proposed", "locked", "complete", "declined", "expired"]
     action: Cid | None = None
+    proposer: bytes = b""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

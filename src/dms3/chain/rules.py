@@ -51,16 +51,17 @@ def check_action(
 ) -> Verdict:
     """Whether the action of `record` keeps the rules of the system; see `RULES` for their names.
 
-    `previous`: the action before it, if it is at hand; `known`: actions by their hash, of which
-    `needed` says which are looked at. What is missing makes it Unresolved, named by its CID's
-    bytes. A valid action is valid only if `previous` and the target are: that is not asked here.
+    `previous`: the action before it, if it is at hand; `known`: actions by their hash (that one may
+    be among them), of which `needed` says which are looked at. What is missing makes it Unresolved,
+    named by the bytes of its CID. An action is valid only if the one before it and its target are:
+    that is for the caller to ask.
     """
     signed, action = record.signed, record.signed.action
-    target = known.get(action.target) if action.target and action.kind in _TARGETED else None
-    if previous is not None and previous.hash != action.prev:
-        previous = None  # another action than the one it names says nothing about it
+    before = _at_hand(action.prev, previous, known)
+    about = action.target if action.kind in _TARGETED else None
+    target = _at_hand(about, previous, known)
     entry, fault = _read(record.entry)
-    case = _Case(signed, action, dna, record.entry, entry, fault, previous, target)
+    case = _Case(signed, action, dna, record.entry, entry, fault, before, target)
     for name, rule in _ALONE.items():
         if detail := rule(case):
             return Invalid(name, detail)
@@ -71,6 +72,16 @@ def check_action(
         if detail := rule(case):
             return Invalid(name, detail)
     return Valid()
+
+
+def _at_hand(
+    hash_: Cid | None, previous: SignedAction | None, known: Mapping[Cid, SignedAction]
+) -> SignedAction | None:
+    if hash_ is None:
+        return None
+    if previous is not None and previous.hash == hash_:
+        return previous
+    return known.get(hash_)
 
 
 def _read(data: bytes | None) -> tuple[Entry | None, str]:
