@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dms3.chain.action import KEY_BYTES, SESSION_ID_BYTES
+from dms3.chain.action import KEY_BYTES, SESSION_ID_BYTES, SIGNED_BYTES_MAX
 from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
@@ -19,6 +19,7 @@ from dms3.core.limits import (
     AGENT_MESSAGE_BYTES_MAX,
     CAPABILITY_BYTES_MAX,
     CERTIFICATE_AGENT_BYTES_MAX,
+    COUNTERSIGNERS_MAX,
     DETAIL_CHARS_MAX,
     DNA_NAME_CHARS_MAX,
     ENTRY_BYTES_MAX,
@@ -35,6 +36,7 @@ NONCE_BYTES = 16
 STEPS = ("accepted", "waiting", "complete", "declined", "expired")
 """What a party says of a session: see SessionReply."""
 _ITEMS_MAX = 64
+_REPLY_BYTES_MAX = 2 * ACCEPTANCE_BYTES_MAX + SIGNED_BYTES_MAX + 4 * DETAIL_CHARS_MAX
 
 T = TypeVar("T")
 
@@ -118,16 +120,22 @@ class SessionAccept:
 
 @dataclass(frozen=True, slots=True)
 class SessionComplete:
-    """From the proposer: all have accepted; `entry` with the whole session, to be committed."""
+    """All have accepted; `entry` with the whole session, to be committed by `to`.
+
+    From the proposer, or any other party. `actions`: signed ones of parties that are known.
+    """
 
     to: bytes
     session: bytes
     entry: bytes = field(repr=False)
+    actions: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         _need(len(self.to) == KEY_BYTES, "an agent has 32 bytes")
         _need(len(self.session) == SESSION_ID_BYTES, "a session id has 32 bytes")
         _need(len(self.entry) <= ENTRY_BYTES_MAX, "the entry is too long")
+        _need(len(self.actions) <= COUNTERSIGNERS_MAX, "more actions than parties")
+        _need(all(len(each) <= SIGNED_BYTES_MAX for each in self.actions), "an action is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +156,24 @@ class SessionDecline:
 
 @dataclass(frozen=True, slots=True)
 class SessionReply:
-    """What became of a step of a session.
+    """What became of a step, and `why` in words for people.
 
-    `step`: accepted (with the acceptance), waiting (a person is asked), complete, declined or
-    expired.
+    accepted (with the acceptance), waiting (a person is asked), complete (with the own signed
+    action, once it is written), declined, expired.
     """
 
     step: str
     acceptance: bytes = b""
+    action: bytes = field(default=b"", repr=False)
+    why: str = ""
 
     def __post_init__(self) -> None:
         _need(self.step in STEPS, f"{self.step[:32]!r} is no step of a session")
         _need(len(self.acceptance) <= ACCEPTANCE_BYTES_MAX, "the acceptance is too long")
         _need(not self.acceptance or self.step == "accepted", "only who accepts has accepted")
+        _need(len(self.action) <= SIGNED_BYTES_MAX, "the action is too long")
+        _need(not self.action or self.step == "complete", "only a complete session is written")
+        _need(len(self.why) <= DETAIL_CHARS_MAX, "the reason is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,7 @@ def decode_send_answer(data: bytes) -> SendAnswer:
 
 def decode_session_reply(data: bytes) -> SessionReply:
     """The answer to a step of a session; raises DecodeError."""
-    return _bounded(SessionReply, data, 2 * ACCEPTANCE_BYTES_MAX)
+    return _bounded(SessionReply, data, _REPLY_BYTES_MAX)
 
 
 def _need(holds: bool, reason: str) -> None:

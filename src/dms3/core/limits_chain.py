@@ -64,6 +64,8 @@ COMMITS_WAITING_MAX = 256  # bundles of one chain that wait for their turn; then
 WRITE_TRIES_MAX = 3  # a bundle is judged again when the head moved meanwhile
 COMMIT_BYTES_MAX = 4 * MIB  # entries of one bundle: one transaction of the database
 ENTRY_PART_BYTES_MAX = 60 * KIB  # of an entry in one row of the database, which holds 64
+QUERY_RECORDS_MAX = 1_000  # of one answer; the asker reads on behind the last
+PUBLISH_NODES_MAX = 20  # asked to hold one op: as many as one question may go to
 PUBLISH_PARALLEL_MAX = 16  # questions of a publishing under way at once
 PUBLISH_ACTIONS_MAX = 4_096  # actions that wait in memory to be published; the rest on disk
 
@@ -86,6 +88,19 @@ GATEWAY_ACCEPT_ITEMS_MAX = 32  # media types looked at in one Accept header; bro
 CID_PATH_BYTES_MAX = 16 * KIB  # 64 names of 255 bytes
 
 # agents ask agents
+AGENT_QUESTION_LIFE_US = 120 * SECOND_US  # clocks may differ by as much, and links are slow
+AGENT_QUESTION_COST_US = SECOND_US // 50  # of one agent: 50 questions a second...
+AGENT_QUESTIONS_BURST_US = 4 * SECOND_US  # ...after 200 at once
+AGENT_QUESTIONS_OPEN_MAX = 32  # of one agent that the app has not answered yet
+AGENT_SENDERS_MAX = 4_096  # agents whose pace is remembered; then those that just came wait
+NONCES_KEPT_MAX = 64 * KIB  # questions of two minutes, 100 bytes each
+MEMBER_KEPT_US = 300 * SECOND_US  # an agent that was let in is looked up again after this
+MEMBERS_KEPT_MAX = 4_096  # agents that were let in, of 0.5 KB each
+MEMBER_LOOKUPS_MAX = 16  # of agents that ask for the first time, at once
+SESSION_ENTRY_BYTES_MAX = 40 * KIB  # to be countersigned: kept in one row with all signatures
+SESSIONS_OPEN_MAX = 256  # that go on at one node, of 60 KB each at most...
+SESSIONS_OF_ONE_MAX = 16  # ...and proposed by one agent
+SESSIONS_ENDED_MAX = 256  # that are still shown
 CALL_GRANTS_MAX = 4_096  # to call functions, given by one device, of 1.2 KB each
 WHEREABOUTS_KEPT_MAX = 4_096  # agents whose node is remembered, of 0.5 KB each
 WHEREABOUTS_AGAIN_US_MIN = 5 * SECOND_US  # own ones that too few hold are put again...
@@ -114,3 +129,25 @@ SIGNALS_PER_CALL_MAX = 64  # of one function call; each is an event that is stor
 SIGNAL_BYTES_MAX = 16 * KIB  # one signal, as JSON
 DAPP_LOGINS_MAX = 64  # links, browsers and programs that are let in to pages; the oldest goes first
 DISCOVERED_MAX = 100  # apps listed by one search
+DAPP_LISTING_BYTES_MAX = 16 * KIB  # what is published of an app beside its folder
+
+# the sandbox
+RUNNER_BYTES_MAX = 64 * MIB  # of the runner as WASM, and as native code: 19 and 38 MB
+RUNNER_KEPT_MAX = 3  # runners kept in the cache: this one, and those of versions before it
+RUNNER_BUILD_SECONDS_MAX = 1_800  # building and compiling on a slow machine; a minute on a fast one
+WASM_STACK_BYTES_MAX = 512 * KIB  # of the host's stack; Python's own bounds come first
+WASM_TABLE_ITEMS_MAX = 32 * KIB  # functions that a module can call by number: Python has 9,000
+WASM_MODULES_MAX = 64  # core instances, memories and tables of one runner: it has about 20
+SANDBOX_INSTANCES_MAX = 8  # programs kept ready in one worker process
+SANDBOX_CODES_MAX = 64  # programs whose compiled text is kept in one worker process
+SANDBOX_TIDY_RUNS = 64  # runs of an instance between two tidyings of its memory
+SANDBOX_RUNS_MAX = 10_000  # runs of an instance before a new one takes its place
+SANDBOX_LOAD_FUEL_MAX = 8_000_000_000  # to read a program of 1 MiB: a second of one core
+SANDBOX_CALLS_MAX = 256  # questions of one call to the node
+SANDBOX_MESSAGE_BYTES_MAX = 4 * MIB  # a job, an answer, a question: entries of 1 MiB in them
+SANDBOX_WAITING_MAX = 1_024  # judgings and calls that wait for a worker
+SANDBOX_BATCH_MAX = 32  # judgings sent to a worker in one message: 10 ms of work
+SANDBOX_CALLERS_MAX = 4  # worker processes for calls, which may all wait for the network
+SANDBOX_IDLE_SECONDS_MAX = 60  # a second caller that has nothing to do is ended
+SANDBOX_JOB_SECONDS_MAX = 30  # a message of judgings: fuel ends them earlier on every machine
+SANDBOX_START_SECONDS_MAX = 60  # until a worker has read the runner, on a busy machine

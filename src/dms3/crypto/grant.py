@@ -199,7 +199,7 @@ def _is_right(right: str) -> bool:
     function = right.removeprefix(CALL)
     if function != right:
         fits = 0 < len(function) <= DNA_NAME_CHARS_MAX
-        return fits and function.isascii() and function.isidentifier()
+        return fits and function.isascii() and function.replace("-", "_").isidentifier()
     return 0 < len(right) <= _RIGHT_CHARS_MAX and right.isascii() and right.islower()
 
 
