@@ -157,7 +157,7 @@ class Capabilities(Part):
 
     def __init__(self, grounds: Grounds) -> None:
         self._desk = grounds.desk
-        self._root = grounds.own.tree.root()
+        self._root = grounds.root_key
         self._entropy = grounds.entropy
         self._given: dict[bytes, Capability] = {}
         self._grants: dict[bytes, Grant] = {}
