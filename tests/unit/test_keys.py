@@ -69,6 +69,7 @@ def test_the_tree_is_the_one_the_record_fixes(row):
         "backup": tree.backup().hex(),
         "dm3": tree.dm3().hex(),
         "storage_generation_1": tree.storage(1).hex(),
+        "private": tree.private().hex(),
         "account": tree.account().address,
     } == row["keys"]
 
@@ -96,6 +97,8 @@ def test_purpose_device_dna_and_generation_each_give_another_key():
         tree.dm3(),
         tree.storage(),
         tree.storage(1),
+        tree.private(),
+        tree.private(1),
     ]
     assert len(set(keys)) == len(keys)
 
