@@ -13,6 +13,7 @@ from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
+    ABSENCE_US_MAX,
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
     PEERS_KNOWN_MAX,
@@ -122,7 +123,11 @@ class KnownPeers:
             effects += self._evict(keep)
             row = Known(peer, (), 0, found="inbound" if inbound else "")
         addresses = row.addresses if inbound else _merge((address,), row.addresses)
-        return [*effects, self._put(replace(row, addresses=addresses, seen_us=now.wall_us))]
+        ppm = row.uptime_ppm
+        if row.looked_us:
+            ppm = seen(ppm, min(now.wall_us - row.looked_us, ABSENCE_US_MAX))
+        row = replace(row, addresses=addresses, seen_us=now.wall_us)
+        return [*effects, self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
 
     def on_down(self, peer: PeerId) -> int | None:
         """The peer has gone; the monotonic instant at which it came."""

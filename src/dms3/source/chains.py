@@ -56,6 +56,11 @@ class Chain:
         self._desk = desk
 
     @property
+    def key(self) -> bytes:
+        """What it lies under, whichever key of the device writes it."""
+        return self.row.key
+
+    @property
     def overlay(self) -> OverlayId:
         """The overlay, which is the DNA's id."""
         return OverlayId(self.row.overlay)
@@ -113,16 +118,10 @@ class Chains:
     def load(self, view: View) -> None:
         """Read the table."""
         for _, value in scan(view, TABLE):
-            self._place(decode(ChainRow, value))
-
-    def _place(self, row: ChainRow) -> Chain:
-        if row.device == self._device:
-            chain = Chain(row, self._tree, self._desk)
-            self._own[OverlayId(row.overlay)] = chain
-        else:
-            chain = Chain(replace(row, standing="foreign"), self._tree, self._desk)
-            self._foreign[row.key] = chain
-        return chain
+            row = decode(ChainRow, value)
+            if row.device != self._device:  # a restored home is another device
+                row = replace(row, standing="foreign", lock=b"")
+            self.put(Chain(row, self._tree, self._desk))
 
     def find(self, overlay: OverlayId) -> Chain | None:
         """The own chain of `overlay`, begun or not."""
@@ -148,8 +147,9 @@ class Chains:
         chains = [self._foreign[key] for key in sorted(self._foreign)]
         return [chain for chain in chains if overlay in (None, chain.overlay)]
 
-    def add(self, row: ChainRow) -> Chain:
-        """A new chain, kept with whatever else is written in this event."""
-        chain = self._place(row)
-        chain.change(chain.row)
-        return chain
+    def put(self, chain: Chain) -> None:
+        """A chain that was just begun here, or found; its row is kept by its own changes."""
+        if chain.row.device == self._device:
+            self._own[chain.overlay] = chain
+        else:
+            self._foreign[chain.key] = chain

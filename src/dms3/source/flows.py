@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from dms3.chain.agent_messages import PROTOCOL
 from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
-from dms3.source.parts import PROTOCOL
 
 T = TypeVar("T")
 

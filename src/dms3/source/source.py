@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dms3.chain.agent_messages import MINORS, PROTOCOL, decode_agent_question
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import RequestId
 from dms3.core.machine import (
@@ -27,8 +28,12 @@ from dms3.core.machine import (
     Withdrawn,
 )
 from dms3.p2p.port import Conducted
+from dms3.source.beginning import Beginning
 from dms3.source.grounds import Grounds, Own
-from dms3.source.parts import MINORS, PROTOCOL, Operation, Part, Question, decode_envelope
+from dms3.source.parts import Operation, Part, Question
+from dms3.source.publishing import Publishing
+from dms3.source.reading import Reading
+from dms3.source.writing import Writing
 
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Source"]
 
@@ -41,12 +46,20 @@ class Source:
     def __init__(self, own: Own, entropy: Entropy) -> None:
         self._grounds = Grounds(own, entropy)
         self._desk = self._grounds.desk
-        self._parts: Sequence[Part] = ()
+        self._parts: Sequence[Part] = self._made()
         self._operations: dict[str, Operation] = {}
         self._questions: dict[str, Question] = {}
         for part in self._parts:
             self._operations.update(part.operations())
             self._questions.update(part.questions())
+
+    def _made(self) -> tuple[Part, ...]:
+        """The parts, each given those that it stands on."""
+        grounds = self._grounds
+        publishing = Publishing(grounds)
+        writing = Writing(grounds, publishing)
+        beginning = Beginning(grounds, writing, publishing)
+        return (publishing, writing, beginning, Reading(grounds))
 
     # The machine
 
@@ -107,13 +120,14 @@ class Source:
 
     def _requested(self, event: Requested) -> None:
         try:
-            envelope = decode_envelope(event.body)
-            question = self._questions.get(envelope.kind)
-            if question is None:
-                why = "This node answers no such question to an agent."
-                self._desk.reply(event.request, Failure("method_unknown", why))
-                return
-            question(event.peer, envelope.body, event.request)
+            asked = decode_agent_question(event.body)
+            for name, question in self._questions.items():
+                part = getattr(asked, name)
+                if part is not None:
+                    question(event.peer, part, event.request)
+                    return
+            why = "This node answers no such question to an agent."
+            self._desk.reply(event.request, Failure("method_unknown", why))
         except DecodeError as error:
             self._desk.reply(event.request, Failure("body_malformed", error.message))
             conducted = Conducted(event.peer, "body_malformed")
