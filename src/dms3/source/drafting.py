@@ -52,8 +52,11 @@ class Draft:
         """What comes next in the chain: never dated before its head, wherever the clock went."""
         return cls(pen, row.overlay, row.seq, row.head, max(wall_us, row.time_us))
 
-    def add(self, kind: str, entry: bytes | None = None, **fields: Any) -> SignedAction:
-        """Sign the next action; raises `argument_invalid` for what no action can be."""
+    def add(self, kind: str, data: bytes | None = None, /, **fields: Any) -> SignedAction:
+        """Sign the next action, with the bytes of its entry and the fields of its kind.
+
+        Raises `argument_invalid` for what no action can be.
+        """
         try:
             action = Action(
                 VERSION,
@@ -70,7 +73,7 @@ class Draft:
         except ValueError as error:
             raise Dms3Error("argument_invalid", f"This cannot be written: {error}.") from error
         self.seq, self.prev = action.seq, signed.hash
-        self.records.append(Record(signed, entry))
+        self.records.append(Record(signed, data))
         return signed
 
 
