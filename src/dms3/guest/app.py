@@ -7,11 +7,12 @@ of its own. Memory is tidied between jobs and never during one.
 
 from __future__ import annotations
 
-import _strptime  # noqa: F401 - datetime.strptime imports it at run time, where nothing can be
 import base64
 import gc
+import importlib
 import json
 import marshal
+import warnings
 from types import CodeType, TracebackType
 from typing import Any
 
@@ -237,6 +238,17 @@ class WitWorld(wit_world.WitWorld):  # type: ignore[misc]  # as above
         return answer(job)
 
 
+# Imported when they are needed, which is too late here: there are no files.
+_LATE = ("_strptime", "_pylong", "decimal", "stringprep")
+_ENCODINGS = (
+    *("ascii", "latin_1", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32"),
+    *("utf_32_le", "utf_32_be", "cp1252", "unicode_escape", "raw_unicode_escape", "hex_codec"),
+)
+for _name in (*_LATE, *(f"encodings.{each}" for each in _ENCODINGS)):
+    importlib.import_module(_name)
+for _name in _ENCODINGS:
+    "".encode(_name) if _name != "hex_codec" else None  # found once, found in every run
+warnings.simplefilter("ignore")  # they would be written to a stream that is not there
 gc.collect()
 gc.disable()
 gc.freeze()

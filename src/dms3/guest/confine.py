@@ -1,7 +1,7 @@
 """The built-in functions of a dapp, and the guards that `source.py` puts around its values.
 
 Source: docs/sandbox.md, "What a rule may say". Nothing here keeps anything from one run to the
-next: what a dapp can reach cannot be written to, see `write`.
+next: what a dapp can reach cannot be written to, see `own`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dms3.guest.source import VIEWS, attribute_refused
 
 OWN = ("rules", "functions")  # names of the modules that are a dapp's own
 _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
+# What built-in functions import when they are called, with the built-ins of their caller.
+_OF_PYTHON = ("_strptime", "_pylong", "time", "_decimal", "decimal", "warnings", "json.decoder")
 _CHAIN_MAX = 256  # errors looked at behind an error
 
 
@@ -58,12 +60,16 @@ def ending(error: BaseException) -> BaseException | None:
     return MemoryError()
 
 
-def write(target: Any) -> Any:
-    """`target` when it may be written to: an object or class that this run has made."""
+def own(target: Any) -> Any:
+    """`target` when its attributes may be set, and its private ones read.
+
+    That is an object of a class that this run has made, or such a class. So nothing that the next
+    run sees can be changed, and nobody looks into what is not theirs.
+    """
     kind = target if isinstance(target, type) else type(target)
     if kind.__module__ in OWN:
         return target
-    raise TypeError(f"attributes of {type(target).__name__} cannot be set here")
+    raise TypeError(f"attributes of {type(target).__name__} cannot be set here, nor private read")
 
 
 def shown(value: str) -> str:
@@ -172,6 +178,8 @@ def _checked(name: Any) -> str:
 def _getattr(target: Any, name: Any, *default: Any) -> Any:
     if _checked(name) in VIEWS:
         return view(target, name)
+    if name.startswith("_"):
+        target = own(target)
     return getattr(target, name, *default)
 
 
@@ -180,11 +188,11 @@ def _hasattr(target: Any, name: Any) -> bool:
 
 
 def _setattr(target: Any, name: Any, value: Any) -> None:
-    setattr(write(target), _checked(name), value)
+    setattr(own(target), _checked(name), value)
 
 
 def _delattr(target: Any, name: Any) -> None:
-    delattr(write(target), _checked(name))
+    delattr(own(target), _checked(name))
 
 
 def _repr(value: Any) -> str:
@@ -202,9 +210,11 @@ def _format(value: Any, spec: str = "") -> str:
 def _import(
     name: str, _globals: Any = None, _locals: Any = None, _from: Any = (), level: int = 0
 ) -> Any:
-    if level or name not in MODULES:
-        raise ImportError(f"{name} cannot be imported here")
-    return MODULES[name]
+    if not level and name in MODULES:
+        return MODULES[name]
+    if not level and name in _OF_PYTHON:  # no text can ask for it: `source.py` has looked
+        return sys.modules[name]
+    raise ImportError(f"{name} cannot be imported here")
 
 
 def _plain_names() -> Iterator[str]:
@@ -229,7 +239,7 @@ def allowed(debug: Callable[..., None]) -> dict[str, Any]:
         **{"getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr},
         **{"set": OrderedSet, "frozenset": OrderedFrozenSet, "print": debug},
         "__import__": _import,
-        **{".write": write, ".text": text, ".mod": mod, ".view": view, ".each": each},
+        **{".own": own, ".text": text, ".mod": mod, ".view": view, ".each": each},
         **{".caught": caught, ".set": OrderedSet, ".str": str},
     }
     return names

@@ -188,12 +188,12 @@ class HostFunction:
     def __init__(self, name: str, needed: str = "", **optional: Any) -> None:
         self._name = name
         self._needed = tuple(needed.split())
-        self._optional = optional
+        self._optional = tuple(optional.items())  # nothing here can be changed by who is here next
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         if NOW.run.known is not None:
             raise TypeError(f"{self._name} is not available in a rule")
-        names = (*self._needed, *self._optional)
+        names = (*self._needed, *(name for name, _ in self._optional))
         if len(arguments) > len(names):
             raise TypeError(f"{self._name} takes {len(names)} arguments: {', '.join(names)}")
         given = dict(zip(names, arguments, strict=False))
@@ -204,7 +204,7 @@ class HostFunction:
         absent = [name for name in self._needed if name not in given]
         if absent:
             raise TypeError(f"{self._name} needs {', '.join(absent)}")
-        return _asked(self._name, **(self._optional | given))
+        return _asked(self._name, **(dict(self._optional) | given))
 
 
 def _asked(name: str, **arguments: Any) -> Any:

@@ -62,8 +62,10 @@ def total_ordering(kind: type) -> type:
 def dataclass(kind: type | None = None, /, **options: bool) -> Any:
     """As dataclasses.dataclass, for a class of the dapp's own."""
     if kind is None:
-        return lambda later: dataclasses.dataclass(_own(later), **options)  # type: ignore[call-overload]
-    return dataclasses.dataclass(_own(kind), **options)  # type: ignore[call-overload]
+        return lambda later: dataclass(later, **options)
+    if not _own(kind).__doc__:
+        kind.__doc__ = kind.__name__  # else a signature is worked out, which takes 20 ms
+    return dataclasses.dataclass(kind, **options)  # type: ignore[call-overload]
 
 
 def unique(kind: Any) -> Any:

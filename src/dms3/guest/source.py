@@ -220,8 +220,9 @@ class _Confined(ast.NodeTransformer):
         reason = attribute_refused(node.attr)
         if reason and not (node.attr in ("__init__", "__post_init__") and _is_super(node.value)):
             _refuse(node, reason)
-        if not isinstance(node.ctx, ast.Load):
-            node.value = _guard("write", node, self._visited(node.value))
+        if not isinstance(node.ctx, ast.Load) or node.attr.startswith("_"):
+            if not reason:
+                node.value = _guard("own", node, self._visited(node.value))
             return node
         if node.attr in VIEWS:
             return _guard("view", node, self._visited(node.value), ast.Constant(node.attr))
@@ -331,6 +332,7 @@ class _Confined(ast.NodeTransformer):
 
     def visit_Try(self, node: ast.Try) -> ast.AST:
         """What ends the run passes through every handler."""
+        self._leaves_finally(ast.Module(node.finalbody, []))
         self._in_try += 1
         self.generic_visit(node)
         self._in_try -= 1
@@ -340,6 +342,15 @@ class _Confined(ast.NodeTransformer):
         if node.finalbody:
             node.finalbody.insert(0, _caught(node.finalbody[0]))
         return node
+
+    def _leaves_finally(self, node: ast.AST) -> None:
+        """Refuse `return`, `break` and `continue` that would drop the error under way."""
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+                continue
+            if isinstance(part, ast.Return | ast.Break | ast.Continue):
+                _refuse(part, "return, break and continue cannot stand inside finally")
+            self._leaves_finally(part)
 
     def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> ast.AST:
         """A generator that is given up ends at once: nothing of it runs later."""
@@ -367,9 +378,7 @@ def _is_super(node: ast.expr) -> bool:
 def _is_fixed(node: ast.expr) -> bool:
     if isinstance(node, ast.Constant):
         return any(node.value is each for each in SINGLETONS)
-    return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "type"
-    )
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "type"
 
 
 _WORDS = {
