@@ -48,6 +48,7 @@ SAVED_STATES = {
     "names": True,  # names of the person, and whose each name was when first seen
     "mailbox": True,  # people, keys, carriers, what is still to be sent
     "storage": True,  # where conversations lie; another home is another device there
+    "source": True,  # own chains, to be read and published: another home is another device
     "noting": False,  # says when *this* home was backed up
 }
 """Whether a backup holds the state of a machine. Vote logs, consensus keys, ratchets: never."""

@@ -32,6 +32,7 @@ from typing import Any
 from dms3.core.errors import Dms3Error, first_error
 from dms3.io.disk import flush_folder
 
+_MACHINE = Path("/etc/machine-id")  # machine-id(5); not everywhere
 TOKEN_BYTES = 32  # of entropy in api.token
 
 
@@ -90,6 +91,20 @@ class Home:
     def node_file(self) -> Path:
         """The file that says where the running node listens."""
         return self.path / "node.json"
+
+    def place(self) -> bytes:
+        """An opaque word for where the database lies: another one in a copy, whoever made it.
+
+        b"" when there is no database yet.
+        """
+        machine = b""
+        with contextlib.suppress(OSError):
+            machine = _MACHINE.read_bytes()[:64].strip()
+        try:
+            number = self.database.stat().st_ino
+        except OSError:
+            return b""
+        return b"%d %s" % (number, machine)
 
     def create(self) -> None:
         """Make the folder, readable by its owner only, when it is not there."""

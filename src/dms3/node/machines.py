@@ -12,6 +12,7 @@ from dms3.dht.chunks import chunk_type
 from dms3.dht.providers import provider_type
 from dms3.dm3.keys import ProfileKeys
 from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
+from dms3.node.chaining import CHAIN_PROTOCOLS, chain_machines
 from dms3.node.identity import Identity
 from dms3.node.inbox import Hosted, Overflow
 from dms3.node.mailing import mail_machines
@@ -35,13 +36,21 @@ PROTOCOLS = {
     publicblock.PROTOCOL: publicblock.MINORS,
     messages.PROTOCOL: messages.MINORS,
     DIRECT_PROTOCOL: (0,),
+    **CHAIN_PROTOCOLS,
 }
 
 
 def machines_of(
-    identity: Identity, settings: Settings, entropy: Entropy, service_keys: ProfileKeys
+    identity: Identity,
+    settings: Settings,
+    entropy: Entropy,
+    service_keys: ProfileKeys,
+    place: bytes = b"",
 ) -> list[Hosted]:
-    """Every machine of a node; `service_keys`: those of its delivery service."""
+    """Every machine of a node; `service_keys`: those of its delivery service.
+
+    `place`: where its home lies, b"" when that says nothing.
+    """
     root_key = identity.tree.root()
     book = peers.PeerBook(
         identity.peer, identity.root, settings.join, entropy, public=settings.overlay
@@ -61,6 +70,7 @@ def machines_of(
         names_machine(identity),
         *storage_machines(identity, entropy),
         *mail_machines(identity, entropy, service_keys, settings.public_url),
+        *chain_machines(identity, entropy, place),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
     ]

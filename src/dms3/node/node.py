@@ -37,6 +37,7 @@ from dms3.libp2p.peer_id import peer_id_text
 from dms3.libp2p.peer_record import seal_record
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
+from dms3.node.dapps import Dapps
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_opening import opened
 from dms3.node.delivery_secrets import service_secrets
@@ -80,6 +81,7 @@ class Node:
     ports: Mapping[str, Port] = field(default_factory=dict)
     lag_us: int = 0
     delivery: Delivering | None = None
+    dapps: Dapps | None = None
 
     async def call(self, operation: str, arguments: Any = None) -> Any:
         """What machine operation ("NAME.OPERATION") answers; raises its failure as Dms3Error."""
@@ -127,7 +129,7 @@ async def open_node(
             watch.lag(lag_us)
 
         driver = Driver(
-            machines_of(identity, settings, entropy, secrets.keys),
+            machines_of(identity, settings, entropy, secrets.keys, home.place()),
             store.view(),
             last_event=store.last_event(),
             on_bug=faults.machine,
