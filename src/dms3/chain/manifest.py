@@ -27,10 +27,10 @@ from dms3.chain.sandboxing import PYTHON
 from dms3.chain.values import check_values
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
+    DAPP_MANIFEST_BYTES_MAX,
     DESCRIPTION_CHARS_MAX,
     DNA_KINDS_MAX,
     FUEL_MAX,
-    MANIFEST_BYTES_MAX,
     MEMORY_BYTES_MAX,
     RECEIPT_UPTIME,
     TITLE_CHARS_MAX,
@@ -75,8 +75,8 @@ def parse_manifest(text: str) -> Manifest:
     Raises `content_invalid`: with the line, the key, what it should be, and the nearest key that
     there is.
     """
-    if len(text.encode("utf-8", "replace")) > MANIFEST_BYTES_MAX:
-        raise _refused("", 0, f"it has more than {MANIFEST_BYTES_MAX} bytes")
+    if len(text.encode("utf-8", "replace")) > DAPP_MANIFEST_BYTES_MAX:
+        raise _refused("", 0, f"it has more than {DAPP_MANIFEST_BYTES_MAX} bytes")
     try:
         raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -137,6 +137,10 @@ _KEYS = (
 )
 
 
+_TABLE = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
+_SETTING = re.compile(r"\s*([^=#\[\]{}]+?)\s*=")
+
+
 class _Reader:
     """Turns the values of one manifest into a Manifest; knows its text for the line of a key."""
 
@@ -181,7 +185,8 @@ class _Reader:
         try:
             check_values(value, key)
         except ValueError as error:
-            raise _refused("", self._line(key), str(error)) from error
+            place, _, reason = str(error).partition(": ")
+            raise self._wrong(place, reason) from error
         if key == "properties" and type(value) is not dict:
             raise self._wrong(key, "it is a table: [properties]")
         return value
@@ -244,23 +249,29 @@ class _Reader:
         return _refused(key, self._line(key), reason)
 
     def _line(self, key: str) -> int:
-        """The number of the line that sets `key` (dotted), or opens its table; 0 when unclear."""
+        """The number of the line that sets `key` (dotted), or what it is in; 0 when unclear."""
         parts = key.split(".")
-        last = re.compile(rf"""\s*["']?{re.escape(parts[-1])}["']?\s*[=.]""")
-        head = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
-        inside, fallback = "", 0
+        for count in range(len(parts), 0, -1):
+            if line := self._line_of(parts[:count]):
+                return line
+        return 0
+
+    def _line_of(self, parts: list[str]) -> int:
+        wanted, table = ".".join(parts), ""
         for number, line in enumerate(self._lines, 1):
-            if opened := head.match(line):
-                inside = opened[1].replace('"', "").replace("'", "").replace(" ", "")
-                if inside == key:
+            if opened := _TABLE.match(line):
+                table = _bare(opened[1])
+                if f"{table}.".startswith(f"{wanted}."):
                     return number
-                if not fallback and f"{inside}.".startswith(f"{key}."):
-                    fallback = number
-            elif inside == ".".join(parts[:-1]) and last.match(line):
-                return number
-            elif not fallback and len(parts) > 1 and f"{parts[-1]}" in line and parts[0] in line:
-                fallback = number
-        return fallback
+            elif match := _SETTING.match(line):
+                name = f"{table}." * bool(table) + _bare(match[1])
+                if f"{name}.".startswith(f"{wanted}."):
+                    return number
+        return 0
+
+
+def _bare(name: str) -> str:
+    return name.replace('"', "").replace("'", "").replace(" ", "")
 
 
 def _refused(key: str, line: int, reason: str) -> Dms3Error:

@@ -71,7 +71,7 @@ def _check(value: Any, depth: int, left: list[int]) -> None:
             raise _FaultError("the text has half of a character (a lone surrogate)")
     elif kind is int:
         if not WHOLE_MIN <= value <= WHOLE_MAX:
-            raise _FaultError(f"{_brief(value)} is beyond 64 bits; use text")
+            raise _FaultError("a whole number has 64 bits with its sign; use text")
     elif kind is dict or kind is list:
         if not depth:
             raise _FaultError(f"more than {ENTRY_DEPTH_MAX} lists and maps in one another")
@@ -95,7 +95,7 @@ def _check_list(items: list[Any], depth: int, left: list[int]) -> None:
 def _check_map(items: dict[Any, Any], depth: int, left: list[int]) -> None:
     for key, item in items.items():
         if type(key) is not str or not _is_text(key):
-            raise _FaultError(f"a key is text, not {_brief(key)}")
+            raise _FaultError(f"a key is text of whole characters, not {type(key).__name__}")
         try:
             _check(item, depth, left)
         except _FaultError as fault:
@@ -111,9 +111,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _brief(value: Any) -> str:
-    if type(value) is int:
-        return f"a number of {value.bit_length()} bits"  # its digits may be a megabyte
-    return repr(value)[:40]

@@ -50,8 +50,7 @@ CAPABILITY_BYTES_MAX = 2 * KIB  # the proof that a function may be called
 COUNTERSIGNERS_MIN = 2  # parties of one session: with oneself there is nothing to agree
 COUNTERSIGNERS_MAX = 8  # as Holochain has it: all must be awake within one window
 RECEIPT_UPTIME = 8  # r: the sum of uptimes of who holds an op; P(nobody is on) <= e**-8
-PUBLISH_RETRY_US_MIN = 5 * SECOND_US  # then ops that too few hold are published again...
-PUBLISH_RETRY_US_MAX = 300 * SECOND_US  # ...twice as late each time, up to this
+PUBLISH_RETRY_US_MIN = 5 * SECOND_US  # ops that too few hold: twice as late, PUBLISH_RETRY_US_MAX
 
 # uptime of peers
 UPTIME_NEWCOMER_PPM = 200_000  # a fifth, in millionths: forty newcomers are as good as eight
