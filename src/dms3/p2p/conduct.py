@@ -38,6 +38,7 @@ CONDUCT: dict[str, tuple[int, str]] = {
         50,
         "it named nodes of an overlay by presences that do not hold, or one twice",
     ),
+    "receipt_forged": (50, "it sent a receipt for what it holds that it has not signed"),
     "proof_invalid": (10, "it showed a grant or certificate that does not hold"),
 }
 

@@ -1,0 +1,255 @@
+"""Publishing by hand: receipts, when they are enough, pauses, restarts, liars."""
+
+import pytest
+
+from dms3.chain.dna import Dna
+from dms3.chain.operations import NoteReceipts
+from dms3.chain.ops import bases_of
+from dms3.chain.receipt import issue_receipt
+from dms3.core.errors import Failure
+from dms3.core.limits import PUBLISH_NODES_MAX, PUBLISH_RETRY_US_MAX, PUBLISH_RETRY_US_MIN
+from dms3.core.overlay import HOLDERS_MIN
+from dms3.source.holding import Need, OpRow, Round, after_round, with_signers
+from unit.source.chain_kit import DNA, NOWHERE, Device, Holder, Overlay
+
+
+def begun(overlay) -> Device:
+    device = Device(overlay)
+    device.begin()
+    return device
+
+
+def published(device, action):
+    return device.call("published", action)
+
+
+def test_in_a_small_overlay_everybody_signs_and_that_is_enough():
+    device = begun(Overlay(3))
+    (action,) = device.note().actions
+    told = published(device, action)
+    assert told.complete
+    assert {op.enough for op in told.ops} == {"everybody"}
+    assert all(len(op.signers) == 3 == op.members for op in told.ops)
+    assert [op.op for op in told.ops] == ["record", "entry", "activity"]
+    assert device.notices[-1] == (
+        "chain/published",
+        {"app": DNA.id.hex(), "action": str(action), "holders": 3, "enough": ["everybody"]},
+    )
+    asks = len(device.overlay.asks)
+    device.wait(10 * PUBLISH_RETRY_US_MAX)
+    assert len(device.overlay.asks) == asks  # it is done
+
+
+def test_all_ops_of_an_action_travel_in_one_question_when_the_overlay_is_small():
+    device = begun(Overlay(3))
+    before = len(device.overlay.asks)
+    device.note()
+    assert len(device.overlay.asks) == before + 1
+
+
+def test_uptimes_of_the_signers_are_enough_before_everybody_signed():
+    overlay = Overlay(HOLDERS_MIN + 2)
+    overlay.uptime = 1.0
+    overlay.holders[0].code = "busy"
+    device = begun(overlay)
+    (action,) = device.note().actions
+    told = published(device, action)
+    assert told.complete
+    assert {op.enough for op in told.ops} == {"uptime"}
+    assert all(op.uptime >= DNA.r for op in told.ops)
+
+
+def test_who_is_pending_or_busy_is_asked_again_with_pauses_that_double():
+    overlay = Overlay(2)
+    overlay.holders[0].code = "pending"
+    device = begun(overlay)
+    (action,) = device.note().actions
+    told = published(device, action)
+    assert not told.complete
+    assert told.ops[0].signers == (overlay.holders[1].peer,)
+    assert told.ops[0].again_us == device.now.wall_us + PUBLISH_RETRY_US_MIN
+    asks = []
+    for _ in range(10):
+        overlay.asks.clear()
+        device.wait(PUBLISH_RETRY_US_MIN)
+        asks.append(bool(overlay.asks))
+    assert asks == [True, False, True, False, False, False, True, False, False, False]
+    overlay.holders[0].code = "held"
+    device.wait(PUBLISH_RETRY_US_MAX)
+    assert published(device, action).complete
+
+
+def test_alone_it_waits_and_whoever_comes_is_asked_at_once():
+    overlay = Overlay(0)
+    device = begun(overlay)
+    (action,) = device.note().actions
+    assert not published(device, action).complete
+    device.wait(PUBLISH_RETRY_US_MAX // 2)
+    overlay.holders.append(Holder(9))
+    device.come(overlay.holders[0])
+    device.wait(1_000_000)
+    assert published(device, action).complete
+
+
+def test_nodes_that_are_gone_are_no_members():
+    overlay = Overlay(3)
+    overlay.holders[1].down = True
+    device = begun(overlay)
+    (action,) = device.note().actions
+    told = published(device, action)
+    assert told.complete
+    assert {op.members for op in told.ops} == {2}
+    for holder in overlay.holders:
+        holder.down = True
+    (action,) = device.note().actions
+    assert not published(device, action).complete
+
+
+def test_a_forged_receipt_counts_nothing_and_is_held_against_its_peer():
+    overlay = Overlay(2)
+    overlay.holders[0].code = "forged"
+    device = begun(overlay)
+    (action,) = device.note().actions
+    told = published(device, action)
+    assert {op.signers for op in told.ops} == {(overlay.holders[1].peer,)}
+    assert not told.complete
+    assert (overlay.holders[0].peer, "receipt_forged") in device.conduct
+    assert {peer for peer, _ in device.conduct} == {overlay.holders[0].peer}
+
+
+def test_who_refuses_is_named_with_the_rule():
+    overlay = Overlay(2)
+    device = begun(overlay)
+    overlay.holders[0].code = "refused"
+    (action,) = device.note().actions
+    refused = [data for topic, data in device.notices if topic == "chain/refused"]
+    assert refused[0]["rule"] == "x"
+    assert refused[0]["action"] == str(action)
+    assert not published(device, action).complete
+
+
+def test_a_large_overlay_is_asked_place_by_place_and_then_farther():
+    overlay = Overlay(30)
+    device = begun(overlay)
+    device.wait(1)
+    overlay.asks.clear()
+    (action,) = device.note().actions
+    device.wait(1)
+    told = published(device, action)
+    assert told.complete
+    assert {op.enough for op in told.ops} == {"everybody"}
+    assert {len(op.signers) for op in told.ops} == {PUBLISH_NODES_MAX}
+    counts = [asked.count for asked in overlay.asks]
+    assert counts == [HOLDERS_MIN] * 3 + [PUBLISH_NODES_MAX] * 3
+    signed = device.chain[-1]
+    assert len({asked.target for asked in overlay.asks}) == len(bases_of(signed))
+
+
+def test_in_a_large_overlay_good_uptimes_spare_the_second_round():
+    overlay = Overlay(30)
+    overlay.uptime = 1.0
+    device = begun(overlay)
+    overlay.asks.clear()
+    (action,) = device.note().actions
+    assert published(device, action).complete
+    assert {asked.count for asked in overlay.asks} == {HOLDERS_MIN}
+
+
+def test_ops_of_one_place_travel_together_in_a_large_overlay():
+    overlay = Overlay(30)
+    overlay.uptime = 1.0
+    device = Device(overlay)
+    device.begin()
+    assert len(overlay.asks) < sum(len(bases_of(each)) for each in device.chain)
+    assert len({asked.target for asked in overlay.asks}) == len(overlay.asks)
+
+
+def test_a_restart_goes_on_where_it_was():
+    overlay = Overlay(2)
+    overlay.holders[0].code = "busy"
+    device = begun(overlay)
+    (action,) = device.note().actions
+    device.restart()
+    assert published(device, action).ops[0].signers == (overlay.holders[1].peer,)
+    overlay.holders[0].code = "held"
+    overlay.asks.clear()
+    device.wait(PUBLISH_RETRY_US_MAX)
+    assert overlay.asks == []  # nobody has taken the app up
+    device.begin()
+    assert published(device, action).complete
+    assert device.rows.of("pending") == {}
+
+
+def test_an_app_that_was_removed_asks_nobody():
+    overlay = Overlay(1)
+    overlay.holders[0].code = "busy"
+    device = begun(overlay)
+    device.note()
+    assert device.call("end", DNA.id) is None
+    overlay.asks.clear()
+    device.wait(10 * PUBLISH_RETRY_US_MAX)
+    assert overlay.asks == []
+    overlay.holders[0].code = "held"
+    device.begin()
+    assert device.rows.of("pending") == {}
+
+
+def test_when_it_cannot_be_kept_for_reading_it_is_tried_again():
+    device = begun(Overlay(1))
+    device.failing["validation.keep"] = Failure("limit_reached", "Later.")
+    (action,) = device.note().actions
+    assert not published(device, action).complete
+    device.failing.clear()
+    device.wait(PUBLISH_RETRY_US_MIN)
+    assert published(device, action).complete
+
+
+def test_receipts_may_come_later_by_themselves():
+    overlay = Overlay(1)
+    (holder,) = overlay.holders
+    device = begun(overlay)
+    holder.code = "pending"
+    (action,) = device.note().actions
+    assert not published(device, action).complete
+    ids = [name for name, op in holder.ops.items() if op.signed.hash == action]
+    receipts = tuple(
+        (name, issue_receipt(holder.signing, DNA.id, name, device.now.wall_us)) for name in ids
+    )
+    forged = ((ids[0], receipts[1][1]),)
+    device.call("receipts", NoteReceipts(DNA.id, holder.peer, forged))
+    assert device.conduct == [(holder.peer, "receipt_forged")]
+    device.call("receipts", NoteReceipts(DNA.id, holder.peer, receipts))
+    assert published(device, action).complete
+
+
+def test_nothing_is_known_of_actions_of_others():
+    assert published(begun(Overlay(0)), NOWHERE).code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("signers", "round_", "enough"),
+    [
+        (1, Round(20, 1, 1, settled=True), "everybody"),
+        (1, Round(20, 1, 1, settled=False), ""),
+        (0, Round(20, 1, 0, settled=True), ""),
+        (7, Round(8, 8, 8, settled=True), ""),
+        (8, Round(8, 8, 8, settled=True), ""),  # a large overlay: there are others
+        (8, Round(20, 20, 20, settled=True), "everybody"),  # those farther lie too far
+        (7, Round(20, 20, 20, settled=True), ""),
+    ],
+)
+def test_when_everybody_has_signed(signers, round_, enough):
+    op = OpRow("record", b"b", tuple(bytes([n]) for n in range(signers)))
+    assert after_round(op, round_, Need.of(None)).enough == enough
+
+
+@pytest.mark.parametrize(("count", "enough"), [(15, ""), (16, "uptime")])
+def test_when_uptimes_are_enough(count, enough):
+    peers = {bytes([n]) for n in range(count)}
+    op = with_signers(OpRow("record", b"b"), peers, dict.fromkeys(peers, 0.5))
+    assert after_round(op, Round(8, 8, 8, settled=False), Need.of(None)).enough == enough
+
+
+def test_an_app_may_ask_for_less():
+    need = Need.of(Dna("small", source=b"x", r=1, q_min=1, q_max=2))
+    assert (need.uptime, need.few, need.most) == (1_000_000, 1, 2)
