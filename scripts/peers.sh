@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the foreign programs that tests and benchmarks use into build/peers: js-libp2p and the
-# IPFS importer (npm), the libraries of the dm3 reference (npm), py-libp2p and kademlia (each in an
-# environment of its own), go-libp2p, axe-core for the browser tests (npm). A program whose language is not on this machine is left out with a
-# message; DMS3_REQUIRE_PEERS=1 makes that a failure.
+# IPFS importer (npm), IPFS client libraries (npm), the libraries of the dm3 reference (npm),
+# py-libp2p and kademlia (each in an environment of its own), go-libp2p, axe-core for the browser
+# tests (npm). A program whose language is not on this machine is left out with a message;
+# DMS3_REQUIRE_PEERS=1 makes that a failure.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -49,6 +50,12 @@ install_dm3() {
     has_npm "the dm3 libraries" || return 0
     install_npm dm3 "$LOCKS/dm3"
     cp "$LOCKS"/dm3/*.mjs "$PEERS/dm3/" # as above
+}
+
+install_ipfs() {
+    has_npm "the IPFS client libraries" || return 0
+    install_npm ipfs "$LOCKS/ipfs"
+    cp "$LOCKS"/ipfs/*.mjs "$PEERS/ipfs/" # as above
 }
 
 # anvil (npm), contracts as npm packages carry them, of which one asks for a package that does not
@@ -147,7 +154,7 @@ install_kubo() {
 }
 
 case ${1:-all} in
-    all) install_js; install_dm3; install_ens; install_py; install_kademlia; install_go; install_axe ;;
-    js | dm3 | ens | py | kademlia | go | axe | kubo) "install_$1" ;;
-    *) echo "usage: scripts/peers.sh [js|dm3|ens|py|kademlia|go|axe|kubo]" >&2; exit 2 ;;
+    all) install_js; install_dm3; install_ipfs; install_ens; install_py; install_kademlia; install_go; install_axe ;;
+    js | dm3 | ipfs | ens | py | kademlia | go | axe | kubo) "install_$1" ;;
+    *) echo "usage: scripts/peers.sh [js|dm3|ipfs|ens|py|kademlia|go|axe|kubo]" >&2; exit 2 ;;
 esac

@@ -39,7 +39,7 @@ PROGRAMS = {
     "py": [str(PEERS / "py/bin/python"), str(ROOT / "tests/interop/peers/py/peer.py")],
     "go": [str(PEERS / "go/peer")],
 }
-REQUIRED = {"js", "py", "dm3", "ens"}  # go-libp2p is tried where Go is present
+REQUIRED = {"js", "py", "dm3", "ens", "ipfs"}  # go-libp2p is tried where Go is present
 ANSWER_SECONDS = 60
 
 
