@@ -35,7 +35,8 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 Asked by them: `sandbox.judge` (chain/sandboxing.py), `dht.*` (core/overlay.py), and of the node
 `dapps.receive` Incoming -> JSON values (an agent's question), `dapps.countersign` Session ->
 bool (whether this person's app accepts by itself; None: the person is asked).
-Events: `chain/committed`, `chain/published`, `chain/rejected`, `chain/session`, `chain/signal`.
+Events: `chain.committed`, `chain.published`, `chain.refused`, `chain.rejected`, `chain.restored`,
+`chain.session`, `chain.signal`.
 Every answer may be a Failure instead. That nothing was found is no failure.
 """
 

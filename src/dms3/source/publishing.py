@@ -342,7 +342,7 @@ class Publishing(Part):
         self._desk.delete(PENDING, _pending_key(row))
         holders = {signer for op in row.ops for signer in op.signers}
         self._desk.notify(
-            "chain/published",
+            "chain.published",
             app=row.overlay.hex(),
             action=str(row.action),
             holders=len(holders),
@@ -360,7 +360,7 @@ class Publishing(Part):
     def _tell_refused(self, parcel: Parcel, outcome: Outcome) -> None:
         for peer, place, result in outcome.refusals:
             self._desk.notify(
-                "chain/refused",
+                "chain.refused",
                 app=parcel.overlay.hex(),
                 action=str(place.action),
                 peer=peer.hex(),

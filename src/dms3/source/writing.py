@@ -220,7 +220,7 @@ class Writing(Part):
         )
         job.written(records)
         self._grounds.desk.notify(
-            "chain/committed",
+            "chain.committed",
             app=chain.overlay.hex(),
             agent=last.action.author.hex(),
             seq=last.action.seq,
@@ -229,7 +229,7 @@ class Writing(Part):
 
     def _tell_rejected(self, chain: Chain, failure: Rejected) -> None:
         self._grounds.desk.notify(
-            "chain/rejected",
+            "chain.rejected",
             app=chain.overlay.hex(),
             agent=failure.author.hex(),
             rule=failure.rule,

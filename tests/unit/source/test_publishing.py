@@ -32,7 +32,7 @@ def test_in_a_small_overlay_everybody_signs_and_that_is_enough():
     assert all(len(op.signers) == 3 == op.members for op in told.ops)
     assert [op.op for op in told.ops] == ["record", "entry", "activity"]
     assert device.notices[-1] == (
-        "chain/published",
+        "chain.published",
         {"app": DNA.id.hex(), "action": str(action), "holders": 3, "enough": ["everybody"]},
     )
     asks = len(device.overlay.asks)
@@ -122,7 +122,7 @@ def test_who_refuses_is_named_with_the_rule():
     device = begun(overlay)
     overlay.holders[0].code = "refused"
     (action,) = device.note().actions
-    refused = [data for topic, data in device.notices if topic == "chain/refused"]
+    refused = [data for topic, data in device.notices if topic == "chain.refused"]
     assert refused[0]["rule"] == "x"
     assert refused[0]["action"] == str(action)
     assert not published(device, action).complete

@@ -62,7 +62,7 @@ def test_what_a_rule_refuses_leaves_nothing():
     assert "Rule short (line 7) refuses entry" in refused.message
     assert refused.author == device.call("head", DNA.id).agent
     assert device.rows.rows == before
-    assert [topic for topic, _ in device.notices][-1] == "chain/rejected"
+    assert [topic for topic, _ in device.notices][-1] == "chain.rejected"
     device.verdict = None
     assert isinstance(device.note(), Committed)
     check_chain(device.chain)
