@@ -114,6 +114,13 @@ class FakeNode:
     def ready(self):
         return self.why_not_ready
 
+    @property
+    def dapps(self):
+        return self
+
+    def known(self, dapp):
+        return False
+
     def metrics(self):
         return b"dms3_node_ready 1\n"
 

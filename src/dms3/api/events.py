@@ -33,15 +33,20 @@ from dms3.core.limits import (
 from dms3.node.services import EventGap, NodeServices
 
 RUNNING = "running"  # asked for as a topic: notices of what runs (`api/running.py`)
+SIGNAL = "chain.signal"  # topic of what an app tells its page
 GAP = "gap"  # topic of the notice that events are missing; its data says which
 
 
 @dataclass(frozen=True, slots=True)
 class EventsQuery:
-    """What a reader asks for: events after id `since` (None: from now on) of `topics` (): all."""
+    """What a reader asks for: events after id `since` (None: from now on) of `topics` (): all.
+
+    `dapp`: only signals of this app, as its page may hear them ("": not so).
+    """
 
     since: int | None = None
     topics: tuple[str, ...] = ()
+    dapp: str = ""
 
     def wants(self, topic: str) -> bool:
         """Whether `topic` was asked for: itself, or a part before a dot ("store" for "store.x")."""
@@ -150,6 +155,8 @@ def _gap(first: int, last: int, wall_us: int) -> StoredEvent:
 def _shown(event: StoredEvent, query: EventsQuery) -> dict[str, Any] | None:
     if event.topic != GAP and not query.wants(event.topic):
         return None
+    if query.dapp and event.topic != GAP and not _is_signal_of(event, query.dapp):
+        return None
     seconds, micros = divmod(event.wall_us, SECOND_US)
     when = datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
     return {
@@ -158,6 +165,10 @@ def _shown(event: StoredEvent, query: EventsQuery) -> dict[str, Any] | None:
         "topic": event.topic,
         "data": event.data,
     }
+
+
+def _is_signal_of(event: StoredEvent, dapp: str) -> bool:
+    return event.topic == SIGNAL and event.data.get("dapp") == dapp
 
 
 def _event_id(text: str) -> int:
@@ -171,7 +182,9 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, node: NodeServices, query: EventsQuery, running: Running) -> None:
+    def __init__(
+        self, node: NodeServices, query: EventsQuery, running: Running | None = None
+    ) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._node = node

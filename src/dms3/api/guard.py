@@ -126,7 +126,7 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         given = headers.getlist("host")
-        if len(given) != 1 or _host_name(given[0]) not in self._hosts:
+        if len(given) != 1 or host_name(given[0]) not in self._hosts:
             raise Dms3Error(
                 "origin_refused",
                 f"This node is not called {', '.join(given)[:80]!r}.",
@@ -233,7 +233,7 @@ def _with_headers(send: Send) -> Send:
     return guarded
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """The name in a Host header, lower case, without port and brackets."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")

@@ -6,7 +6,6 @@ here names a command. This module is the HTTP boundary: what nobody expected end
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -30,6 +29,8 @@ from dms3.api.answers import (
     problem,
     while_connected,
 )
+from dms3.api.bodies import json_object
+from dms3.api.dapps import DappDoor, DappPages
 from dms3.api.guard import CALLER, Caller, Guard
 from dms3.api.running import Running
 from dms3.api.sessions import Sessions
@@ -101,12 +102,13 @@ def build_front(
         hosts=hosts,
         refuse=refusal_page(pages),
     )
-    return Front(guard, sessions, app)
+    door = DappDoor(guard, Boundary(DappPages(node), report))
+    return Front(door, sessions, app)
 
 
 def _add_command(app: FastAPI, node: NodeServices, command: Command, running: Running) -> None:
     async def endpoint(request: Request) -> Response:
-        given = await _json_object(request)
+        given = await json_object(request)
         owner = request.scope[CALLER] is Caller.TOKEN
         if command.needs_token and not owner:
             raise Dms3Error(
@@ -216,38 +218,6 @@ def _add_probes(app: FastAPI, node: NodeServices) -> None:
 
     for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
-
-
-async def _json_object(request: Request) -> Mapping[str, Any]:
-    """The JSON object in the body; an empty body is an empty object. Raises `body_malformed`."""
-    body = await request.body()
-    if not body:
-        return {}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Dms3Error(
-            "body_malformed",
-            f"The body is {kind[:60] or 'of no type'}, not application/json.",
-            hint="Send the parameters as a JSON object with Content-Type: application/json.",
-        )
-    try:
-        value = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
-    except (ValueError, RecursionError) as cause:
-        raise Dms3Error("body_malformed", f"The body is not JSON: {cause}"[:200]) from cause
-    if not isinstance(value, dict):
-        raise Dms3Error("body_malformed", "The body is not a JSON object of parameters.")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 async def _last(steps: AsyncGenerator[Step]) -> Mapping[str, Any]:

@@ -107,6 +107,7 @@ async def _serve(
     )
     name, port = parse_host_port(config.api_listen)
     async with serve(front.app, name, port) as listening:
+        host.answers(listening.port)
         api = listening.url.removeprefix("http://")
         where = {"api": api, "url": listening.url + front.login_path()}
         with host.home.announced({"api": api}):

@@ -60,6 +60,11 @@ def drop_dapp(connection: Connection, number: int) -> None:
     connection.execute("DELETE FROM dapp WHERE id = ?", (number,))
 
 
+def rename_dapp(connection: Connection, number: int, name: str) -> None:
+    """Call an app otherwise here."""
+    connection.execute("UPDATE dapp SET name = ? WHERE id = ?", (name, number))
+
+
 def dapp_files(connection: Connection, number: int) -> dict[str, bytes]:
     """The files of an app by path."""
     rows = connection.execute(

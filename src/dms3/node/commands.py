@@ -6,7 +6,9 @@ Source: docs/interfaces.md, "Command line". Cheap to import: the command line re
 from __future__ import annotations
 
 from dms3.node import (
+    commands_dapp,
     commands_delivery,
+    commands_entry,
     commands_message,
     commands_name,
     commands_people,
@@ -27,5 +29,7 @@ TABLE = Table(
         *commands_storage.COMMANDS,
         *commands_name.COMMANDS,
         *commands_delivery.COMMANDS,
+        *commands_dapp.COMMANDS,
+        *commands_entry.COMMANDS,
     )
 )

@@ -73,7 +73,7 @@ class Files:
     """The files of an app by path; `add` keeps the bounds."""
 
     files: dict[str, bytes] = field(default_factory=dict)
-    bytes: int = 0
+    total: int = 0
 
     def announce(self, path: str, size: int) -> None:
         """Refuse a file before it is read; raises `limit_reached`, `argument_invalid`."""
@@ -87,8 +87,8 @@ class Files:
             raise Dms3Error("argument_invalid", f"The file {path[:80]!r} cannot be taken: {fault}.")
         if size > DAPP_FILE_BYTES_MAX:
             raise _too_much(f"{path} has {size:,} bytes", DAPP_FILE_BYTES_MAX, "bytes in a file")
-        if self.bytes + size > DAPP_BYTES_MAX:
-            raise _too_much(f"{self.bytes + size:,} bytes", DAPP_BYTES_MAX, "bytes")
+        if self.total + size > DAPP_BYTES_MAX:
+            raise _too_much(f"{self.total + size:,} bytes", DAPP_BYTES_MAX, "bytes")
         if len(self.files) >= DAPP_FILES_MAX:
             raise _too_much(f"more than {DAPP_FILES_MAX} files", DAPP_FILES_MAX, "files")
 
@@ -98,7 +98,7 @@ class Files:
         if path in self.files:
             raise Dms3Error("already_exists", f"The app has the file {path[:80]!r} twice.")
         self.files[path] = data
-        self.bytes += len(data)
+        self.total += len(data)
 
 
 def belongs(path: str) -> bool:

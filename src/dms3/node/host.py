@@ -50,6 +50,7 @@ class Host(Opened):
         self._unlocking = asyncio.Lock()  # one attempt at a time: each costs what it should
         self._leaving = asyncio.Event()  # set to end the open node, for good or to open it again
         self._stopped = False
+        self._port = 0
         self._node: Node | None = None
         self._metrics = Metrics()
 
@@ -149,6 +150,13 @@ class Host(Opened):
         """Backups of this node, and a restoration into it while it is empty."""
         return Backups(self._running(), self)
 
+    def answers(self, port: int) -> None:
+        """Say at which port the private listener answers: pages of apps are there, too."""
+        self._port = port
+
+    def _api_port(self) -> int:
+        return self._port
+
     def offer(self, url: str) -> None:
         """Say where the public listener answers, before the node is opened."""
         self._settings = replace(self._settings, public_url=url)
@@ -182,7 +190,7 @@ class Host(Opened):
 
     async def identity(self) -> dict[str, Any]:
         """Root, peer id, account, name and agents of this node's person."""
-        return self.people.show()
+        return self.people.show() | {"agents": await self.dapps.agents()}
 
     def metrics(self) -> bytes:
         """The node's registry in Prometheus text format."""

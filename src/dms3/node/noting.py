@@ -52,10 +52,28 @@ class Changed:
     documents: int
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a function of app `dapp` tells its page: `value`, JSON values, under a name."""
+
+    dapp: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DappChanged:
+    """An app was installed, got new functions ("changed"), is "ready", or was removed."""
+
+    dapp: str
+    what: Literal["installed", "changed", "ready", "removed"]
+
+
 class Noting:
     """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None).
 
-    `changed` (Changed): documents came or went, whichever client asked for it. `words`: whether the
+    `changed` (Changed): documents came or went, whichever client asked for it. `dapp`
+    (DappChanged), `signal` (Signal): an app was changed, or tells its page something. `words`: whether the
     person has said that the twelve words are written down; `words_written`: they say so.
     """
 
@@ -77,8 +95,12 @@ class Noting:
         match event.operation, event.arguments:
             case "last", _:
                 return [Reply(event.request, self._last)]
-            case ("compacted", Compacted()) | ("changed", Changed()):
+            case ("compacted", Compacted()) | ("changed", Changed()) | ("dapp", DappChanged()):
                 return [_told(event.arguments), Reply(event.request, None)]
+            case "signal", Signal() as signal:
+                told = {"name": signal.name, "value": signal.value}
+                data = {"dapp": signal.dapp, "signal": told}
+                return [Notify("chain.signal", data), Reply(event.request, None)]
             case "backed_up", LastBackup() as last:
                 return self._backed_up(last, event)
             case (("words" | "words_written"), _):
@@ -115,7 +137,9 @@ class Noting:
         return None
 
 
-def _told(done: Compacted | Changed) -> Notify:
+def _told(done: Compacted | Changed | DappChanged) -> Notify:
+    if isinstance(done, DappChanged):
+        return Notify("dapp.changed", {"dapp": done.dapp, "what": done.what})
     if isinstance(done, Compacted):
         data = {
             "blocks": done.blocks,

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from dms3.core.errors import Dms3Error
+from dms3.node.dapps_answers import DappAnswers
+from dms3.node.dapps_entries import EntryAnswers
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_accounts import rules_in
 from dms3.node.documents import Documents
@@ -54,6 +56,20 @@ class Opened(abc.ABC):
     def names(self) -> NameAnswers:
         """Who names are, and the person's own."""
         return NameAnswers(self._running())
+
+    @abc.abstractmethod
+    def _api_port(self) -> int:
+        """The port of the private listener."""
+
+    @property
+    def dapps(self) -> DappAnswers:
+        """Apps."""
+        return DappAnswers(self._running(), self._api_port())
+
+    @property
+    def entries(self) -> EntryAnswers:
+        """What apps wrote."""
+        return EntryAnswers(self._running())
 
     @property
     def storing(self) -> StorageAnswers:

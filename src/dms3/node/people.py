@@ -30,7 +30,7 @@ class People:
         self._node = node
 
     def show(self) -> dict[str, Any]:
-        """Root, peer id, account address, name, and the agents of apps (none before there are)."""
+        """Root, peer id, account address, name; agents of apps are added by whoever knows apps."""
         identity = self._node.identity
         return {
             "root": identity.root.hex(),

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from dms3.node.services_dapp import DappServices, EntryServices
 from dms3.node.table import BlobOrPath, Step
 
 if TYPE_CHECKING:  # help of the command line imports this module: 40 ms less
@@ -125,6 +126,16 @@ class NodeServices(Protocol):
     @property
     def delivery(self) -> DeliveryServices:
         """Raises `node_locked` while the node is, `not_found` when it is no delivery service."""
+        ...
+
+    @property
+    def dapps(self) -> DappServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
+    def entries(self) -> EntryServices:
+        """Raises `node_locked` while the node is."""
         ...
 
     async def delivery_rules(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ _FILE_FIELDS = (
 
 TEXT, MARKDOWN, HTML, CODE, FILE = "text", "markdown", "html", "code", "file"
 MESSAGE = "message"
+DAPP = "dapp"
 
 KINDS = MappingProxyType(
     {
@@ -62,6 +63,7 @@ KINDS = MappingProxyType(
             Kind(CODE, 1, "source code and configuration", _FILE_FIELDS),
             Kind(FILE, 1, "any other file, found by its name", _FILE_FIELDS),
             Kind(MESSAGE, 1, "a message, found on this node only", _FILE_FIELDS),
+            Kind(DAPP, 1, "an app that somebody has published", _FILE_FIELDS),
         )
     }
 )

@@ -1,0 +1,342 @@
+"""The apps of this node: installed, running, called; a plain class over the store and the sandbox.
+
+Source: docs/dapps.md. Files are rows of the encrypted database; chains and what others wrote belong
+to machines "source" and "validation", functions run in port "sandbox". Answers for commands are in
+`node/dapps_answers.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dms3.chain.operations import Incoming, Session
+from dms3.core.database import Connection, Database
+from dms3.core.errors import Dms3Error, Failure
+from dms3.core.ids import OverlayId, short
+from dms3.core.limits import CALLS_AT_ONCE_MAX, DAPP_NAME_CHARS_MAX, DAPPS_MAX
+from dms3.core.machine import Entropy
+from dms3.core.multibase import encode_base32
+from dms3.io import dapp_tables
+from dms3.io.dapp_tables import DappRow
+from dms3.node import dapps_shown as shown
+from dms3.node.dapps_host import Budget, Ground, HostCall
+from dms3.node.dapps_logins import DappLogins
+from dms3.node.dapps_parts import address_name, check_name, parts_of
+from dms3.node.dapps_running import App, Call, agent_key, begin, end
+from dms3.node.dapps_sandbox import CALLBACK, Asked, Function, Sandbox
+from dms3.node.identity import Identity
+from dms3.node.library import Clock
+from dms3.node.noting import DappChanged
+from dms3.node.table import unknown
+
+_NEXT = "-next"  # ends the name of an app that is to take over
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What apps need of a node. `log`: takes a line that an app writes for its developer."""
+
+    store: Database
+    identity: Identity
+    call: Call
+    sandbox: Sandbox
+    clock: Clock
+    entropy: Entropy
+    log: Callable[[str, str], None]
+
+
+class Dapps:
+    """Every installed app; `run` as a task from the start of the node on."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self.logins = DappLogins(around.entropy, around.clock)
+        self._apps: dict[str, App] = {}
+        self._changing = asyncio.Lock()  # one app is installed or removed at a time
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        self._begun: asyncio.Queue[App] = asyncio.Queue()
+
+    async def start(self) -> None:
+        """Read what is installed; before anything else."""
+        for row, files in await asyncio.to_thread(self._rows):
+            try:
+                self._meet(row, files)
+            except Dms3Error as error:  # another version of dms3 has taken it
+                self._around.log(row.name, str(error))
+
+    async def run(self) -> None:
+        """Begin what is installed, and what will be, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                app = await self._begun.get()
+                group.create_task(self._begin(app))
+
+    async def _begin(self, app: App) -> None:
+        await begin(app, self._around.call, self._around.sandbox)
+        if app.state == "ready":
+            await self._callback(app, "init", {})
+            await self._around.call("noting.dapp", DappChanged(app.name, "ready"))
+
+    def _meet(self, row: DappRow, files: Mapping[str, bytes]) -> App:
+        proof = json.loads(row.proof) if row.proof else None
+        app = App(row, parts_of(files), proof)
+        self._apps[row.name] = app
+        self._begun.put_nowait(app)
+        return app
+
+    def _rows(self) -> list[tuple[DappRow, dict[str, bytes]]]:
+        with self._around.store.read() as connection:
+            rows = dapp_tables.dapps(connection)
+            return [(row, dapp_tables.dapp_files(connection, row.number)) for row in rows]
+
+    # Which there are
+
+    def apps(self) -> list[App]:
+        """Every installed app, by name."""
+        return [self._apps[name] for name in sorted(self._apps)]
+
+    def app(self, name: str) -> App:
+        """The app called `name`, or with that DNA id; raises `not_found`."""
+        found = self._apps.get(name)
+        if found is None:
+            ids = [app for app in self.apps() if encode_base32(app.overlay) == name]
+            if not ids:
+                raise _no_app(name, list(self._apps))
+            found = ids[0]
+        return found
+
+    def of_overlay(self, overlay: OverlayId) -> App:
+        """The app with that DNA; raises `not_found`."""
+        for app in self._apps.values():
+            if app.overlay == overlay:
+                return app
+        raise Dms3Error("not_found", f"App {short(overlay)} is not installed here.")
+
+    def numbered(self, number: int) -> App | None:
+        """The app with that number in the database."""
+        return next((app for app in self._apps.values() if app.row.number == number), None)
+
+    async def files(self, app: App) -> dict[str, bytes]:
+        """The files of an app by path."""
+
+        def work() -> dict[str, bytes]:
+            with self._around.store.read() as connection:
+                return dapp_tables.dapp_files(connection, app.row.number)
+
+        return await asyncio.to_thread(work)
+
+    # Changing
+
+    async def install(
+        self, files: Mapping[str, bytes], source: str, name: str | None, proof: Any
+    ) -> tuple[App, bool]:
+        """The app of `files`, and whether it was there before (with other functions and page).
+
+        Raises `content_invalid`, `already_exists` for another app with this name, `limit_reached`.
+        """
+        parts = parts_of(files)
+        chosen = check_name(name or address_name(parts.manifest.name))
+        now_us = self._around.clock.now().wall_us
+        async with self._changing:
+            before = next((app for app in self.apps() if app.overlay == parts.dna.id), None)
+            if before is None:
+                self._check_room(chosen)
+            text = "" if proof is None else json.dumps(proof)
+            row = DappRow(0, bytes(parts.dna.id), chosen, text, source, now_us, now_us)
+            number = await self._keep(row, files)
+            if before is None:
+                kept = DappRow(number, row.dna, chosen, text, source, now_us, now_us)
+                app = self._meet(kept, files)
+            else:
+                kept = dataclasses.replace(before.row, source=source, changed_us=now_us)
+                app = await self._replace(before, kept, files)
+        what = DappChanged(app.name, "installed" if before is None else "changed")
+        await self._around.call("noting.dapp", what)
+        return app, before is not None
+
+    async def _keep(self, row: DappRow, files: Mapping[str, bytes]) -> int:
+        def work(connection: Connection) -> int:
+            return dapp_tables.put_dapp(connection, row, files)
+
+        return await asyncio.wrap_future(self._around.store.transact(work))
+
+    async def _replace(self, app: App, row: DappRow, files: Mapping[str, bytes]) -> App:
+        """Other functions and page for an app whose rules are the same."""
+        app.row, app.parts = row, parts_of(files)
+        if app.state == "ready":
+            app.declared = await self._around.sandbox.declared(app.parts)
+        return app
+
+    def _check_room(self, name: str) -> None:
+        if name in self._apps:
+            raise Dms3Error(
+                "already_exists",
+                f"Another app is called {name} here: its rules are not these.",
+                hint=f"Install it as --name OTHER, or go on in it: dms3 dapp migrate {name}",
+            )
+        if len(self._apps) >= DAPPS_MAX:
+            raise Dms3Error(
+                "limit_reached",
+                f"{DAPPS_MAX} apps are installed already.",
+                hint="Remove one: dms3 dapp remove NAME",
+            )
+
+    async def remove(self, app: App) -> None:
+        """Stop an app and forget its files; its chain stays."""
+        async with self._changing:
+            await end(app, self._around.call)
+            work = partial(dapp_tables.drop_dapp, number=app.row.number)
+            await asyncio.wrap_future(self._around.store.transact(work, frees_space=True))
+            self._apps.pop(app.name, None)
+            self.logins.end(app.row.number)
+        await self._around.call("noting.dapp", DappChanged(app.name, "removed"))
+
+    async def install_beside(
+        self, old: App, files: Mapping[str, bytes], source: str, proof: Any
+    ) -> App:
+        """The app of `files` under a name for the time being; raises as `install`."""
+        if parts_of(files).dna.id == old.overlay:
+            raise Dms3Error(
+                "argument_invalid",
+                f"The rules of this app are those of {old.name}: it is the same app.",
+                hint="dms3 dapp install brings its new functions and page.",
+            )
+        name = address_name(old.name[: DAPP_NAME_CHARS_MAX - len(_NEXT)]) + _NEXT
+        app, _ = await self.install(files, source, name, proof)
+        return app
+
+    async def carried(self, app: App) -> Any:
+        """The state that moves along when the chain of `app` ends: what its `carry` says."""
+        return await self._callback(app, "carry", {})
+
+    async def take_over(self, old: App, new: App) -> None:
+        """`new` is called as `old` was, which stops; its chain stays."""
+        name = old.name
+        await self.remove(old)
+
+        def work(connection: Connection) -> None:
+            dapp_tables.rename_dapp(connection, new.row.number, name)
+
+        async with self._changing:
+            await asyncio.wrap_future(self._around.store.transact(work))
+            del self._apps[new.name]
+            new.row = dataclasses.replace(new.row, name=name)
+            self._apps[name] = new
+
+    # Calling
+
+    def check_exposed(self, app: App, function: str) -> None:
+        """Raises `method_unknown` when `app` exposes no such function."""
+        self._exposed(app, function)
+
+    async def call(self, app: App, function: str, arguments: Any) -> Any:
+        """What an exposed function returns to the person of this node."""
+        app.check_ready()
+        self._exposed(app, function)
+        async with self._slots:
+            return await self._run(app, function, arguments, Budget())
+
+    def _exposed(self, app: App, function: str) -> Function:
+        found = app.declared.functions.get(function)
+        if found is None or found.access == CALLBACK:
+            names = [one.name for one in app.declared.exposed()]
+            raise unknown(f"function of {app.name}", function, names, code="method_unknown")
+        return found
+
+    async def _run(
+        self,
+        app: App,
+        function: str,
+        arguments: Any,
+        budget: Budget,
+        *,
+        callback: bool = False,
+    ) -> Any:
+        """Run a function of `app` with what it asks of the node; raises what it fails with."""
+        if not isinstance(arguments, dict):
+            raise Dms3Error(
+                "argument_invalid",
+                f"The arguments of {function} are an object by name.",
+                hint="""For example '{"text": "hello"}'.""",
+            )
+        around = self._around
+
+        async def nested(other: str, name: str, given: Any) -> Any:
+            target = self.app(other) if other else app
+            target.check_ready()
+            self._exposed(target, name)
+            return await self._run(target, name, given, budget.deeper())
+
+        ground = Ground(
+            app.name,
+            app.parts.dna,
+            partial(agent_key, app, around.identity),
+            nested,
+            partial(around.log, app.name),
+        )
+        host = HostCall(around.call, ground, budget)
+        asked = Asked(function, arguments, app.who(around.identity), host, callback=callback)
+        value = await around.sandbox.call(app.parts, asked)
+        if host.unfinished:
+            raise Dms3Error(
+                "function_failed",
+                f"{function} of {app.name} ended without bundleClose; nothing of it was written.",
+            )
+        if host.written and not callback:
+            await self._callback(app, "post_commit", {"records": host.written})
+        return value
+
+    async def _callback(self, app: App, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What the app's own `name` says when the node calls it; None when it has no such."""
+        if not app.declared.has_callback(name):
+            return None
+        try:
+            return await self._run(app, name, dict(arguments), Budget(), callback=True)
+        except Dms3Error as error:
+            self._around.log(app.name, f"{name}: {error}")
+            return None
+
+    # The port: what machine "source" asks
+
+    async def serve(self, operation: str, arguments: Any) -> Any:
+        """Operations of port "dapps" (`chain/operations.py`)."""
+        match operation, arguments:
+            case "receive", Incoming():
+                return await self._receive(arguments)
+            case "countersign", Session():
+                return await self._countersign(arguments)
+        return Failure("method_unknown", f"Apps have no operation {operation!r} like this.")
+
+    async def _receive(self, question: Incoming) -> Any:
+        app = self.of_overlay(question.overlay)
+        app.check_ready()
+        if not question.function:
+            return await self._received(app, question)
+        self._exposed(app, question.function)
+        async with self._slots:
+            return await self._run(app, question.function, question.body, Budget())
+
+    async def _received(self, app: App, question: Incoming) -> Any:
+        if not app.declared.has_callback("receive"):
+            raise Dms3Error("method_unknown", f"The app {app.name} takes no questions of others.")
+        given = {"sender": encode_base32(question.sender), "body": question.body}
+        async with self._slots:
+            return await self._run(app, "receive", given, Budget(), callback=True)
+
+    async def _countersign(self, session: Session) -> bool | None:
+        app = self.of_overlay(session.overlay)
+        answer = await self._callback(app, "countersign", {"session": shown.session(session)})
+        return answer if isinstance(answer, bool) else None
+
+
+def _no_app(name: str, known: list[str]) -> Dms3Error:
+    error = unknown("app", name, known, code="not_found")
+    if not error.hint:
+        error.hint = f"Install it: dms3 dapp install {name[:40]}"
+    return error

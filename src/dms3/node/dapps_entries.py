@@ -1,0 +1,129 @@
+"""What apps wrote, for people and programs: what the `entry` commands do.
+
+Source: docs/dapps.md; docs/interfaces.md, `entry`. A hash says nothing of its app: without one all
+installed apps are asked. Implements `EntryServices` of node/services_dapp.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dms3.chain.operations import (
+    Activity,
+    Change,
+    Commit,
+    Committed,
+    Found,
+    GetActivity,
+    GetLinks,
+    GetRecord,
+    LinkRecord,
+    OpState,
+    Published,
+)
+from dms3.core.cid import Cid
+from dms3.core.errors import Dms3Error
+from dms3.core.limits import ENTRIES_LISTED_MAX
+from dms3.node import dapps_shown as shown
+from dms3.node.dapps import Dapps
+from dms3.node.dapps_names import agent_of, hash_of, place_of
+from dms3.node.dapps_running import App
+from dms3.node.node import Node
+
+
+class EntryAnswers:
+    """The services over a running `node`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def _dapps(self) -> Dapps:
+        assert self._node.dapps is not None, "apps are a part of every node"
+        return self._node.dapps
+
+    async def put(self, dapp: str, kind: str, content: Any, *, private: bool) -> dict[str, Any]:
+        """Write an entry; raises `content_invalid` with the rule that it breaks."""
+        app = self._dapps.app(dapp)
+        app.check_ready()
+        declared = app.parts.dna.entry_kind(kind)
+        hidden = private or (declared is not None and declared.private)
+        change = Change("create", kind, content, private=hidden)
+        done: Committed = await self._node.call("source.commit", Commit(app.overlay, (change,)))
+        return {"dapp": app.name, **shown.committed(done, 0)}
+
+    async def get(self, hash_: str, dapp: str | None, *, latest: bool) -> dict[str, Any]:
+        """The record under a hash; raises `not_found`."""
+        app, found = await self._found(hash_of(hash_), dapp, latest=latest)
+        return {"dapp": app.name, **shown.found(found)}
+
+    async def links(
+        self, base: str, dapp: str | None, tag: str, kind: str, limit: int
+    ) -> dict[str, Any]:
+        """Live links of a hash, an agent or an anchor."""
+        _check_limit(limit)
+        rows: list[dict[str, Any]] = []
+        for app in self._apps(dapp):
+            asked = GetLinks(app.overlay, place_of(base), kind, tag.encode(), limit=limit)
+            links: tuple[LinkRecord, ...] = await self._node.call("validation.links", asked)
+            rows += [{"dapp": app.name, **shown.link(one)} for one in links]
+        return {"base": base, "links": rows[:limit]}
+
+    async def history(self, agent: str, dapp: str | None, after: int, limit: int) -> dict[str, Any]:
+        """What an agent did in an app, in order; without `agent` that of this node."""
+        _check_limit(limit)
+        for app in self._apps(dapp):
+            key = agent_of(agent) if agent else app.head.agent if app.head else b""
+            asked = GetActivity(app.overlay, key, after, limit=limit)
+            found: Activity = await self._node.call("validation.activity", asked)
+            if found.state != "empty" or dapp is not None:
+                more = len(found.actions) == limit
+                last = found.actions[-1].action.seq if found.actions and more else None
+                return {"dapp": app.name, **shown.activity(found), "next": last}
+        raise Dms3Error("not_found", f"No installed app knows the agent {agent[:64]}.")
+
+    async def journey(self, hash_: str, dapp: str | None) -> dict[str, Any]:
+        """Where an action has got to: at this node, and of an own one at others."""
+        wanted = hash_of(hash_)
+        app, found = await self._found(wanted, dapp, latest=False)
+        action = found.records[0].signed
+        states: tuple[OpState, ...] = await self._node.call("validation.trace", action.hash)
+        data: dict[str, Any] = {
+            "dapp": app.name,
+            "action": str(action.hash),
+            "entry": None if action.action.entry is None else str(action.action.entry),
+            "author": shown.record(found.records[0])["action"]["author"],
+            "verdict": shown.verdict(found.verdict),
+            "holders": found.holders,
+            "here": [shown.op_state(one) for one in states],
+            "published": None,
+        }
+        if app.head is not None and action.action.author == app.head.agent:
+            far: Published = await self._node.call("source.published", action.hash)
+            data["published"] = shown.published(far)
+        return data
+
+    def _apps(self, dapp: str | None) -> list[App]:
+        apps = self._dapps.apps() if dapp is None else [self._dapps.app(dapp)]
+        if not apps:
+            raise Dms3Error("not_found", "No app is installed.", hint="dms3 dapp install guestbook")
+        return apps
+
+    async def _found(self, wanted: Cid, dapp: str | None, *, latest: bool) -> tuple[App, Found]:
+        apps = self._apps(dapp)
+        for local in (True, False):
+            for app in apps:
+                asked = GetRecord(app.overlay, wanted, latest=latest, local=local)
+                found: Found | None = await self._node.call("validation.get", asked)
+                if found is not None and found.records:
+                    return app, found
+        raise Dms3Error(
+            "not_found",
+            f"Nobody who was asked has {wanted}.",
+            hint="Is it of one of your apps? See dms3 dapp list.",
+        )
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= ENTRIES_LISTED_MAX:
+        raise Dms3Error("argument_invalid", f"The limit is not 1 to {ENTRIES_LISTED_MAX}.")
