@@ -29,7 +29,9 @@ from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
 from dms3.source.whereabouts import Whereabouts
 
-_ELSEWHERE = ("peer_unreachable", "timed_out", "not_found", "protocol_unsupported")
+ELSEWHERE = ("peer_unreachable", "timed_out", "not_found", "protocol_unsupported")
+"""What is said of an agent that is not where it was looked for."""
+
 _ASK_US_MIN = SECOND_US // 10
 
 K = TypeVar("K", bound=Hashable)
@@ -93,7 +95,7 @@ class Agents:
             answer = asked.answers[0][1] if asked.answers else _nobody(agent)
             if not isinstance(answer, Failure):
                 return bytes(answer)
-            if answer.code in _ELSEWHERE:
+            if answer.code in ELSEWHERE:
                 self._whereabouts.forget(overlay, agent)
                 if remembered and self._desk.now.mono_us < ends_us:
                     continue

@@ -3,9 +3,9 @@
 Source: docs/chains.md, "Countersigning"; `chain/session.py` has the formats. Rows and checks:
 `countersigning.py` takes the steps.
 
-States: "asked" (the person decides), "gathering" (mine: others decide), "accepted" (my chain waits),
-"agreed" (all have accepted: to be written), "written" (mine is, others' are gathered and shown to
-the network), and the ends "complete", "declined", "expired".
+States: "asked" (the person decides), "gathering" (mine: others decide), "accepted" (my chain
+waits), "agreed" (all have accepted: to be written), "written" (mine is, others' are gathered and
+shown to the network), and the ends "complete", "declined", "expired".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dms3.chain.entry import decode_entry
 from dms3.chain.operations import Session
 from dms3.chain.session import (
     Acceptance,
-    Preflight,
+    Agreed,
     check_acceptance,
     check_session,
     decode_acceptance,
@@ -31,13 +31,15 @@ from dms3.core.codec import decode, encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId
-from dms3.core.limits import SESSIONS_ENDED_MAX, SESSIONS_OF_ONE_MAX, SESSIONS_OPEN_MAX
+from dms3.core.limits import (
+    SESSION_SETTLE_US,
+    SESSIONS_ENDED_MAX,
+    SESSIONS_OF_ONE_MAX,
+    SESSIONS_OPEN_MAX,
+)
 from dms3.core.machine import View, scan
 
 TABLE = "session"
-State = Literal[
-    "asked", "gathering", "accepted", "agreed", "written", "complete", "declined", "expired"
-]
 ENDS = ("complete", "declined", "expired")
 _SHOWN = {
     "asked": "proposed",
@@ -80,9 +82,9 @@ class Kept:
         return OverlayId(self.preflight.overlay)
 
     @property
-    def state(self) -> State:
+    def state(self) -> str:
         """Where it stands."""
-        return cast("State", self.row.state)
+        return self.row.state
 
     @property
     def mine(self) -> bool:
@@ -116,6 +118,22 @@ class Kept:
         """The own action, once it is written."""
         signed = self.actions.get(self.row.me)
         return None if signed is None else signed.hash
+
+    @property
+    def missing(self) -> tuple[bytes, ...]:
+        """Parties whose action is not known."""
+        known = self.actions
+        return tuple(each for each in self.preflight.parties if each not in known)
+
+    @property
+    def window_us(self) -> int:
+        """How long the session may last."""
+        return self.preflight.until_us - self.preflight.since_us
+
+    @property
+    def settle_us(self) -> int:
+        """Nobody completes the set this long before the end, or goes on this long behind it."""
+        return min(SESSION_SETTLE_US, self.window_us // 4)
 
     def entry(self) -> tuple[Cid, bytes]:
         """Hash and bytes of the countersigned entry, when all have accepted."""
@@ -219,8 +237,30 @@ def believed(kept: Kept, data: bytes) -> Acceptance:
     return found
 
 
-def fits(kept: Kept, data: bytes) -> SignedAction:
-    """The countersigning action of a party in `data`, of this complete session.
+def set_in(kept: Kept, entry: bytes) -> tuple[bytes, ...]:
+    """The acceptances of all parties that the countersigned `entry` of this session carries.
+
+    Raises `content_invalid` when it is anything else, or has another acceptance of this agent.
+    """
+    try:
+        found = decode(Agreed, decode_entry(entry).session, strict=True)
+        content = decode_entry(kept.row.plain).content
+        same = session_entry(content, kept.row.preflight, found.acceptances)[1] == entry
+    except DecodeError as error:
+        raise Dms3Error("content_invalid", f"No countersigned entry: {error.reason}.") from error
+    agents = tuple(decode_acceptance(each).agent for each in found.acceptances)
+    if not same or agents != kept.preflight.parties:
+        raise Dms3Error("content_invalid", "The entry is not that of this session.")
+    for agent, data in zip(agents, found.acceptances, strict=True):
+        if agent != kept.row.me:
+            believed(kept, data)
+        elif data != kept.acceptances.get(agent):
+            raise Dms3Error("content_invalid", "The entry has an acceptance that is not mine.")
+    return found.acceptances
+
+
+def fits(kept: Kept, data: bytes) -> SignedAction | None:
+    """The countersigning action of a party in `data`, of this complete session; None: the own one.
 
     Raises `content_invalid` for anything else.
     """
@@ -230,13 +270,10 @@ def fits(kept: Kept, data: bytes) -> SignedAction:
         raise Dms3Error("content_invalid", f"No action: {error.reason}.") from error
     hash_, entry = kept.entry()
     action = signed.action
+    if action.author == kept.row.me:
+        return None
     if (action.kind, action.entry, action.author in kept.others) != ("countersign", hash_, True):
         raise Dms3Error("content_invalid", "The action is not of this session.")
     if not check_signature(signed) or check_session(action, decode_entry(entry)):
         raise Dms3Error("content_invalid", "The action does not keep what its author accepted.")
     return signed
-
-
-def is_open(preflight: Preflight, wall_us: int) -> bool:
-    """Whether there is time left."""
-    return wall_us < preflight.until_us
