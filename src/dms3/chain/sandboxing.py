@@ -48,8 +48,9 @@ class Program:
 class Loaded:
     """What a program declares: its rules (name, line, first line of the docstring), its functions.
 
-    A function: name, access (unrestricted, transferable, assigned; "callback" for init, receive
-    and post_commit, which only the node calls), line, first line of the docstring.
+    A function: name, access (own: this person alone; unrestricted, transferable, assigned: agents
+    of others; "callback" for init, receive and others that only the node calls), line, first line
+    of the docstring.
     """
 
     rules: tuple[tuple[str, int, str], ...]

@@ -14,7 +14,7 @@ from typing import Any
 from dms3.guest.confine import Missing
 from dms3.guest.modules import MODULES, Module
 
-ACCESS = ("unrestricted", "transferable", "assigned")
+ACCESS = ("own", "unrestricted", "transferable", "assigned")
 CALLBACKS = ("init", "receive", "post_commit", "countersign", "carry")
 
 
@@ -93,8 +93,8 @@ def rule(
     return declare
 
 
-def expose(access: str = "unrestricted") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a function that can be called from outside, and by whom."""
+def expose(access: str = "own") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function that can be called from outside: by this person alone, or by whom."""
     if access not in ACCESS:
         raise TypeError(f"a function is exposed as one of {', '.join(ACCESS)}")
 

@@ -29,7 +29,7 @@ from dms3.node.dapps_host import Budget, Ground, HostCall
 from dms3.node.dapps_logins import DappLogins
 from dms3.node.dapps_parts import address_name, check_name, parts_of
 from dms3.node.dapps_running import App, Call, agent_key, begin, end
-from dms3.node.dapps_sandbox import CALLBACK, Asked, Function, Sandbox
+from dms3.node.dapps_sandbox import CALLBACK, OWN, UNRESTRICTED, Asked, Function, Sandbox
 from dms3.node.identity import Identity
 from dms3.node.library import Clock
 from dms3.node.noting import DappChanged
@@ -231,9 +231,16 @@ class Dapps:
 
     # Calling
 
-    def check_exposed(self, app: App, function: str) -> None:
-        """Raises `method_unknown` when `app` exposes no such function."""
-        self._exposed(app, function)
+    def check_grantable(self, app: App, function: str) -> None:
+        """Raises `method_unknown`, or `argument_invalid` when no grant is for this function."""
+        access = self._exposed(app, function).access
+        if access in (OWN, UNRESTRICTED):
+            whose = "for you alone" if access == OWN else "open to everybody"
+            raise Dms3Error(
+                "argument_invalid",
+                f"{function} of {app.name} is {whose}.",
+                hint='Only functions with @expose("transferable") or @expose("assigned") need one.',
+            )
 
     async def call(self, app: App, function: str, arguments: Any) -> Any:
         """What an exposed function returns to the person of this node."""
@@ -318,9 +325,21 @@ class Dapps:
         app.check_ready()
         if not question.function:
             return await self._received(app, question)
-        self._exposed(app, question.function)
+        self._check_access(self._exposed(app, question.function), question)
         async with self._slots:
             return await self._run(app, question.function, question.body, Budget())
+
+    def _check_access(self, function: Function, question: Incoming) -> None:
+        if question.root == self._around.identity.root or function.access == UNRESTRICTED:
+            return
+        if function.access == OWN:
+            raise Dms3Error("forbidden", f"{function.name} is for the person of this node alone.")
+        if not question.granted:
+            raise Dms3Error(
+                "grant_missing",
+                f"{function.name} needs a capability.",
+                hint="Ask the person behind the agent for one.",
+            )
 
     async def _received(self, app: App, question: Incoming) -> Any:
         if not app.declared.has_callback("receive"):

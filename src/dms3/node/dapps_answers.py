@@ -248,7 +248,7 @@ class DappAnswers:
         app = self._dapps.app(dapp)
         app.check_ready()
         for function in functions:
-            self._dapps.check_exposed(app, function)
+            self._dapps.check_grantable(app, function)
         reader = None
         if to is not None:
             who: Contact = await self._node.call("peers.contact_find", to)

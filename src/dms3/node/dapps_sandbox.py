@@ -17,6 +17,8 @@ from dms3.node.table import Progress
 
 Host = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 CALLBACK = "callback"
+OWN = "own"  # the person of this node alone
+UNRESTRICTED = "unrestricted"  # every agent of the app
 
 
 @dataclass(frozen=True, slots=True)
