@@ -11,13 +11,12 @@ from dataclasses import replace
 
 from dms3.chain.action import encode_signed
 from dms3.chain.agent import AgentPlace, issue_agent
-from dms3.chain.operations import Activity, Begin, ChainHead, Close, GetActivity, Record
+from dms3.chain.operations import Begin, ChainHead, Close, Record
 from dms3.core.errors import Dms3Error, Failure
-from dms3.core.ids import OverlayId, RequestId, short
+from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import CHAINS_MAX
 from dms3.source.chains import Chain, ChainRow
 from dms3.source.drafting import Draft, Known, genesis, state_entry
-from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
 from dms3.source.parts import Operation, Part
 from dms3.source.publishing import Publishing
@@ -27,13 +26,20 @@ from dms3.source.writing import Job, Records, Writing, committed
 class Beginning(Part):
     """Operations "begin", "rotate" and "close"."""
 
-    def __init__(self, grounds: Grounds, writing: Writing, publishing: Publishing) -> None:
+    def __init__(
+        self,
+        grounds: Grounds,
+        writing: Writing,
+        publishing: Publishing,
+        taken_up: Callable[[Chain], None],
+    ) -> None:
+        """`taken_up` is told of each chain whose app runs now."""
         self._grounds = grounds
         self._desk = grounds.desk
         self._writing = writing
         self._publishing = publishing
         self._beginning: dict[OverlayId, list[RequestId]] = {}
-        self.taken_up: Callable[[Chain], None] = lambda _: None
+        self.taken_up: tuple[Callable[[Chain], None], ...] = ()  # told that an app runs
 
     def operations(self) -> Mapping[str, Operation]:
         """Commands."""
@@ -53,6 +59,12 @@ class Beginning(Part):
             self._take_up(chain)
             self._desk.reply(request, chain.shown)
             return
+        if len(self._grounds.chains.own()) >= CHAINS_MAX:
+            raise Dms3Error(
+                "limit_reached",
+                f"This node writes {CHAINS_MAX} chains, the most that it can.",
+                hint="Begin no more apps on this device.",
+            )
         self._beginning[overlay] = [request]
 
         def ended(result: Records | Failure) -> None:
@@ -64,41 +76,15 @@ class Beginning(Part):
             for each in self._beginning.pop(overlay):
                 self._desk.reply(each, answer)
 
-        def checked(answer: Failure | None) -> None:
-            if isinstance(answer, Failure):
-                ended(answer)
-            else:
-                self._write_genesis(begin, ended)
-
-        self._grounds.flows.start(self._unused(overlay), checked)
-
-    def _unused(self, overlay: OverlayId) -> Flow[None]:
-        """In a home that is a copy, the key may have a chain that this home never saw."""
-        chains = self._grounds.chains
-        if len(chains.own()) + len(chains.foreign()) >= CHAINS_MAX:
-            raise Dms3Error(
-                "limit_reached",
-                f"This node keeps {CHAINS_MAX} chains, the most that it can.",
-                hint="Remove an app that you do not use.",
-            )
-        if not self._grounds.copied:
-            return
-        key = self._first(overlay).signing.public
-        answer = yield Ask("validation.activity", GetActivity(overlay, key))
-        activity: Activity = answer_or_raise(answer)
-        if not activity.quorum or activity.highest >= 0:
-            raise Dms3Error(
-                "chain_restoring",
-                f"This home is a copy, and its key may have a chain in app {short(overlay)}.",
-                hint="Use the home that it was copied from, or restore a backup into a new one.",
-            )
+        self._write_genesis(begin, ended)
 
     def _first(self, overlay: OverlayId) -> Chain:
         """The chain before its first action."""
         grounds = self._grounds
-        device = grounds.own.device
-        key = grounds.own.tree.agent(device, overlay)
-        return Chain(ChainRow(1, overlay, device, key.public), grounds.own.tree, grounds.desk)
+        device, generation = grounds.own.device, grounds.first_generation(overlay)
+        key = grounds.own.tree.agent(device, overlay, generation)
+        row = ChainRow(1, overlay, device, key.public, generation)
+        return Chain(row, grounds.own.tree, grounds.desk)
 
     def _write_genesis(self, begin: Begin, ended: Callable[[Records | Failure], None]) -> None:
         chain = self._first(begin.dna.id)
@@ -122,7 +108,8 @@ class Beginning(Part):
         self._publishing.activate(chain.overlay)
         for each in (chain, *self._grounds.chains.foreign(chain.overlay)):
             self._publishing.resume(each)
-        self.taken_up(chain)
+        for told in self.taken_up:
+            told(chain)
         self._open_here(chain)
 
     # Migration
@@ -199,8 +186,12 @@ class Beginning(Part):
             chain.change(replace(chain.row, agent=place.agent, generation=place.generation))
 
         def done(result: Records | Failure) -> None:
-            answer: ChainHead | Failure = result if isinstance(result, Failure) else chain.shown
-            self._desk.reply(request, answer)
+            if isinstance(result, Failure):
+                self._desk.reply(request, result)
+                return
+            for told in self.taken_up:
+                told(chain)
+            self._desk.reply(request, chain.shown)
 
         self._writing.write(Job(chain, build, written=written), done)
 

@@ -296,7 +296,7 @@ class Countersigning(Part):
         def locked() -> None:
             self._locking.discard(chain.overlay)
             late = self._desk.now.wall_us >= kept.preflight.until_us
-            if kept.state != "asked" or late:
+            if kept.state != "asked" or late or chain.row.agent != kept.row.me:
                 self._writing.unlock(chain)
                 done(Failure("forbidden", "The time to sign is over."))
                 return
@@ -359,6 +359,9 @@ class Countersigning(Part):
             return
         if chain.row.lock or chain.overlay in self._locking:
             return  # tried again when that ends
+        if chain.row.agent != kept.row.me:
+            self.end(kept, "expired", "the key of the proposer was replaced")
+            return
 
         def locked() -> None:
             self._locking.discard(chain.overlay)

@@ -28,11 +28,16 @@ from dms3.core.machine import (
     Withdrawn,
 )
 from dms3.p2p.port import Conducted
+from dms3.source.agents import Agents
 from dms3.source.beginning import Beginning
+from dms3.source.capabilities import Capabilities
+from dms3.source.countersigning import Countersigning
 from dms3.source.grounds import Grounds, Own
 from dms3.source.parts import Operation, Part, Question
 from dms3.source.publishing import Publishing
 from dms3.source.reading import Reading
+from dms3.source.sending import Sending
+from dms3.source.whereabouts import Whereabouts
 from dms3.source.writing import Writing
 
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Source"]
@@ -59,7 +64,14 @@ class Source:
         publishing = Publishing(grounds)
         writing = Writing(grounds, publishing)
         beginning = Beginning(grounds, writing, publishing)
-        return (publishing, writing, beginning, Reading(grounds))
+        whereabouts = Whereabouts(grounds)
+        agents = Agents(grounds, whereabouts)
+        capabilities = Capabilities(grounds)
+        sending = Sending(grounds, agents, capabilities)
+        countersigning = Countersigning(grounds, agents, writing)
+        beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up)
+        others = (whereabouts, capabilities, sending, countersigning)
+        return (publishing, writing, beginning, Reading(grounds), *others)
 
     # The machine
 

@@ -24,7 +24,6 @@ from dms3.core.limits import (
     WHEREABOUTS_KEPT_MAX,
     WHEREABOUTS_LIFE_US,
 )
-from dms3.core.machine import View
 from dms3.core.overlay import GetContent, Got, NodeAt, Placed, PutContent
 from dms3.source.chains import Chain
 from dms3.source.flows import Ask, Flow, answer_or_raise
@@ -44,17 +43,13 @@ class Whereabouts(Part):
         self._chains = grounds.chains
         self._peer = grounds.own.peer
         self._addresses: tuple[str, ...] = ()
+        self._running: set[OverlayId] = set()
         self._pauses: dict[OverlayId, int] = {}  # of those that too few nodes know of
         self._found: dict[tuple[OverlayId, bytes], tuple[int, NodeAt]] = {}
 
     def operations(self) -> Mapping[str, Operation]:
         """listening: tuple of multiaddrs as text, where this node can be reached."""
         return {"listening": self._listening}
-
-    def load(self, view: View) -> None:
-        """Say where the agents of this device are."""
-        del view
-        self._announce_all()
 
     def peer_up(self, peer: PeerId) -> None:
         """Somebody who may hold what too few do."""
@@ -66,12 +61,14 @@ class Whereabouts(Part):
         """What was said may be out of date."""
         self._announce_all()
 
-    def begun(self, overlay: OverlayId) -> None:
-        """The chain of `overlay` was begun, or has another key: say where its agent is."""
-        self._later(overlay, _SOON_US)
+    def taken_up(self, chain: Chain) -> None:
+        """An app runs, or its chain has another key: say where its agent is."""
+        self._running.add(chain.overlay)
+        self._later(chain.overlay, _SOON_US)
 
     def ended(self, overlay: OverlayId) -> None:
         """Say no more; what was said ends by itself."""
+        self._running.discard(overlay)
         self._pauses.pop(overlay, None)
         self._desk.no_alarm(_ALARM + overlay.hex())
 
@@ -120,15 +117,15 @@ class Whereabouts(Part):
 
     def _announce_all(self) -> None:
         """One after the other: a start with many apps is no burst of lookups."""
-        for number, chain in enumerate(self._chains.own()):
-            self._later(chain.overlay, (1 + number) * _SOON_US)
+        for number, overlay in enumerate(sorted(self._running)):
+            self._later(overlay, (1 + number) * _SOON_US)
 
     def _later(self, overlay: OverlayId, wait_us: int) -> None:
         self._desk.after(_ALARM + overlay.hex(), wait_us, lambda: self._announce(overlay))
 
     def _announce(self, overlay: OverlayId) -> None:
         chain = self._chains.find(overlay)
-        if chain is not None and chain.row.standing != "closed":
+        if chain is not None and overlay in self._running and chain.row.standing != "closed":
             self._flows.start(self._put(chain), lambda answer: self._placed(overlay, answer))
 
     def _put(self, chain: Chain) -> Flow[Placed]:
@@ -142,6 +139,8 @@ class Whereabouts(Part):
         return placed
 
     def _placed(self, overlay: OverlayId, answer: Placed | Failure) -> None:
+        if overlay not in self._running:
+            return
         if isinstance(answer, Placed) and answer.holders[0] >= answer.wanted > 1:
             self._pauses.pop(overlay, None)
             self._later(overlay, WHEREABOUTS_LIFE_US // 3)

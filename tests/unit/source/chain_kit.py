@@ -27,7 +27,7 @@ from dms3.chain.rules import check_action
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
-from dms3.core.ids import OverlayId, PeerId, RequestId
+from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import SECOND_US
 from dms3.core.machine import (
     Answered,
@@ -158,6 +158,8 @@ class Device:
     def __init__(self, overlay=None, device=b"d" * 16, tree=TREE, place=b"here") -> None:
         self.overlay = overlay or Overlay()
         self.tree, self.device, self.place = tree, device, place
+        seed = tree.root().public + device
+        self.peer = NodeKey(hashlib.sha256(seed).digest()).peer_id
         self.rows = Rows()
         self.entropy = Drawn(device.hex())
         self.now = Now(1_000, WALL)
@@ -183,7 +185,7 @@ class Device:
             "peers.conduct": lambda asked: self.conduct.append((asked.peer, asked.code)),
         }
         nobody = Failure("peer_unreachable", "Nobody is there.")
-        self.failing |= dict.fromkeys(("dht.put", "dht.get", "dht.ask"), nobody)
+        self.ports |= dict.fromkeys(("dht.put", "dht.get", "dht.ask"), lambda _: nobody)
         self._request = 0
         self.start()
 
@@ -194,7 +196,7 @@ class Device:
         self.crashed = False
         self.queue = deque()
         self.cancelled = set()
-        own = Own(PeerId(b"me"), self.device, self.tree, self.place)
+        own = Own(self.peer, self.device, self.tree, self.place)
         self.machine = Source(own, Drawn(f"{self.device.hex()} {self.boots}"))
         self._absorb(self.machine.on_start(self.rows, self.now))
         self.run()
