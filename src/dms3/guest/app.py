@@ -42,10 +42,11 @@ class Program:
         """Execute the text: its rules and exposed functions are declared in `run`."""
         NOW.run = run
         module = {"__builtins__": dict(_BUILTINS), "__name__": self.name}
-        exec(self.code, module)  # noqa: S102 - that is what this program is for
+        exec(self.code, module)
         for name in CALLBACKS:
-            if callable(module.get(name)):
-                run.exposed.setdefault(name, ("callback", module[name]))
+            function: Any = module.get(name)
+            if callable(function):
+                run.exposed.setdefault(name, ("callback", function))
 
 
 PROGRAMS: dict[str, Program] = {}
@@ -72,7 +73,8 @@ def _compile(request: dict[str, Any]) -> list[Any]:
         code, lines = compiled(request["source"], f"{request['name']}.py")
     except SourceError as error:
         return ["source", error.line, error.message]
-    return ["code", base64.b64encode(marshal.dumps((code, lines))).decode()]
+    data = marshal.dumps((code, lines))  # type: ignore[arg-type]  # code is, too
+    return ["code", base64.b64encode(data).decode()]
 
 
 def _load(request: dict[str, Any]) -> list[Any]:
@@ -98,7 +100,7 @@ def _load(request: dict[str, Any]) -> list[Any]:
 
 
 def _judge(request: dict[str, Any]) -> list[Any]:
-    """["valid"], ["invalid", rule, detail, line], ["unresolved", question] or ["abandoned", why]."""
+    """["valid"], ["invalid", rule, detail, line], ["unresolved", question], ["abandoned", why]."""
     program = PROGRAMS[request["id"]]
     run = Run(program.lines, program.properties)
     run.known, run.ask = request["known"], wit_world.host

@@ -10,7 +10,7 @@ import builtins
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from dms3.guest.modules import MODULES
 from dms3.guest.ordered import Ordered, OrderedFrozenSet, OrderedSet, View
@@ -101,7 +101,7 @@ def view(target: Any, name: str) -> Any:
     """Attribute `keys` or `items` of `target`."""
     found = getattr(target, name)
     kind = target if isinstance(target, type) else type(target)
-    if kind.__module__ in OWN and name in vars(kind) or not callable(found):
+    if (kind.__module__ in OWN and name in vars(kind)) or not callable(found):
         return found
 
     def viewed(*arguments: Any) -> View:
@@ -150,7 +150,7 @@ class _OwnText(str):
 
     __slots__ = ()
 
-    def __new__(cls, *arguments: Any) -> _OwnText:
+    def __new__(cls, *arguments: Any) -> Self:
         return str.__new__(cls, shown(str(*arguments)))
 
 
@@ -235,12 +235,27 @@ def allowed(debug: Callable[..., None]) -> dict[str, Any]:
     """The built-in names of a dapp; `debug` is what it prints with."""
     names: dict[str, Any] = {name: getattr(builtins, name) for name in _plain_names()}
     names |= {
-        **{"str": TEXT, "type": _type, "repr": _repr, "ascii": _ascii, "format": _format},
-        **{"getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr},
-        **{"set": OrderedSet, "frozenset": OrderedFrozenSet, "print": debug},
+        "str": TEXT,
+        "type": _type,
+        "repr": _repr,
+        "ascii": _ascii,
+        "format": _format,
+        "getattr": _getattr,
+        "hasattr": _hasattr,
+        "setattr": _setattr,
+        "delattr": _delattr,
+        "set": OrderedSet,
+        "frozenset": OrderedFrozenSet,
+        "print": debug,
         "__import__": _import,
-        **{".own": own, ".text": text, ".mod": mod, ".view": view, ".each": each},
-        **{".caught": caught, ".set": OrderedSet, ".str": str},
+        ".own": own,
+        ".text": text,
+        ".mod": mod,
+        ".view": view,
+        ".each": each,
+        ".caught": caught,
+        ".set": OrderedSet,
+        ".str": str,
     }
     return names
 

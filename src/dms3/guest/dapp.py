@@ -18,7 +18,7 @@ ACCESS = ("own", "unrestricted", "transferable", "assigned")
 CALLBACKS = ("init", "receive", "post_commit", "countersign", "carry")
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - a dapp says `except Failure`
     """What the node could not do: `code` as in docs/errors.md, and a message for people."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -113,12 +113,12 @@ def property(name: str, default: Any = None) -> Any:  # noqa: A001 - the name in
     return json.loads(NOW.run.properties).get(name, default)
 
 
-def verifySignature(signature: str, data: Any, key: str) -> bool:  # noqa: N802 - the paper's
+def verifySignature(signature: str, data: Any, key: str) -> bool:
     """Whether `signature` is that of `key` over the JSON values `data`."""
     return bool(_asked("verifySignature", signature=signature, data=data, key=key))
 
 
-def makeHash(content: Any) -> str:  # noqa: N802 - the name in the paper
+def makeHash(content: Any) -> str:
     """The hash that a public entry with `content` has."""
     return str(_asked("makeHash", content=content))
 
@@ -191,6 +191,7 @@ class HostFunction:
         self._optional = tuple(optional.items())  # nothing here can be changed by who is here next
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """What the node answers; raises Failure."""
         if NOW.run.known is not None:
             raise TypeError(f"{self._name} is not available in a rule")
         names = (*self._needed, *(name for name, _ in self._optional))
@@ -249,9 +250,15 @@ MODULES["dapp"] = Module(
     "dapp",
     {
         **{each._name: each for each in HOST},  # noqa: SLF001 - the same module
-        **{"rule": rule, "expose": expose, "property": property, "debug": debug},
-        **{"verifySignature": verifySignature, "makeHash": makeHash, "agent": Agent()},
-        **{"must_get_entry": must_get_entry, "must_get_action": must_get_action},
+        "rule": rule,
+        "expose": expose,
+        "property": property,
+        "debug": debug,
+        "verifySignature": verifySignature,
+        "makeHash": makeHash,
+        "agent": Agent(),
+        "must_get_entry": must_get_entry,
+        "must_get_action": must_get_action,
         "must_get_valid_record": must_get_valid_record,
         "must_get_agent_activity": must_get_agent_activity,
         "Failure": Failure,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import functools
 import hashlib
@@ -65,7 +65,7 @@ def dataclass(kind: type | None = None, /, **options: bool) -> Any:
         return lambda later: dataclass(later, **options)
     if not _own(kind).__doc__:
         kind.__doc__ = kind.__name__  # else a signature is worked out, which takes 20 ms
-    return dataclasses.dataclass(kind, **options)  # type: ignore[call-overload]
+    return dataclasses.dataclass(kind, **options)
 
 
 def unique(kind: Any) -> Any:
@@ -82,7 +82,7 @@ def _own(kind: Any) -> Any:
 class _Kind(enum.EnumType):
     """Enumerations are classes that stand in the text, never made from names at run time."""
 
-    def __call__(cls, value: Any) -> Any:
+    def __call__(cls, value: Any) -> Any:  # type: ignore[override]  # that is the point
         return super().__call__(value)
 
 
@@ -115,14 +115,18 @@ MODULES: dict[str, Module] = {
             **_shown(dataclasses, "KW_ONLY asdict astuple field fields is_dataclass replace"),
             "dataclass": dataclass,
         },
-        "datetime": _shown(datetime, "UTC date datetime time timedelta timezone"),
+        "datetime": _shown(dt, "UTC date datetime time timedelta timezone"),
         "enum": {
-            **{"Enum": Enum, "IntEnum": IntEnum, "StrEnum": StrEnum},
-            **{"auto": enum.auto, "unique": unique},
+            "Enum": Enum,
+            "IntEnum": IntEnum,
+            "StrEnum": StrEnum,
+            "auto": enum.auto,
+            "unique": unique,
         },
         "functools": {
             **_shown(functools, "cache cmp_to_key lru_cache partial reduce"),
-            **{"total_ordering": total_ordering, "wraps": wraps},
+            "total_ordering": total_ordering,
+            "wraps": wraps,
         },
         "hashlib": _shown(hashlib, _HASHES),
         "itertools": _public(itertools),

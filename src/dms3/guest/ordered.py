@@ -6,8 +6,9 @@ next, and with it the order of Python's sets; a rule must not see it. Slower tha
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 
 class Ordered:
@@ -33,7 +34,9 @@ class Ordered:
     def __repr__(self) -> str:
         name = type(self).__name__
         inside = ", ".join(map(repr, self._items))
-        return f"{name}({{{inside}}})" if inside and name != "set" else f"{{{inside}}}" or "set()"
+        if not inside:
+            return f"{name}()"
+        return f"{{{inside}}}" if name == "set" else f"{name}({{{inside}}})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ordered):
@@ -73,10 +76,7 @@ class Ordered:
 
     def union(self, *others: Iterable[Any]) -> Any:
         """Everything that is in one of them."""
-        found = type(self)(self._items)
-        for other in others:
-            found._items.update(dict.fromkeys(other))
-        return found
+        return type(self)(itertools.chain(self._items, *others))
 
     def intersection(self, *others: Iterable[Any]) -> Any:
         """What is in all of them, in the order of this set."""
@@ -146,29 +146,29 @@ class OrderedSet(Ordered):
 
     def intersection_update(self, *others: Iterable[Any]) -> None:
         """Keep what is in all of them."""
-        self._items = self.intersection(*others)._items
+        self._items = dict.fromkeys(self.intersection(*others))
 
     def difference_update(self, *others: Iterable[Any]) -> None:
         """Take out what is in one of `others`."""
-        self._items = self.difference(*others)._items
+        self._items = dict.fromkeys(self.difference(*others))
 
     def symmetric_difference_update(self, other: Iterable[Any]) -> None:
         """Keep what is in one of both."""
-        self._items = self.symmetric_difference(other)._items
+        self._items = dict.fromkeys(self.symmetric_difference(other))
 
-    def __iand__(self, other: Iterable[Any]) -> OrderedSet:
+    def __iand__(self, other: Iterable[Any]) -> Self:
         self.intersection_update(other)
         return self
 
-    def __ior__(self, other: Iterable[Any]) -> OrderedSet:
+    def __ior__(self, other: Iterable[Any]) -> Self:
         self.update(other)
         return self
 
-    def __isub__(self, other: Iterable[Any]) -> OrderedSet:
+    def __isub__(self, other: Iterable[Any]) -> Self:
         self.difference_update(other)
         return self
 
-    def __ixor__(self, other: Iterable[Any]) -> OrderedSet:
+    def __ixor__(self, other: Iterable[Any]) -> Self:
         self.symmetric_difference_update(other)
         return self
 
@@ -178,7 +178,7 @@ class OrderedFrozenSet(Ordered):
 
     __slots__ = ()
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # as Python's own sets have it
         return hash(frozenset(self._items))
 
 
@@ -197,7 +197,7 @@ class View:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._view)
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Any:
         return reversed(self._view)
 
     def __len__(self) -> int:

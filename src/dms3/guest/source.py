@@ -151,7 +151,11 @@ class _Confined(ast.NodeTransformer):
             self._bind(node, name)
         return node
 
-    visit_Nonlocal = visit_Global
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
+        """Names of a function around this one."""
+        for name in node.names:
+            self._bind(node, name)
+        return node
 
     def visit_Import(self, node: ast.Import) -> ast.AST:
         """Only modules that are here."""

@@ -219,8 +219,13 @@ def _hash(path: Path) -> str:
 
 def main() -> int:
     """Make the runner; each phase is a line. The exit status is 1 when it cannot be made."""
+
+    def said(phase: str) -> None:
+        sys.stdout.write(f"{phase}\n")
+        sys.stdout.flush()
+
     try:
-        RunnerCache().make(lambda phase: sys.stdout.write(f"{phase}\n") and sys.stdout.flush())
+        RunnerCache().make(said)
     except Dms3Error as error:
         sys.stdout.write(f"{error.code} {error}\n")
         return 1

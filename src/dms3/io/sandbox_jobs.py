@@ -35,8 +35,12 @@ def load_text(program: Program, key: str, code: str, *, declare: bool) -> str:
     """The job that gives an instance a program; `code`: as the runner has made it of its text."""
     return json.dumps(
         {
-            "do": "load", "id": key, "name": program.part, "code": code,
-            "properties": dict(program.properties), "declare": declare,
+            "do": "load",
+            "id": key,
+            "name": program.part,
+            "code": code,
+            "properties": dict(program.properties),
+            "declare": declare,
         }
     )
 
@@ -45,7 +49,10 @@ def judge_text(judge: Judge, key: str) -> str:
     """The job of a judging."""
     return json.dumps(
         {
-            "do": "judge", "id": key, "action": dict(judge.action), "entry": judge.entry,
+            "do": "judge",
+            "id": key,
+            "action": dict(judge.action),
+            "entry": judge.entry,
             "known": dict(judge.known),
         }
     )
@@ -56,8 +63,11 @@ def call_text(call: CallFunction, key: str) -> str:
     try:
         return json.dumps(
             {
-                "do": "call", "id": key, "function": call.function,
-                "arguments": call.arguments, "callback": call.callback,
+                "do": "call",
+                "id": key,
+                "function": call.function,
+                "arguments": call.arguments,
+                "callback": call.callback,
                 "who": {"key": call.agent, "person": call.person},
             },
             allow_nan=False,

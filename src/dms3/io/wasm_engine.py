@@ -1,8 +1,8 @@
 """How WASM runs here: metered, bounded, and the same on every machine.
 
-Source: docs/sandbox.md, "The same everywhere"; wasmtime, "Deterministic Wasm Execution". Fuel counts
-instructions; NaNs have one form; no threads, no relaxed SIMD, no clock. What may still differ
-between machines (where a stack or the host's memory ends) ends a run as Abandoned, never otherwise.
+Source: docs/sandbox.md, "The same everywhere"; wasmtime, "Deterministic Wasm Execution". Fuel
+counts instructions; NaNs have one form; no threads, no relaxed SIMD, no clock. What may still
+differ between machines (where a stack or memory ends) ends a run as Abandoned, never otherwise.
 """
 
 from __future__ import annotations
