@@ -187,6 +187,11 @@ class Ipfs:
             return  # the client does not read: its connection ends
 
 
+async def pause(seconds: float) -> None:
+    """Let others go on for a while."""
+    await asyncio.sleep(seconds)
+
+
 class _Pace:
     """Keeps one answer at the rate of its bounds."""
 
@@ -201,7 +206,7 @@ class _Pace:
         self._bytes += count
         ahead = self._bytes / self._bounds.rate - (self._clock() - self._begun)
         if ahead > 0:
-            await asyncio.sleep(ahead)
+            await pause(ahead)
 
 
 def refusal(error: Dms3Error, headers: Headers, status: int | None = None) -> Response:
