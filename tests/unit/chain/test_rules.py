@@ -9,12 +9,14 @@ import pytest
 from dms3.chain.action import check_signature, encode_signed, sign_action
 from dms3.chain.agent import revoke_agent
 from dms3.chain.entry import make_entry
+from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
 from dms3.chain.rules import RULES, check_action, is_ahead, needed
 from dms3.chain.session import decode_preflight
 from dms3.chain.warrant import Evidence, encode_evidence
 from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.limits import CLOCK_AHEAD_US_MAX, ENTRY_BYTES_MAX, TAG_BYTES_MAX
+from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Invalid, Unresolved, Valid, Verdict
 from unit.chain import chain_kit
 from unit.chain.chain_kit import (
@@ -464,6 +466,14 @@ def test_an_agreement_is_valid_at_both():
 def test_an_agreement_that_differs_in_anything_is_refused(made):
     chain, record = made()[0]
     assert chain.judge(record).rule == "countersign"
+
+
+def test_rules_are_shown_who_takes_part():
+    (_, record), _ = agreement()
+    action, content = shown_to_rules(record)
+    assert content == CONTENT
+    assert action["proposer"] == encode_base32(ALICE.public)
+    assert action["parties"] == sorted(map(encode_base32, (ALICE.public, BOB.public)))
 
 
 def test_an_acceptance_holds_for_one_place_in_the_chain():
