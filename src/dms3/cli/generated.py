@@ -20,6 +20,7 @@ import typer
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
 from dms3.cli.views import VIEWS, View
+from dms3.cli.views_dapp import DAPP_VIEWS
 from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.cli.views_name import NAME_VIEWS
 from dms3.core.errors import Dms3Error
@@ -29,7 +30,7 @@ from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Par
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
 
-ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS, **NAME_VIEWS}
+ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS, **NAME_VIEWS, **DAPP_VIEWS}
 OUTPUT = "_output"  # keyword of `-o FILE`
 
 
@@ -127,7 +128,7 @@ def _json(parameter: Parameter, given: str) -> Any:
         raise Dms3Error(
             "argument_invalid",
             f"{parameter.metavar} is not JSON: {cause}.",
-            hint="Put it into single quotes: '{\"text\": \"hello\"}'",
+            hint='Put it into single quotes: \'{"text": "hello"}\'',
         ) from cause
 
 

@@ -218,6 +218,19 @@ class Local:
         if not run_scenario(scenario, nodes, seed, minutes, self._out.line, fidelity=fidelity):
             raise typer.Exit(1)
 
+    def dapp_new(
+        self,
+        name: Annotated[str, typer.Argument(metavar="NAME", help="lower-case letters, digits, -")],
+        folder: Annotated[Path, _option("DIR", "where its folder is made")] = Path(),
+    ) -> None:
+        """Write the folder of a new app: rules, functions, a page, a test.
+
+        Example: dms3 dapp new guests
+        """
+        from dms3.cli.making import new
+
+        new(name, folder.expanduser().absolute(), self._shared)
+
     def config_show(
         self,
         origin: Annotated[bool, typer.Option("--origin", help="say where each is from")] = False,

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from dms3 import __version__
-from dms3.cli import restoring
+from dms3.cli import making, restoring
 from dms3.cli.generated import callback_of
 from dms3.cli.local import Local
 from dms3.cli.output import Output
@@ -32,6 +32,8 @@ NOUNS = {
     "peer": "Nodes of others",
     "store": "Documents: import, list, open, share",
     "delivery": "This node as a delivery service",
+    "dapp": "Apps: make, install, call, publish",
+    "entry": "What apps wrote",
     "sim": "Simulated networks",
     "config": "Settings",
 }
@@ -116,6 +118,7 @@ def _application(shared: Shared, first: str) -> typer.Typer:
         ("demo", "", local.demo),
         ("sim", "run", local.sim_run),
         ("config", "show", local.config_show),
+        ("dapp", "new", local.dapp_new),
     ]
     for noun, verb, row in rows:
         if verb and noun not in groups:
@@ -129,9 +132,11 @@ def _application(shared: Shared, first: str) -> typer.Typer:
 
 
 def _callback_of(command: Command, shared: Shared) -> Callable[..., None]:
-    return (restoring.callback_for if command.name == restoring.NAME else callback_of)(
-        command, shared
-    )
+    if command.name == restoring.NAME:
+        return restoring.callback_for(command, shared)
+    if command.name in making.SENDS_FOLDER:
+        return making.callback_for(command, shared)
+    return callback_of(command, shared)
 
 
 def _hint(words: Sequence[str], message: str) -> str:

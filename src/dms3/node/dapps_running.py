@@ -104,9 +104,12 @@ async def end(app: App, call: Call) -> None:
 async def _declared(app: App, sandbox: Sandbox) -> Declared:
     """What the app declares, as soon as the sandbox can say."""
     while True:
-        app.progress = await sandbox.progress()
-        if app.progress is None:
+        app.progress = sandbox.progress()
+        try:
             return await sandbox.declared(app.parts)
+        except Dms3Error as error:
+            if error.code != "not_ready":
+                raise
         app.changed.set()
         await asyncio.sleep(_LOOK_SECONDS)
 

@@ -18,6 +18,12 @@ from dms3.node.table import Progress
 Host = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 CALLBACK = "callback"
 OWN = "own"  # the person of this node alone
+_PHASES = {
+    "waiting": "Waiting for another node that makes the runner of apps",
+    "building": "Building the runner of apps, once on this machine",
+    "compiling": "Compiling the runner of apps, once on this machine",
+    "ready": "Starting",
+}
 UNRESTRICTED = "unrestricted"  # every agent of the app
 
 
@@ -71,8 +77,27 @@ class Asked:
     callback: bool = False
 
 
+class Phase(Protocol):
+    """How far the runner is."""
+
+    @property
+    def phase(self) -> str:
+        """What is being done."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """For how long."""
+        ...
+
+
 class Engine(Protocol):
     """The sandbox of a node (`io/sandbox.py`)."""
+
+    @property
+    def making(self) -> Phase | None:
+        """How far the runner is; None when it is there, or nobody has looked yet."""
+        ...
 
     async def serve(self, operation: str, arguments: Any) -> Any:
         """Its port."""
@@ -89,9 +114,13 @@ class Sandbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def progress(self) -> Progress | None:
-        """How far the runner's first compiling is; None when it can be used."""
-        return None
+    def progress(self) -> Progress | None:
+        """How far the runner's first making is; None when it can be used."""
+        making = self._engine.making
+        if making is None:
+            return None
+        text = f"{_PHASES.get(making.phase, making.phase)}, {making.seconds:.0f} s so far"
+        return Progress(int(making.seconds), None, "seconds", text)
 
     async def declared(self, parts: Parts) -> Declared:
         """What the rules and functions declare; raises what is wrong with the text."""

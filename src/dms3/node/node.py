@@ -38,6 +38,7 @@ from dms3.libp2p.peer_record import seal_record
 from dms3.node.backing import Backing, Source
 from dms3.node.content import File, Folder
 from dms3.node.dapps import Dapps
+from dms3.node.dapps_opening import World, open_apps
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_opening import opened
 from dms3.node.delivery_secrets import service_secrets
@@ -157,16 +158,20 @@ async def open_node(
             name_ports(settings.ethereum, lambda: network.listening)
         )
         ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
+        apps = open_apps(identity, store, loop.call, World(clock, entropy, log))
+        node.dapps, ports = apps.dapps, ports | apps.ports
         node.ports = ports
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, ports))
         reports = group.create_task(network.report(loop.call))
         try:
             await library.start()
+            await apps.dapps.start()
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
             stack.callback(group.create_task(upkeep.run()).cancel)
             stack.callback(group.create_task(placing.run()).cancel)
+            stack.callback(group.create_task(apps.run()).cancel)
             if settings.delivery is not None:
                 node.delivery = opened(secrets, store, loop.call, ports, settings)
                 stack.callback(group.create_task(node.delivery.run()).cancel)
