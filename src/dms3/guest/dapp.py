@@ -208,7 +208,7 @@ class HostFunction:
         return _asked(self._name, **(dict(self._optional) | given))
 
 
-def _asked(name: str, **arguments: Any) -> Any:
+def _asked(name: str, /, **arguments: Any) -> Any:
     ask = NOW.run.ask
     if ask is None:
         raise TypeError(f"{name} is not available while a program is loaded")
