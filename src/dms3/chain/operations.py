@@ -143,13 +143,17 @@ class Rejected(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Records of the own chain behind `after` (seq), of the entry kind, action kind, or all."""
+    """Records of the own chain behind `after` (seq), of the entry kind, action kind, or all.
+
+    `device`: of the person's chain there (b"": of this device).
+    """
 
     overlay: OverlayId
     after: int = -1
     limit: int = 100
     kind: str = ""
     of: str = ""
+    device: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ ENTRY_PART_BYTES_MAX = 60 * KIB  # of an entry in one row of the database, which
 QUERY_RECORDS_MAX = 1_000  # of one answer; the asker reads on behind the last
 PUBLISH_NODES_MAX = 20  # asked to hold one op: as many as one question may go to
 PUBLISH_PARALLEL_MAX = 16  # questions of a publishing under way at once
+CHAIN_ASK_US_MIN, CHAIN_ASK_US_MAX = 5 * SECOND_US, 300 * SECOND_US  # for heads of own chains
+TAKEN_UP_MAX = 256  # actions of an own chain that are brought and written at once
+BROUGHT_AT_ONCE_MAX = 16  # own records that are brought side by side
+AGENTS_MAX = 256  # keys of one person in one app that are looked at, of all devices
 PUBLISH_ACTIONS_MAX = 4_096  # actions that wait in memory to be published; the rest on disk
 
 # CAR files and the IPFS gateway
@@ -195,3 +199,4 @@ READ_ENOUGH = 3  # ...until so many have answered
 READS_OPEN_MAX = 1_024  # reads of this node under way
 READ_JUDGED_MAX = 64  # things of one answer that are judged because few holders name them
 READ_PAGES_MAX = 64  # pages of one read
+READ_OFFERS_MAX = 8  # ops offered to one holder that a read has found to miss them

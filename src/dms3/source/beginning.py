@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dms3.chain.action import encode_signed
 from dms3.chain.agent import AgentPlace, issue_agent
-from dms3.chain.operations import Begin, ChainHead, Close, Record
+from dms3.chain.operations import Begin, Close, Record
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import CHAINS_MAX
@@ -26,14 +26,7 @@ from dms3.source.writing import Job, Records, Writing, committed
 class Beginning(Part):
     """Operations "begin", "rotate" and "close"."""
 
-    def __init__(
-        self,
-        grounds: Grounds,
-        writing: Writing,
-        publishing: Publishing,
-        taken_up: Callable[[Chain], None],
-    ) -> None:
-        """`taken_up` is told of each chain whose app runs now."""
+    def __init__(self, grounds: Grounds, writing: Writing, publishing: Publishing) -> None:
         self._grounds = grounds
         self._desk = grounds.desk
         self._writing = writing

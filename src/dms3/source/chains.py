@@ -6,7 +6,7 @@ Source: docs/chains.md, "My chain". Plain state over table "chain"; `writing.py`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from dms3.chain.operations import ChainHead
@@ -28,6 +28,7 @@ class ChainRow:
     """A chain as it is kept. `agent`: its key now, number `generation` of `device` in this DNA.
 
     `time_us`: of the head. `lock`: a countersigning that the chain waits for, b"" for none.
+    `fault`: why it will not be writable again, for people.
     """
 
     v: int
@@ -39,7 +40,8 @@ class ChainRow:
     head: Cid | None = None
     time_us: int = 0
     standing: str = "writable"
-    lock: bytes = field(default=b"")
+    lock: bytes = b""
+    fault: str = ""
 
     @property
     def key(self) -> bytes:
@@ -83,6 +85,11 @@ class Chain:
         self.row = row
         self._desk.persist(TABLE, row.key, encode(row))
 
+    def stand(self, standing: Standing, fault: str = "") -> None:
+        """Change whether it may be written; `fault` says why never again."""
+        if (self.row.standing, self.row.fault) != (standing, fault):
+            self.change(replace(self.row, standing=standing, fault=fault))
+
     def lock(self, session: bytes) -> None:
         """Let nothing but the countersigning `session` be written; b"" unlocks."""
         self.change(replace(self.row, lock=session))
@@ -95,6 +102,12 @@ class Chain:
                 "chain_closed",
                 f"Your chain in app {name} is closed: it goes on in another app.",
                 hint="Write there.",
+            )
+        if self.row.fault:
+            raise Dms3Error(
+                "chain_closed",
+                f"Your chain in app {name} cannot go on here: {self.row.fault}.",
+                hint="Restore a backup into a new home: it writes a chain of its own.",
             )
         if self.row.standing == "asking":
             raise Dms3Error(
@@ -127,9 +140,11 @@ class Chains:
         """The own chain of `overlay`, begun or not."""
         return self._own.get(overlay)
 
-    def need(self, overlay: OverlayId) -> Chain:
-        """The own chain; raises `not_found`."""
+    def need(self, overlay: OverlayId, device: bytes = b"") -> Chain:
+        """The own chain, or that of another device; raises `not_found`."""
         chain = self._own.get(overlay)
+        if device not in (b"", self._device):
+            chain = self._foreign.get(overlay + device)
         if chain is None:
             raise Dms3Error(
                 "not_found",

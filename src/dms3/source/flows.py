@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from dms3.chain.agent_messages import PROTOCOL
@@ -42,7 +43,14 @@ class Rest:
     us: int
 
 
-Step = Ask | AskPeer | Rest
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Begin several flows; resumed with what each returns, or its Failure, in order."""
+
+    flows: tuple[Generator[Any, Any, Any], ...]
+
+
+Step = Ask | AskPeer | Rest | Join
 Flow = Generator[Step, Any, T]
 """What a flow is: `answer = yield Ask(...)`; its return value ends it."""
 
@@ -70,6 +78,8 @@ class Flows:
         match step:
             case Ask(port, arguments):
                 self._desk.call(port, arguments, lambda body: self._resume(flow, body, done))
+            case Join(flows):
+                self._join(flows, lambda results: self._resume(flow, results, done))
             case AskPeer(peer, body, patience_us):
                 self._desk.request(
                     peer, PROTOCOL, body, patience_us, lambda body: self._resume(flow, body, done)
@@ -77,6 +87,21 @@ class Flows:
             case Rest(us):
                 self._count += 1
                 self._desk.after(f"flow:{self._count}", us, lambda: self._resume(flow, None, done))
+
+    def _join(self, flows: tuple[Flow[Any], ...], then: Callable[[list[Any]], None]) -> None:
+        assert flows, "a flow waits for something"
+        results: list[Any] = [None] * len(flows)
+        left = len(flows)
+
+        def ended(index: int, result: Any) -> None:
+            nonlocal left
+            results[index] = result
+            left -= 1
+            if not left:
+                then(results)
+
+        for index, each in enumerate(flows):
+            self.start(each, partial(ended, index))
 
 
 def answer_or_raise(body: Any) -> Any:

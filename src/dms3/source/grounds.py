@@ -5,6 +5,7 @@ Source: docs/architecture.md, "The machine". Only construction.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from dms3.chain.dna import Dna
@@ -15,7 +16,7 @@ from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, PeerId, Root, short
 from dms3.core.machine import Entropy, View
-from dms3.crypto.keys import KeyTree
+from dms3.crypto.keys import GENERATION_MAX, KeyTree
 from dms3.source.chains import Chain, Chains
 from dms3.source.drafting import Pen
 from dms3.source.flows import Flows
@@ -75,6 +76,16 @@ class Grounds:
     def opened(self, entry: Cid, sealed: bytes) -> bytes:
         """The private entry in `sealed`; raises DecodeError when it is another."""
         return open_private(self._sealing, entry, sealed)
+
+    def first_generation(self, overlay: OverlayId) -> int:
+        """Which key of the device begins a chain: the first, in a copy of a home one of its own.
+
+        So what the home that was copied has begun meanwhile is begun by another key.
+        """
+        if not self.copied:
+            return 0
+        digest = hashlib.sha256(b"dms3 copied home" + self.own.place + overlay).digest()
+        return 1 + int.from_bytes(digest[:4], "big") % (GENERATION_MAX // 2)
 
     def meet_app(self, dna: Dna) -> None:
         """The rules of an app, for as long as this process runs."""

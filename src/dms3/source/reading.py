@@ -30,7 +30,7 @@ class Reading(Part):
     def _query(self, query: Query, request: RequestId) -> None:
         if not 1 <= query.limit <= QUERY_RECORDS_MAX:
             raise Dms3Error("argument_invalid", f"A query brings 1 to {QUERY_RECORDS_MAX} records.")
-        chain = self._grounds.chains.need(query.overlay)
+        chain = self._grounds.chains.need(query.overlay, query.device)
         found = (
             record
             for record in self._grounds.shelf.records(chain.key, query.after)

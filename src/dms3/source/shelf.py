@@ -64,6 +64,13 @@ class Shelf:
         found = self._rows.get(ACTIONS, _key(place.chain, place.seq))
         return None if found is None else self._with_entry(decode_signed(found))
 
+    def action(self, chain: bytes, seq: int) -> SignedAction | None:
+        """The action at place `seq` of `chain`; None when none is there."""
+        if seq < 0:
+            return None
+        data = self._rows.get(ACTIONS, _key(chain, seq))
+        return None if data is None else decode_signed(data)
+
     def records(self, chain: bytes, after: int) -> Iterator[Record]:
         """The records of `chain` behind `after`, in order of seq."""
         while True:

@@ -30,12 +30,15 @@ from dms3.core.machine import (
 from dms3.p2p.port import Conducted
 from dms3.source.agents import Agents
 from dms3.source.beginning import Beginning
+from dms3.source.bringing import Bringing
 from dms3.source.capabilities import Capabilities
+from dms3.source.confirming import Confirming
 from dms3.source.countersigning import Countersigning
 from dms3.source.grounds import Grounds, Own
 from dms3.source.parts import Operation, Part, Question
 from dms3.source.publishing import Publishing
 from dms3.source.reading import Reading
+from dms3.source.restoring import Restoring
 from dms3.source.sending import Sending
 from dms3.source.whereabouts import Whereabouts
 from dms3.source.writing import Writing
@@ -69,9 +72,13 @@ class Source:
         capabilities = Capabilities(grounds)
         sending = Sending(grounds, agents, capabilities)
         countersigning = Countersigning(grounds, agents, writing)
-        beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up)
+        bringing = Bringing(grounds)
+        confirming = Confirming(grounds, publishing, bringing, writing.wake)
+        restoring = Restoring(grounds, confirming, bringing)
+        beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up, restoring.taken_up)
         others = (whereabouts, capabilities, sending, countersigning)
-        return (publishing, writing, beginning, Reading(grounds), *others)
+        own = (confirming, publishing, writing, beginning, Reading(grounds), restoring)
+        return (*own, *others)
 
     # The machine
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 
 from dms3.chain.action import check_signature, decode_signed
 from dms3.chain.dna import Dna, EntryKind, LinkKind
-from dms3.chain.messages import OpResult, Published, decode_chain_question
+from dms3.chain.messages import (
+    Fetched,
+    FetchedOp,
+    OpResult,
+    Published,
+    decode_chain_question,
+)
 from dms3.chain.operations import (
     Activity,
     Begin,
@@ -21,7 +27,7 @@ from dms3.chain.operations import (
     JudgeRecords,
     KeepRecords,
 )
-from dms3.chain.ops import decode_op, op_id
+from dms3.chain.ops import decode_op, encode_op, op_id
 from dms3.chain.receipt import issue_receipt
 from dms3.chain.rules import check_action
 from dms3.core.cid import Cid
@@ -109,6 +115,8 @@ class Holder:
 
     def answer(self, body, wall_us):
         question = decode_chain_question(body)
+        if question.fetch is not None:
+            return self.fetched(question.fetch)
         results = []
         for data in question.publish.ops:
             op = decode_op(data)
@@ -124,25 +132,40 @@ class Holder:
                 results.append(OpResult(self.code, rule="x" if self.code == "refused" else ""))
         return encode(Published(tuple(results)))
 
+    def fetched(self, fetch):
+        kind = {"agents": "agent", "record": "record"}[fetch.what]
+        ids = [
+            name
+            for name, op in sorted(self.ops.items())
+            if op.kind == kind and op.basis == fetch.basis and name > fetch.cursor
+        ]
+        found = [FetchedOp(encode_op(self.ops[name])) for name in ids[: fetch.limit]]
+        return encode(Fetched(tuple(found), more=len(ids) > fetch.limit))
+
+    def activity(self, agent):
+        ops = [op for op in self.ops.values() if op.kind == "activity" and op.basis == agent]
+        return {op.signed.hash: op.signed for op in ops}
+
 
 class Overlay:
     """What the device's network is: holders, the activity that they report."""
 
     def __init__(self, count=3) -> None:
         self.holders = [Holder(number) for number in range(count)]
-        self.asks = []
+        self.asks, self.fetches = [], []
         self.uptime = 0.2
         self.seen = {}  # every signed action that left a device, by (chain author, seq)
 
     def ask_near(self, asked, wall_us):
-        self.asks.append(asked)
+        published = decode_chain_question(asked.body).publish
+        (self.fetches if published is None else self.asks).append(asked)
         target = int.from_bytes(asked.target, "big")
         near = sorted(
             self.holders,
             key=lambda each: int.from_bytes(location(each.peer[6:]), "big") ^ target,
         )[: asked.count]
         gone = Failure("peer_unreachable", "It is gone.")
-        for data in decode_chain_question(asked.body).publish.ops:
+        for data in () if published is None else published.ops:
             signed = decode_op(data).signed
             self.seen.setdefault((signed.action.author, signed.action.seq), set()).add(signed.hash)
         answers = tuple(
@@ -150,6 +173,20 @@ class Overlay:
         )
         members = sum(not each.down for each in near)
         return Asked(answers, near=True, members=members)
+
+    def activity(self, asked):
+        """What a quorum of the holders says, as machine "validation" answers."""
+        up = [each for each in self.holders if not each.down]
+        held = {}
+        for each in up:
+            held |= each.activity(asked.agent)
+        actions = sorted(held.values(), key=lambda signed: (signed.action.seq, signed.hash))
+        seqs = [signed.action.seq for signed in actions]
+        state = "valid" if len(seqs) == len(set(seqs)) else "forked"
+        head = max(seqs, default=-1)
+        later = tuple(each for each in actions if each.action.seq > asked.after)[: asked.limit]
+        quorum = 2 * len(up) > len(self.holders)
+        return Activity(asked.agent, state, later, head, head, len(up), quorum)
 
 
 class Device:
@@ -170,7 +207,6 @@ class Device:
         self.verdict = None  # what the app says of every bundle; None: valid
         self.judged, self.kept, self.notices, self.conduct = [], [], [], []
         self.records = {}  # what machine "validation" has
-        self.reported = {}  # what holders say of an agent; else that it is empty
         self.found = {}  # records of others that can be brought
         self.silent = set()  # ports that do not answer
         self.failing = {}
@@ -179,7 +215,7 @@ class Device:
             "validation.judge": self._judge,
             "validation.keep": self._keep,
             "validation.get": self._get,
-            "validation.activity": self._activity,
+            "validation.activity": self.overlay.activity,
             "dht.ask_near": lambda asked: self.overlay.ask_near(asked, self.now.wall_us),
             "peers.uptime": lambda asked: tuple(self.overlay.uptime for _ in asked),
             "peers.conduct": lambda asked: self.conduct.append((asked.peer, asked.code)),
@@ -269,10 +305,6 @@ class Device:
         assert isinstance(asked, GetRecord)
         one = self.found.get(asked.hash)
         return None if one is None else Found((one,), (), (), live=True, verdict=Valid(), holders=1)
-
-    def _activity(self, asked):
-        empty = Activity(asked.agent, "empty", (), -1, -1, 0, quorum=True)
-        return self.reported.get(asked.agent, empty)
 
     def _judge(self, asked):
         assert isinstance(asked, JudgeRecords)
