@@ -23,6 +23,7 @@ from dms3.core.machine import (
     Persist,
     Reply,
     Request,
+    Send,
 )
 
 _STALE_MAX = 64
@@ -70,6 +71,10 @@ class Desk:
         """Answer a question; nothing happens without one."""
         if request is not None:
             self._effects.append(Reply(request, body))
+
+    def send(self, peer: PeerId, protocol: str, body: bytes) -> None:
+        """Tell a peer, if it is connected."""
+        self._effects.append(Send(peer, protocol, body))
 
     def call(self, port: str, arguments: Any, then: Then) -> Token:
         """Ask a port; `then` is told the answer."""

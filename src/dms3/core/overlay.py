@@ -13,6 +13,7 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.leave` | OverlayId | None |
 | `dht.ask` | AskNodes: put a question to these nodes | Asked |
 | `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
+| `dht.rank` | RankNear: how near this node is to locations | tuple of int, see RankNear |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `dht.figures` | None | tuple of OverlayFigures |
 | `library.hold` | HoldBlocks | True, when the blocks are durable |
@@ -31,7 +32,7 @@ from typing import Any, Literal
 
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
-from dms3.core.limits import GET_PATIENCE_US, HELD_LIFE_US, PUT_PATIENCE_US
+from dms3.core.limits import GET_PATIENCE_US, HELD_LIFE_US, HOLDERS_SLACK, PUT_PATIENCE_US
 from dms3.core.verdict import Verdict
 
 LOCATION_BYTES = 32
@@ -40,6 +41,9 @@ PUBLIC = OverlayId(hashlib.sha256(b"dms3 overlay: public").digest())
 
 HOLDERS_MIN = 8
 """q_min: how many nearest nodes hold a value; all of them when the overlay is smaller."""
+
+RANK_MAX = HOLDERS_MIN + HOLDERS_SLACK
+"""A node takes what lies where fewer nodes than this are nearer."""
 
 
 def location(key: bytes) -> bytes:
@@ -207,6 +211,17 @@ class AskNear:
     body: bytes = field(repr=False)
     enough: int = 0
     patience_us: int = GET_PATIENCE_US
+
+
+@dataclass(frozen=True, slots=True)
+class RankNear:
+    """How many nodes are surely nearer to each of `targets` than this one; RANK_MAX at most.
+
+    Below RANK_MAX this node is to hold what lies there, though tables of nodes differ a little.
+    """
+
+    overlay: OverlayId
+    targets: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

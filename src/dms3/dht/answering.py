@@ -23,6 +23,7 @@ from dms3.core.limits import (
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply, Requested
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import HOLDERS_MIN, location
+from dms3.core.pace import Pace
 from dms3.core.verdict import Invalid
 from dms3.dht.asking import LIED, MALFORMED, Asking
 from dms3.dht.holding import Holding
@@ -37,7 +38,7 @@ from dms3.dht.messages import (
     Values,
     decode_question,
 )
-from dms3.dht.pace import Pace, weight_of
+from dms3.dht.pace import weight_of
 from dms3.dht.presence import Proven, Standing, Verified
 from dms3.dht.routing import Table
 from dms3.dht.taking import Taking

@@ -25,10 +25,11 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Request
 from dms3.core.overlay import NodeAt
+from dms3.core.pace import Pace
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.dht.connections import DIAL, Connections
 from dms3.dht.messages import PROTOCOL, Question
-from dms3.dht.pace import Pace, weight_of
+from dms3.dht.pace import weight_of
 from dms3.dht.presence import Standing, Verified, node_location
 from dms3.dht.reading import Answer, LieError, Reading
 from dms3.dht.routing import Table

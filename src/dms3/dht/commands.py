@@ -24,6 +24,7 @@ from dms3.core.machine import Call, Cancel, Effect, Now, Reply
 from dms3.core.overlay import (
     HOLDERS_MIN,
     LOCATION_BYTES,
+    RANK_MAX,
     Content,
     ContentType,
     DropContent,
@@ -34,6 +35,7 @@ from dms3.core.overlay import (
     OverlayFigures,
     Placed,
     PutContent,
+    RankNear,
 )
 from dms3.core.verdict import Valid
 from dms3.dht.gathering import Fetched, Gathering
@@ -79,6 +81,7 @@ class Commands:
             "drop": self._drop,
             "listening": self._listening,
             "figures": self._figures,
+            "rank": self._rank,
         }
 
     @property
@@ -254,6 +257,10 @@ class Commands:
             member = parts.standing.is_member
             figures.append(OverlayFigures(overlay, member, nodes, beside, held))
         return [Reply(request, tuple(figures))]
+
+    def _rank(self, asked: RankNear, request: RequestId, _: Now) -> list[Effect]:
+        table = self._table(asked.overlay)
+        return [Reply(request, tuple(table.rank(target, RANK_MAX) for target in asked.targets))]
 
     # Small parts
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, RequestId
-from dms3.core.limits import HOLDERS_SLACK, OVERLAYS_MAX, REPUT_US
+from dms3.core.limits import OVERLAYS_MAX, REPUT_US
 from dms3.core.machine import (
     Answered,
     Called,
@@ -28,7 +28,7 @@ from dms3.core.machine import (
     View,
     Withdrawn,
 )
-from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, PUBLIC, ContentType, location
+from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, location
 from dms3.dht import answering, asking, commands, placing, taking
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
@@ -41,7 +41,6 @@ from dms3.dht.upkeep import Upkeep
 from dms3.libp2p.peer_id import NodeKey
 
 NAME = "dht"
-_NEAR = HOLDERS_MIN + HOLDERS_SLACK
 
 
 class Dht:
@@ -213,4 +212,4 @@ class Dht:
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
         """Whether this node is to hold what lies under `key`, as far as its table says."""
-        return self._tables[overlay].rank(location(key), _NEAR) < _NEAR
+        return self._tables[overlay].rank(location(key), RANK_MAX) < RANK_MAX

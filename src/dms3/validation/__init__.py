@@ -1,0 +1,1 @@
+"""Machine "validation": everybody's operations, judged, held, answered and found."""

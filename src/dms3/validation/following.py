@@ -1,0 +1,186 @@
+"""Following an agent: its activity as most of the nodes near its key say, and what they differ in.
+
+Source: `chain/operations.py`, GetActivity; docs/chains.md, "What is read". Every action is signed
+by the agent, so nobody can add one; what one holder hides another shows, and so forks are seen as
+soon as one honest holder has both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dms3.chain.action import SignedAction
+from dms3.chain.messages import Fetch
+from dms3.chain.operations import Activity, GetActivity
+from dms3.chain.rules import ends_chain
+from dms3.core.cid import Cid
+from dms3.core.codec import INTEGER_MAX
+from dms3.core.desk import Desk
+from dms3.core.errors import Dms3Error
+from dms3.core.ids import RequestId
+from dms3.core.limits import CHAIN_FETCH_MAX, DHT_ASK_US, READ_ENOUGH, READ_PAGES_MAX
+from dms3.core.overlay import HOLDERS_MIN
+from dms3.core.verdict import Invalid
+from dms3.validation.holders import Answer, Heard, Reach
+from dms3.validation.reading import Readers, Seen, Union
+
+State = Literal["empty", "valid", "forked", "invalid", "closed"]
+ACTIVITY_MAX = CHAIN_FETCH_MAX * READ_PAGES_MAX
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """An activity being read; `after`: up to which seq all pages so far reach."""
+
+    asked: GetActivity
+    request: RequestId
+    until_us: int
+    after: int
+    union: Union = field(default_factory=Union)
+    pages: int = 0
+    holders: int = 0
+    quorum: bool = False
+    head: int = -1
+    highest: int = -1
+    more: bool = False
+
+
+class Following:
+    """Reads of activity under way."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._desk: Desk = readers.desk
+        self._open: dict[RequestId, _Read] = {}
+
+    @property
+    def open(self) -> int:
+        """Reads that are not answered yet."""
+        return len(self._open)
+
+    def activity(self, asked: GetActivity, request: RequestId) -> None:
+        """Answer with Activity."""
+        if not 0 < asked.limit <= ACTIVITY_MAX:
+            raise Dms3Error("argument_invalid", f"1 to {ACTIVITY_MAX} actions are read at once.")
+        until_us = self._desk.now.mono_us + asked.patience_us
+        read = self._open[request] = _Read(asked, request, until_us, asked.after)
+        fetch = Fetch("activity", asked.agent, CHAIN_FETCH_MAX, after=asked.after)
+        rows = self._readers.serving.rows(asked.overlay, fetch)
+        read.union.local(row for row, _ in zip(rows, range(asked.limit + 1), strict=False))
+        self._page(read)
+
+    def withdrawn(self, request: RequestId) -> None:
+        """Nobody waits for it."""
+        self._open.pop(request, None)
+
+    def _page(self, read: _Read) -> None:
+        left_us = read.until_us - self._desk.now.mono_us
+        if left_us <= 0:
+            self._judge(read)
+            return
+        read.pages += 1
+        fetch = Fetch("activity", read.asked.agent, CHAIN_FETCH_MAX, after=read.after)
+        reach = Reach(HOLDERS_MIN, 0, min(DHT_ASK_US, left_us))
+        self._readers.fetch(
+            read.asked.overlay, [fetch], reach, lambda heard: self._heard(read, heard[0])
+        )
+
+    def _heard(self, read: _Read, heard: Heard) -> None:
+        if self._open.get(read.request) is not read:
+            return
+        read.union.heard(heard.answers)
+        if read.pages == 1:
+            read.holders = len(heard.answers) + heard.near
+            read.quorum = 2 * read.holders > heard.members + heard.near
+        for answer in heard.answers:
+            read.head = max(read.head, answer.head)
+            read.highest = max(read.highest, answer.highest)
+        ends = [
+            end for answer in heard.answers if answer.more and (end := _end(answer)) is not None
+        ]
+        read.more = bool(ends)
+        enough = len(_own(read)) >= read.asked.limit and read.asked.until is None
+        if ends and not enough and min(ends) > read.after and read.pages < READ_PAGES_MAX:
+            read.after = min(ends)
+            self._page(read)
+            return
+        self._judge(read)
+
+    def _judge(self, read: _Read) -> None:
+        """What somebody calls rejected is judged here: it would speak against the agent."""
+        unsure = [
+            one
+            for one in read.union.of("activity")
+            if one.verdict is None and one.valid < len(one.holders)
+        ]
+        left_us = read.until_us - self._desk.now.mono_us
+        self._readers.judge(
+            read.asked.overlay, unsure[:READ_ENOUGH], left_us, lambda: self._show(read)
+        )
+
+    def _show(self, read: _Read) -> None:
+        if self._open.pop(read.request, None) is not read:
+            return
+        self._desk.reply(read.request, _activity(read))
+
+
+def _activity(read: _Read) -> Activity:
+    asked, seen = read.asked, _own(read)
+    refused = [one for one in seen if isinstance(one.verdict, Invalid)]
+    good = sorted(
+        (one.op.signed for one in seen if not isinstance(one.verdict, Invalid)),
+        key=lambda signed: (signed.action.seq, signed.hash),
+    )
+    if asked.until is not None:
+        good = _back_from(asked.until, good)
+    head = asked.after
+    for signed in good:
+        if signed.action.seq == head + 1:
+            head += 1
+    cut = read.more or len(good) > asked.limit
+    highest = max([read.highest, *(signed.action.seq for signed in good)])
+    return Activity(
+        asked.agent,
+        _state(good, refused),
+        tuple(good[: asked.limit]),
+        max(head, read.head) if cut else head,
+        max(highest, head),
+        read.holders,
+        read.quorum,
+    )
+
+
+def _own(read: _Read) -> list[Seen]:
+    """Actions of the agent itself, not those of others about it."""
+    agent = read.asked.agent
+    return [one for one in read.union.of("activity") if one.op.signed.action.author == agent]
+
+
+def _back_from(until: Cid, good: Sequence[SignedAction]) -> list[SignedAction]:
+    """The chain that ends with `until`, as far back as it is known, earliest first."""
+    by_hash = {signed.hash: signed for signed in good}
+    chain: list[SignedAction] = []
+    at: Cid | None = until
+    while at is not None and at in by_hash:
+        chain.append(by_hash[at])
+        at = chain[-1].action.prev
+    return chain[::-1]
+
+
+def _state(good: Sequence[SignedAction], refused: Sequence[Seen]) -> State:
+    if not good and not refused:
+        return "empty"
+    places = [signed.action.seq for signed in good]
+    if len(set(places)) < len(places):
+        return "forked"
+    if refused:
+        return "invalid"
+    return "closed" if ends_chain(good[-1].action) else "valid"
+
+
+def _end(answer: Answer) -> int | None:
+    """The last seq of a page."""
+    places = [told.op.signed.action.seq for told in answer.ops]
+    return min(places[-1], INTEGER_MAX) if places else None

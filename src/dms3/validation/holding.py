@@ -1,0 +1,382 @@
+"""What is held: actions with their verdicts, entries, ops in their indexes; read and written.
+
+Source: docs/chains.md, "How an op is judged". State is a set that only grows: an update, delete or
+unlink adds a mark, a second action at one place stands beside the first. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from dms3.chain.action import SignedAction, decode_signed, encode_signed
+from dms3.chain.ops import WITH_ENTRY, Op, bases_of, op_id_of
+from dms3.core.cid import DAG_CBOR, Cid
+from dms3.core.codec import decode, encode
+from dms3.core.ids import OverlayId
+from dms3.core.limits import DETAIL_CHARS_MAX, DNA_NAME_CHARS_MAX, ENTRY_PART_BYTES_MAX
+from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.validation.rows import (
+    ACTIONS,
+    AUTHORS,
+    CODES,
+    COUNTS,
+    ENTRIES,
+    INDEX,
+    OPS,
+    PENDING,
+    REFUSED,
+    STATES,
+    ActionRow,
+    AuthorRow,
+    OpRow,
+    PendingRow,
+    Rows,
+    action_key,
+    index_key,
+    index_prefix,
+    number_key,
+)
+
+_VERSION = 1
+_DIGEST = 32
+_NOBODY = AuthorRow(_VERSION, -1, -1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An action that lies here with what was made of it; see ActionRow."""
+
+    signed: SignedAction
+    state: str
+    rule: str
+    detail: str
+    line: int
+    own: bool
+    received_us: int
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Its verdict; None while it is pending."""
+        match self.state:
+            case "integrated":
+                return Valid()
+            case "rejected":
+                return Invalid(self.rule, self.detail, self.line)
+            case "abandoned":
+                return Abandoned(self.detail)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many ops of an overlay are held in which state, and the bytes of actions and entries."""
+
+    v: int = _VERSION
+    ops: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """What integrating an action has shown: `fork`, another action at its place in the chain."""
+
+    ops: tuple[bytes, ...]
+    fork: Cid | None = None
+
+
+class Holding:
+    """The rows of all overlays."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._counts: dict[OverlayId, Counts] = {}
+        self._changed: dict[OverlayId, None] = {}
+
+    # Actions
+
+    def action(self, overlay: OverlayId, hash_: Cid) -> Held | None:
+        """The action with this hash, if it lies here in any state."""
+        data = self.rows.get(ACTIONS, action_key(overlay, hash_))
+        return None if data is None else _held(data)
+
+    def add_action(
+        self, overlay: OverlayId, signed: SignedAction, state: str, now_us: int, *, own: bool
+    ) -> None:
+        """Keep an action that was not here."""
+        data = encode_signed(signed)
+        self._write(overlay, signed.hash, ActionRow(_VERSION, data, state, now_us, own=own))
+        self._count(overlay, {}, len(data))
+
+    def decide(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> Integrated:
+        """Keep what an action was found to be; its ops stand in the indexes when it is valid."""
+        key = action_key(overlay, signed.hash)
+        data = self.rows.get(ACTIONS, key)
+        assert data is not None, "an action is kept before it is judged"
+        row = decode(ActionRow, data)
+        ops = self.ops(overlay, signed)
+        self._count(overlay, {row.state: -len(ops), _state(verdict): len(ops)}, 0)
+        rule, detail, line = _words(verdict)
+        self._write(
+            overlay,
+            signed.hash,
+            replace(row, state=_state(verdict), rule=rule, detail=detail, line=line),
+        )
+        if isinstance(verdict, Valid):
+            fork = None
+            for kind, basis in ops:
+                fork = self._list(overlay, kind, basis, signed) or fork
+            return Integrated(tuple(op_id_of(kind, basis, signed) for kind, basis in ops), fork)
+        if isinstance(verdict, Invalid) and ("activity", signed.action.author) in ops:
+            self.rows.put(INDEX, refused_key(overlay, signed), b"")
+        return Integrated(())
+
+    def make_own(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """An action that came from elsewhere is this node's own."""
+        data = self.rows.get(ACTIONS, action_key(overlay, signed.hash))
+        assert data is not None, "it is kept"
+        self._write(overlay, signed.hash, replace(decode(ActionRow, data), own=True))
+
+    def resign(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """Keep this signature of an action: of several good ones all nodes keep the least."""
+        data = self.rows.get(ACTIONS, action_key(overlay, signed.hash))
+        assert data is not None, "it is kept"
+        row = replace(decode(ActionRow, data), signed=encode_signed(signed))
+        self._write(overlay, signed.hash, row)
+
+    def again(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """An abandoned action is to be judged once more."""
+        key = action_key(overlay, signed.hash)
+        data = self.rows.get(ACTIONS, key)
+        assert data is not None, "an abandoned action is kept"
+        ops = self.ops(overlay, signed)
+        self._count(overlay, {"abandoned": -len(ops), "pending": len(ops)}, 0)
+        row = replace(decode(ActionRow, data), state="pending", detail="")
+        self._write(overlay, signed.hash, row)
+
+    def forget(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """Let go of a pending action and its ops, as if it had never come."""
+        ops = self.ops(overlay, signed)
+        for kind, basis in ops:
+            self.rows.drop(OPS, overlay + op_id_of(kind, basis, signed))
+        self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
+        self._count(overlay, {"pending": -len(ops)}, -len(encode_signed(signed)))
+
+    # Entries, of public and of sealed private content alike
+
+    def entry(self, overlay: OverlayId, cid: Cid) -> bytes | None:
+        """The bytes with this hash."""
+        prefix = overlay + cid.digest
+        parts = [data for _, data in self.rows.under(ENTRIES, prefix)]
+        if not parts:
+            return None
+        return b"".join(parts)[1:]
+
+    def has_entry(self, overlay: OverlayId, cid: Cid) -> bool:
+        """Whether they lie here."""
+        return self.rows.get(ENTRIES, overlay + cid.digest + b"\0") is not None
+
+    def add_entry(self, overlay: OverlayId, cid: Cid, data: bytes) -> None:
+        """Keep them, once, in as many rows as they need."""
+        if self.has_entry(overlay, cid):
+            return
+        filled = b"\1" + data  # a row is never empty
+        step = ENTRY_PART_BYTES_MAX
+        for number, start in enumerate(range(0, len(filled), step)):
+            key = overlay + cid.digest + bytes((number,))
+            self.rows.put(ENTRIES, key, filled[start : start + step])
+        self._count(overlay, {}, len(data))
+
+    def drop_entry(self, overlay: OverlayId, cid: Cid) -> None:
+        """Let go of what only a pending action had brought."""
+        size = 0
+        for key, data in list(self.rows.under(ENTRIES, overlay + cid.digest)):
+            size += len(data)
+            self.rows.drop(ENTRIES, key)
+        self._count(overlay, {}, -max(0, size - 1))
+
+    # Ops
+
+    def ops(self, overlay: OverlayId, signed: SignedAction) -> list[tuple[str, bytes]]:
+        """(kind, basis) of the ops of an action that are held here, in its order."""
+        return [pair for pair in bases_of(signed) if self.has_op(overlay, *pair, signed)]
+
+    def has_op(self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction) -> bool:
+        """Whether this op is held."""
+        return self.rows.get(OPS, overlay + op_id_of(kind, basis, signed)) is not None
+
+    def op(self, overlay: OverlayId, op_id: bytes) -> OpRow | None:
+        """The op with that id."""
+        data = self.rows.get(OPS, overlay + op_id)
+        return None if data is None else decode(OpRow, data)
+
+    def add_op(
+        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction, state: str
+    ) -> Cid | None:
+        """Hold an op of an action that is kept in `state`; listed at once when that is integrated.
+
+        The result is another action at its place in the chain, if one is known now.
+        """
+        if self.has_op(overlay, kind, basis, signed):
+            return None
+        row = OpRow(_VERSION, kind, basis, signed.hash.digest)
+        self.rows.put(OPS, overlay + op_id_of(kind, basis, signed), encode(row))
+        self._count(overlay, {state: 1}, 0)
+        if state == "integrated":
+            return self._list(overlay, kind, basis, signed)
+        if state == "rejected" and (kind, basis) == ("activity", signed.action.author):
+            self.rows.put(INDEX, refused_key(overlay, signed), b"")
+        return None
+
+    def remade(
+        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
+    ) -> Op | None:
+        """The op with what it carries; None when its entry does not lie here."""
+        action = signed.action
+        entry = sealed = None
+        if kind in WITH_ENTRY and action.entry is not None and not action.private:
+            entry = self.entry(overlay, action.entry)
+            if entry is None:
+                return None
+        if kind == "record" and action.sealed is not None:
+            sealed = self.entry(overlay, action.sealed)
+            if sealed is None:
+                return None
+        return Op(kind, basis, signed, entry, sealed)
+
+    # Lists
+
+    def listed(
+        self, overlay: OverlayId, code: bytes, basis: bytes, tail: bytes = b"", after: bytes = b""
+    ) -> Iterator[tuple[bytes, Held]]:
+        """(key, action) of what is listed there, in order of key, behind key `after`."""
+        prefix = index_prefix(overlay, code, basis) + tail
+        for key, _ in self.rows.under(INDEX, prefix, after):
+            held = self.action(overlay, Cid.of_digest(DAG_CBOR, key[-_DIGEST:]))
+            assert held is not None, "what is listed is kept"
+            yield key, held
+
+    def listed_from(
+        self, overlay: OverlayId, code: bytes, basis: bytes, start: bytes
+    ) -> Iterator[tuple[bytes, Held]]:
+        """The same from the tail `start` on."""
+        prefix = index_prefix(overlay, code, basis)
+        yield from self.listed(overlay, code, basis, after=prefix + start if start else b"")
+
+    def author(self, overlay: OverlayId, author: bytes) -> AuthorRow:
+        """How far the chain of `author` is held."""
+        data = self.rows.get(AUTHORS, overlay + author)
+        return _NOBODY if data is None else decode(AuthorRow, data)
+
+    # What is pending
+
+    def pend(self, overlay: OverlayId, hash_: Cid, peer: bytes) -> None:
+        """Note that an action waits."""
+        row = PendingRow(_VERSION, peer)
+        self.rows.put(PENDING, action_key(overlay, hash_), encode(row))
+
+    def unpend(self, overlay: OverlayId, hash_: Cid) -> None:
+        """It waits no more."""
+        self.rows.drop(PENDING, action_key(overlay, hash_))
+
+    def pending(self, overlay: OverlayId) -> list[tuple[Held, bytes]]:
+        """Every action that waits, with who brought it."""
+        found = []
+        for key, data in self.rows.under(PENDING, overlay):
+            held = self.action(overlay, Cid.of_digest(DAG_CBOR, key[-_DIGEST:]))
+            if held is not None:
+                found.append((held, decode(PendingRow, data).peer))
+        return found
+
+    # Counting
+
+    def counts(self, overlay: OverlayId) -> Counts:
+        """How much is held."""
+        counts = self._counts.get(overlay)
+        if counts is None:
+            data = self.rows.get(COUNTS, overlay)
+            counts = Counts() if data is None else decode(Counts, data)
+            self._counts[overlay] = counts
+        return counts
+
+    def write_counts(self) -> None:
+        """Keep the counts that this event has changed."""
+        for overlay in self._changed:
+            self.rows.put(COUNTS, overlay, encode(self._counts[overlay]))
+        self._changed.clear()
+
+    # Small parts
+
+    def _list(
+        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
+    ) -> Cid | None:
+        key = index_key(overlay, kind, basis, signed)
+        if key is None or self.rows.get(INDEX, key) is not None:
+            return None
+        self.rows.put(INDEX, key, b"")
+        if (kind, basis) == ("activity", signed.action.author):
+            return self._extend(overlay, signed)
+        return None
+
+    def _extend(self, overlay: OverlayId, signed: SignedAction) -> Cid | None:
+        """The chain of its author has one more action; another one at the same place, if any."""
+        author, seq = signed.action.author, signed.action.seq
+        row = self.author(overlay, author)
+        here = self.listed(overlay, CODES["activity"], author, number_key(seq))
+        fork = next((held.signed.hash for _, held in here if held.signed.hash != signed.hash), None)
+        forked = row.forked
+        if fork is not None and (forked < 0 or seq < forked):
+            forked = seq
+        head = row.head
+        if seq == head + 1:
+            prefix = index_prefix(overlay, CODES["activity"], author)
+            after = prefix + number_key(seq) + b"\xff" * _DIGEST
+            head = seq
+            for key, _ in self.rows.under(INDEX, prefix, after):
+                number = int.from_bytes(key[len(prefix) : -_DIGEST], "big")
+                if number > head + 1:
+                    break
+                head = number
+        changed = AuthorRow(_VERSION, head, max(row.highest, seq), forked)
+        if changed != row:
+            self.rows.put(AUTHORS, overlay + author, encode(changed))
+        return fork
+
+    def _write(self, overlay: OverlayId, hash_: Cid, row: ActionRow) -> None:
+        self.rows.put(ACTIONS, action_key(overlay, hash_), encode(row))
+
+    def _count(self, overlay: OverlayId, ops: dict[str, int], size: int) -> None:
+        before = self.counts(overlay)
+        counted = {
+            state: number
+            for state in STATES
+            if (number := before.ops.get(state, 0) + ops.get(state, 0))
+        }
+        self._counts[overlay] = Counts(_VERSION, counted, max(0, before.bytes + size))
+        self._changed[overlay] = None
+
+
+def refused_key(overlay: OverlayId, signed: SignedAction) -> bytes:
+    """Where a rejected action is listed by its place in the chain."""
+    prefix = index_prefix(overlay, REFUSED, signed.action.author)
+    return prefix + number_key(signed.action.seq) + signed.hash.digest
+
+
+def _held(data: bytes) -> Held:
+    row = decode(ActionRow, data)
+    signed = decode_signed(row.signed)
+    return Held(signed, row.state, row.rule, row.detail, row.line, row.own, row.received_us)
+
+
+def _state(verdict: Verdict) -> str:
+    if isinstance(verdict, Valid):
+        return "integrated"
+    return "rejected" if isinstance(verdict, Invalid) else "abandoned"
+
+
+def _words(verdict: Verdict) -> tuple[str, str, int]:
+    if isinstance(verdict, Invalid):
+        return verdict.rule[:DNA_NAME_CHARS_MAX], verdict.detail[:DETAIL_CHARS_MAX], verdict.line
+    if isinstance(verdict, Abandoned):
+        return "", verdict.reason[:DETAIL_CHARS_MAX], 0
+    return "", "", 0

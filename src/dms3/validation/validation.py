@@ -1,0 +1,194 @@
+"""Machine "validation": it joins its parts and gives each its events.
+
+Source: docs/chains.md, "How an op is judged"; `chain/operations.py` lists what it is asked. Which
+apps are open is not kept: the node opens them at every start, and what waited goes on then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question
+from dms3.chain.operations import KeepRecords, OpenApp, OpFigures, OpState
+from dms3.core.cid import Cid
+from dms3.core.codec import encode
+from dms3.core.desk import Desk
+from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
+from dms3.core.ids import OverlayId, PeerId, RequestId, short
+from dms3.core.limits import CHAIN_ASK_BURST_US, CHAIN_ASK_COST_US, READS_OPEN_MAX
+from dms3.core.machine import (
+    Answered,
+    Called,
+    ClockJumped,
+    Effect,
+    Event,
+    Now,
+    PeerDown,
+    Requested,
+    View,
+    Withdrawn,
+)
+from dms3.core.pace import Pace
+from dms3.crypto.signing import SigningKey
+from dms3.validation.holders import MALFORMED
+from dms3.validation.parts import Parts
+
+__all__ = ["MINORS", "NAME", "PROTOCOL", "Validation"]
+
+NAME = "validation"
+_READS = ("get", "links", "activity")
+_TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
+_ELSEWHERE = Failure("not_found", "This node is not in that app.", Retry.OTHER_PEER)
+
+
+class Validation:
+    """The machine of the node whose key is `signing`."""
+
+    def __init__(self, signing: SigningKey) -> None:
+        self._desk = Desk()
+        self._parts = Parts(self._desk, signing)
+        self._open: dict[OverlayId, None] = {}
+        self._pace = Pace(CHAIN_ASK_COST_US, CHAIN_ASK_BURST_US)
+        parts = self._parts
+        self._operations: dict[str, Callable[[Any, RequestId], None]] = {
+            "open": self._open_app,
+            "shut": self._shut,
+            "judge": parts.own.judge,
+            "keep": self._keep,
+            "get": parts.finding.get,
+            "links": parts.linking.links,
+            "activity": parts.following.activity,
+            "trace": self._trace,
+            "figures": self._figures,
+        }
+
+    # The machine
+
+    def on_start(self, view: View, now: Now) -> list[Effect]:
+        """Nothing is open yet."""
+        self._desk.now = now
+        self._parts.rows.load(view)
+        return self._desk.take()
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """Commands, answers, peers' questions."""
+        self._desk.now = now
+        match event:
+            case Answered(token, body):
+                self._desk.answered(token, body)
+            case Called(operation, arguments, request):
+                self._called(operation, arguments, request)
+            case Requested():
+                self._requested(event)
+            case Withdrawn(request):
+                self._parts.withdrawn(request)
+            case PeerDown(peer):
+                self._pace.forget(peer)
+            case ClockJumped():
+                self._parts.deciding.clock_jumped()
+        return self._take()
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """Pauses that are over."""
+        self._desk.now = now
+        self._desk.ring()
+        return self._take()
+
+    def next_timer(self) -> int | None:
+        """The earliest alarm."""
+        return self._desk.next_alarm()
+
+    def _take(self) -> list[Effect]:
+        self._parts.judging.settle()
+        self._parts.holding.write_counts()
+        self._parts.rows.settle()
+        return self._desk.take()
+
+    # Questions
+
+    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
+        try:
+            self._operation(operation, arguments)(arguments, request)
+        except Dms3Error as error:
+            self._desk.reply(request, Failure.of(error))
+
+    def _operation(self, name: str, arguments: Any) -> Callable[[Any, RequestId], None]:
+        """What carries out operation `name`; raises when it cannot be now."""
+        method = self._operations.get(name)
+        if method is None:
+            raise Dms3Error("method_unknown", f"validation has no {name!r}.")
+        overlay = getattr(arguments, "overlay", None)
+        if overlay is not None and overlay not in self._open:
+            raise Dms3Error("not_found", f"App {short(overlay)} is not open on this node.")
+        if name in _READS and self._parts.reads >= READS_OPEN_MAX:
+            raise Dms3Error("limit_reached", "Too many reads are under way; try again later.")
+        return method
+
+    def _requested(self, event: Requested) -> None:
+        peer, request = event.peer, event.request
+        if self._pace.wait_us(peer, 1, self._desk.now):
+            self._desk.reply(request, _TOO_OFTEN)
+            return
+        try:
+            question = decode_chain_question(event.body)
+        except DecodeError as error:
+            self._desk.reply(request, Failure(MALFORMED, error.message))
+            self._parts.holders.blame(peer, MALFORMED)
+            return
+        overlay = OverlayId(question.overlay)
+        if overlay not in self._open:
+            self._desk.reply(request, _ELSEWHERE)
+        elif question.fetch is not None:
+            answer = self._parts.serving.answer(overlay, question.fetch)
+            self._desk.reply(request, encode(answer))
+        elif question.publish is not None:
+            self._publish(peer, overlay, question.publish, request)
+
+    def _publish(self, peer: PeerId, overlay: OverlayId, publish: Any, request: RequestId) -> None:
+        weight = len(publish.ops) - 1
+        if weight and self._pace.wait_us(peer, weight, self._desk.now):
+            self._desk.reply(request, _TOO_OFTEN)
+            return
+        self._parts.intake.publish(peer, overlay, publish, request)
+
+    # Apps
+
+    def _open_app(self, asked: OpenApp, request: RequestId) -> None:
+        dna = asked.dna
+        if dna.id in self._open:
+            self._desk.reply(request, None)
+            return
+        self._open[dna.id] = None
+        self._parts.judging.open(dna)
+        self._parts.deciding.resume(dna.id)
+
+        def joined(body: Any) -> None:
+            failed = isinstance(body, Failure)
+            self._desk.reply(request, body if failed else None)
+
+        self._desk.call("dht.join", dna.id, joined)
+
+    def _shut(self, overlay: OverlayId, request: RequestId) -> None:
+        if overlay in self._open:
+            del self._open[overlay]
+            self._parts.shut(overlay)
+            self._desk.call("dht.leave", overlay, lambda _: None)
+        self._desk.reply(request, None)
+
+    # Own actions, and what is asked of what is here
+
+    def _keep(self, asked: KeepRecords, request: RequestId) -> None:
+        self._parts.deciding.keep(asked.overlay, asked.records)
+        self._desk.reply(request, None)
+
+    def _trace(self, hash_: Cid, request: RequestId) -> None:
+        found: list[OpState] = []
+        for overlay in self._open:
+            found += self._parts.deciding.trace(overlay, hash_)
+        self._desk.reply(request, tuple(found))
+
+    def _figures(self, overlay: OverlayId, request: RequestId) -> None:
+        counts = self._parts.holding.counts(overlay)
+        figures = OpFigures(tuple(sorted(counts.ops.items())), counts.bytes)
+        self._desk.reply(request, figures)
