@@ -3,6 +3,8 @@
 Source: IPS paper, agents; docs/wire.md, "Source chains". The key is `KeyTree.agent`: of one device
 in one DNA, so that no two devices ever write one chain. Does not expire: a chain is for ever; it is
 taken back by a revocation. Which actions a revocation touches is for those who read the activity.
+A root can certify a key that is not its own; what makes them one is that the key signs, too: action
+2 of its chain, what it writes after a rotation, or a question that shows the certificate.
 """
 
 from __future__ import annotations

@@ -43,11 +43,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SendQuestion:
-    """`sender` asks `function` of the app of agent `to` ("": its `receive`), with JSON `body`.
+    """`sender` asks `function` of the app of agent `to` ("": its `receive`).
 
-    `certificate`: of the sender's key. `capability`: the proof for a function that is not open to
-    everybody. `time_us` and `nonce` (16 random bytes): a question counts once, and not for long.
-    The signature is the sender's and covers the other fields.
+    `body`: JSON values, see `chain/values.py`. `certificate`: of the sender's key. `capability`:
+    the proof for a function that is not open to everybody. `time_us` and `nonce` (16 random bytes):
+    a question counts once, and not for long. The signature is the sender's and covers the other
+    fields.
     """
 
     v: int
@@ -78,7 +79,7 @@ class SendQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SendAnswer:
-    """What the app of the asked agent answered: JSON `body`, or an error: `code`, `message`."""
+    """What the asked agent's app answered: `body` (JSON values), or an error: `code`, `message`."""
 
     body: bytes = field(default=b"", repr=False)
     code: str = ""

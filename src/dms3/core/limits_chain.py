@@ -8,7 +8,7 @@ from dms3.core.units import KIB, MIB, SECOND_US
 # chain
 ENTRY_BYTES_MAX = 1 * MIB  # a larger value is a document: the entry names its CID
 ENTRY_DEPTH_MAX = 32  # lists and maps in one another: forms and trees of people have below ten
-ENTRY_ITEMS_MAX = 64 * KIB  # numbers, texts, lists of one entry: 30 ms to decode
+ENTRY_ITEMS_MAX = 64 * KIB  # numbers, texts, lists of one entry: 27 ms to decode
 SEALED_BYTES_MAX = ENTRY_BYTES_MAX + KIB  # a private entry, filled up and with its tag
 ACTION_BYTES_MAX = 8 * KIB  # keys, dates, a tag of 1,000 bytes, a proof of 4 KiB
 TAG_BYTES_MAX = 1_000  # as Holochain has it
@@ -41,7 +41,7 @@ SESSION_BYTES_MAX = 8 * KIB  # a preflight and COUNTERSIGNERS_MAX acceptances
 CHAIN_QUESTION_BYTES_MAX = 2 * MIB  # ops of one publish together: one private entry fits
 CHAIN_ANSWER_BYTES_MAX = 2 * MIB  # ops of one answer; the asker reads on behind the last
 CHAIN_SMALL_BYTES_MAX = 4 * KIB  # a question without ops
-CHAIN_OPS_MAX = 64  # ops of one message: two signatures each are about 8 ms of the loop
+CHAIN_OPS_MAX = 64  # ops of one message: to read and verify them takes 10 ms of the loop
 CHAIN_FETCH_MAX = 256  # ops of one answer: activity is headers alone
 CHAIN_MESSAGE_ITEMS_MAX = 4 * KIB  # dag-cbor items of one message: 256 ops have 2,000
 AGENT_BODY_BYTES_MAX = 256 * KIB  # what one agent sends another in one question
