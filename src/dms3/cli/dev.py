@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,6 +40,18 @@ class DevNode:
     roles: list[str] = field(default_factory=list)
 
 
+def reserve_port() -> socket.socket:
+    """A free port of loopback, bound and not listened at: a node may, nobody else gets it.
+
+    So a node that is down for a while finds its port again: the operating system gives no local
+    port of a connection, and no port 0, out of those that are bound.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
 class DevNetwork:
     """N node processes under one folder; `start` and `stop` them, or one of them.
 
@@ -55,6 +68,7 @@ class DevNetwork:
         self.roles = dict(roles or {})
         self.nodes: dict[str, DevNode] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._reserved: dict[str, tuple[socket.socket, socket.socket, socket.socket]] = {}
 
     async def start(self, count: int) -> None:
         """Start `count` nodes and write `network.json` when all are ready."""
@@ -117,17 +131,12 @@ class DevNetwork:
                 process.kill()
                 await process.wait()
         self._processes.clear()
+        for bound in (one for ports in self._reserved.values() for one in ports):
+            bound.close()
+        self._reserved.clear()
 
     def _command(self, name: str, home: Path, join: str | None) -> Sequence[str]:
-        p2p_port = api_port = public_port = 0
-        if self.base_port:
-            index = node_names(DEV_NODES_MAX).index(name)
-            p2p_port, api_port = self.base_port + 2 * index, self.base_port + 2 * index + 1
-            public_port = self.base_port + 2 * DEV_NODES_MAX + index
-        if name in self.nodes:  # started again: the same ports, so that others find it
-            p2p_port = int(self.nodes[name].address.split("/")[4])
-            api_port = int(self.nodes[name].api.rsplit(":", 1)[1])
-            public_port = int(self.nodes[name].public.rpartition(":")[2] or 0)
+        p2p_port, api_port, public_port = self._ports(name)
         command = [sys.executable, "-m", "dms3", "up", "--json", "--no-open", "--home", str(home)]
         command += ["--name", name, "--listen", f"/ip4/127.0.0.1/tcp/{p2p_port}"]
         command += ["--api-listen", f"127.0.0.1:{api_port}"]
@@ -136,6 +145,17 @@ class DevNetwork:
         if self.roles.get(name):
             command += ["--public", f"127.0.0.1:{public_port}"]
         return [*command, "--join", join] if join else command
+
+    def _ports(self, name: str) -> tuple[int, int, int]:
+        """For other nodes, the API, the public listener: the same when it is started again."""
+        if self.base_port:
+            index = node_names(DEV_NODES_MAX).index(name)
+            first = self.base_port + 2 * index
+            return first, first + 1, self.base_port + 2 * DEV_NODES_MAX + index
+        if name not in self._reserved:
+            self._reserved[name] = (reserve_port(), reserve_port(), reserve_port())
+        p2p_port, api_port, public_port = (one.getsockname()[1] for one in self._reserved[name])
+        return p2p_port, api_port, public_port
 
     async def _ready(self, name: str, home: Path, process: asyncio.subprocess.Process) -> DevNode:
         assert process.stdout is not None
