@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from dms3.chain.sandboxing import PYTHON, WASM
+from dms3.chain.sandboxing import PYTHON, WASM, Program
 from dms3.chain.values import decode_values, encode_values
 from dms3.core.codec import check_items, decode, encode
 from dms3.core.errors import DecodeError
@@ -138,6 +138,18 @@ class _Wire:
 def dna_id(dna: Dna) -> OverlayId:
     """The id of `dna`, which is its overlay: SHA-256 of its canonical bytes."""
     return dna.id
+
+
+def program_of(dna: Dna) -> Program:
+    """The rules of `dna` as the sandbox takes them: with its bounds, which are part of a verdict."""
+    return Program(
+        dna=dna.id,
+        level=dna.level,
+        source=dna.source,
+        properties=dna.properties,
+        fuel=dna.fuel,
+        memory=dna.memory,
+    )
 
 
 def encode_dna(dna: Dna) -> bytes:

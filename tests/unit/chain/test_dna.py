@@ -4,7 +4,16 @@ import dataclasses
 
 import pytest
 
-from dms3.chain.dna import HOLDERS_MAX, Dna, EntryKind, LinkKind, decode_dna, dna_id, encode_dna
+from dms3.chain.dna import (
+    HOLDERS_MAX,
+    Dna,
+    EntryKind,
+    LinkKind,
+    decode_dna,
+    dna_id,
+    encode_dna,
+    program_of,
+)
 from dms3.chain.dna import is_name as name_fits
 from dms3.chain.manifest import Manifest, dna_of, parse_manifest
 from dms3.chain.sandboxing import PYTHON, WASM
@@ -108,6 +117,13 @@ def test_names_of_kinds():
         LinkKind("A")
     with pytest.raises(ValueError, match="alone"):
         EntryKind("a", private=True, by_anyone=True)
+
+
+def test_the_bounds_of_judging_are_those_of_the_dna():
+    program = program_of(dataclasses.replace(DNA, fuel=5, memory=6))
+    assert (program.fuel, program.memory, program.part) == (5, 6, "rules")
+    assert (program.source, program.level) == (DNA.source, DNA.level)
+    assert program.properties == DNA.properties
 
 
 def test_kinds_by_name():
