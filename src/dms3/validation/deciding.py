@@ -232,7 +232,7 @@ class Deciding:
         False: it waits already, and nothing is told.
         """
         case = self.queue.find(overlay, hash_)
-        if case is None or case.needs or case.stage == "parked":
+        if case is None or case.absent or case.stage == "parked":
             return False
         watched = self._watch(overlay, hash_)
         watched.decided.append(decided)
@@ -299,6 +299,7 @@ class Deciding:
         for cid in (signed.action.entry, signed.action.sealed):
             if cid is not None and not any(self._holding.listed(overlay, b"e", cid.binary)):
                 self._holding.drop_entry(overlay, cid)
+        self._judging.wake(overlay, signed.hash)
 
     def trace(self, overlay: OverlayId, hash_: Cid) -> list[OpState]:
         """How far each op of an action has come here."""

@@ -40,7 +40,8 @@ class Case:
     """An action of `overlay` on its way to a verdict, which `done` is told once.
 
     `entry`: its entry, when it lies nowhere yet. `peer`: who brought it, b"" this node. `stage`:
-    parked, system or app. `needs`: what it waits for; `waits` is told when that begins.
+    parked, system or app. `needs`: what it waits for; `absent`: that is not here at all, and
+    `waits` is told when that begins.
     """
 
     overlay: OverlayId
@@ -53,6 +54,7 @@ class Case:
     since_us: int = 0
     stage: str = "system"
     needs: tuple[Need, ...] = ()
+    absent: bool = False
     waits: Callable[[], None] | None = None
     known: dict[str, Any] = field(default_factory=dict)
     fuel: int = 0
@@ -316,9 +318,11 @@ class Judging:
         case.needs = needs
         for need in needs:
             self._waiting.setdefault((case.overlay, need.hash), {})[case] = None
-        for need in needs:
+        absent = [need for need in needs if not self._known.is_pending(case.overlay, need)]
+        for need in absent:  # what is judged here already comes by itself
             self.bringer.want(case.overlay, need, urgent=case.urgent)
-        if case.waits is not None:
+        case.absent = bool(absent)
+        if absent and case.waits is not None:
             case.waits()
 
     def _rest(self, case: Case) -> None:
@@ -330,4 +334,4 @@ class Judging:
                 cases.pop(case, None)
                 if not cases:
                     del self._waiting[key]
-        case.needs = ()
+        case.needs, case.absent = (), False

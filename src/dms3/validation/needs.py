@@ -141,6 +141,11 @@ class Known:
             return Lies(held.signed, None, held.state, held.rule)
         return brought if isinstance(brought, Lies) else None
 
+    def is_pending(self, overlay: OverlayId, need: Need) -> bool:
+        """Whether what is needed lies here and waits for its verdict."""
+        held = self._holding.action(overlay, need.hash)
+        return held is not None and held.state == "pending"
+
     def entry(self, overlay: OverlayId, cid: Cid, bundle: Bundle = NO_BUNDLE) -> bytes | None:
         """The public entry with that hash."""
         found = bundle.entry(cid) or self._holding.entry(overlay, cid)
