@@ -68,7 +68,7 @@ class LinkKind:
 class Dna:
     """The rules of an app. `source`: Python text (level python-1) or a WASM module (wasm-1).
 
-    `properties` and `membrane` (who may take part): JSON values without fractions. `r`: sum of
+    `properties` (a map) and `membrane` (who may take part): JSON values without fractions. `r`: sum of
     uptimes of the holders of an op, who are at least `q_min` and at most `q_max`. `fuel`, `memory`
     (bytes): bounds of one judging. `same_rules`: one verdict serves all ops of an action.
     `id`: computed.
@@ -141,7 +141,7 @@ def dna_id(dna: Dna) -> OverlayId:
 
 
 def program_of(dna: Dna) -> Program:
-    """The rules of `dna` as the sandbox takes them: with its bounds, which are part of a verdict."""
+    """The rules of `dna` for the sandbox, with its bounds: verdicts depend on them, too."""
     return Program(
         dna=dna.id,
         level=dna.level,
@@ -154,6 +154,7 @@ def program_of(dna: Dna) -> Program:
 
 def encode_dna(dna: Dna) -> bytes:
     """The canonical bytes of `dna`; ValueError when a field breaks a bound."""
+    _need(type(dna.properties) is dict, "properties are a map")
     wire = _Wire(
         v=dna.v,
         name=dna.name,
@@ -183,13 +184,16 @@ def decode_dna(data: bytes) -> Dna:
     wire = decode(_Wire, data, strict=True)
     if encode(wire) != data:  # a field that was left out
         raise DecodeError(0, "not the one byte form of this DNA")
+    properties = decode_values(wire.properties, "properties")
+    if type(properties) is not dict:
+        raise DecodeError(0, "properties are a map")
     return Dna(
         name=wire.name,
         level=wire.level,
         source=wire.source,
         entries=wire.entries,
         links=wire.links,
-        properties=decode_values(wire.properties, "properties"),
+        properties=properties,
         membrane=decode_values(wire.membrane, "membrane"),
         r=wire.r,
         q_min=wire.q_min,

@@ -79,6 +79,7 @@ def test_everything_in_it_is_part_of_its_id(change):
         {"entries": (EntryKind("a"), EntryKind("a"))},
         {"links": (LinkKind("b"), LinkKind("a"))},
         {"properties": {"x": 1.5}},
+        {"properties": []},
         {"properties": {"x": "x" * PROPERTIES_BYTES_MAX}},
         {"membrane": "x" * PROPERTIES_BYTES_MAX},
         {"r": 0},
@@ -91,7 +92,7 @@ def test_everything_in_it_is_part_of_its_id(change):
         {"memory": 0},
         {"memory": MEMORY_BYTES_MAX + 1},
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_what_is_out_of_bounds_is_no_dna(change):
     with pytest.raises(ValueError):  # noqa: PT011  each has its own words
@@ -139,6 +140,8 @@ def test_there_is_one_byte_form():
     for changed in ({**raw, "entries": kinds}, {**raw, "more": 1}):
         with pytest.raises(DecodeError):
             decode_dna(encode_plain(changed))
+    with pytest.raises(DecodeError, match="properties are a map"):
+        decode_dna(encode_plain({**raw, "properties": b"\0" + encode_plain([])}))
     with pytest.raises(DecodeError, match="fraction"):
         decode_dna(encode_plain({**raw, "properties": b"\0" + encode_plain({"a": 1.5})}))
 
