@@ -68,9 +68,9 @@ class LinkKind:
 class Dna:
     """The rules of an app. `source`: Python text (level python-1) or a WASM module (wasm-1).
 
-    `properties` (a map) and `membrane` (who may take part): JSON values without fractions. `r`: sum of
-    uptimes of the holders of an op, who are at least `q_min` and at most `q_max`. `fuel`, `memory`
-    (bytes): bounds of one judging. `same_rules`: one verdict serves all ops of an action.
+    `properties` (a map) and `membrane` (who may take part): JSON values without fractions. `r`: sum
+    of uptimes of the holders of an op, who are at least `q_min` and at most `q_max`. `fuel` and
+    `memory` (bytes): bounds of one judging. `same_rules`: one verdict serves all ops of an action.
     `id`: computed.
     """
 
