@@ -81,7 +81,6 @@ async def begin(app: App, call: Call, sandbox: Sandbox) -> None:
     """Bring `app` to ready; what goes wrong is its state, never an exception."""
     try:
         await call("validation.open", OpenApp(app.parts.dna))
-        await call("dht.join", app.overlay)
         app.declared = await _declared(app, sandbox)
         proof = b"" if app.proof is None else encode_values(app.proof, "proof")
         app.head = await call("source.begin", Begin(app.parts.dna, proof))
@@ -97,7 +96,6 @@ async def end(app: App, call: Call) -> None:
     """Publish, judge and hold no more for `app`; its chain stays."""
     await call("source.end", app.overlay)
     await call("validation.shut", app.overlay)
-    await call("dht.leave", app.overlay)
     app.set("failed", "It was removed.")
 
 
