@@ -82,6 +82,7 @@ class Publishing(Part):
         self._sounding: set[OverlayId] = set()  # the first question says how large it is
         self._flying = 0
         self._left_on_disk = False
+        self.ended: tuple[Callable[[OverlayId], None], ...] = ()  # told that an app was removed
 
     def operations(self) -> Mapping[str, Operation]:
         """Commands."""
@@ -447,6 +448,8 @@ class Publishing(Part):
     def _end(self, overlay: OverlayId, request: RequestId) -> None:
         """The app was removed: its rows stay, nobody is asked any more."""
         self._active.discard(overlay)
+        for told in self.ended:
+            told(overlay)
         for item in [each for each in self._items.values() if each.row.overlay == overlay]:
             self._forget(item)
         self._desk.reply(request, None)

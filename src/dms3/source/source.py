@@ -76,6 +76,7 @@ class Source:
         confirming = Confirming(grounds, publishing, bringing, writing.wake)
         restoring = Restoring(grounds, confirming, bringing)
         beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up, restoring.taken_up)
+        publishing.ended = (whereabouts.ended,)
         others = (whereabouts, capabilities, sending, countersigning)
         own = (confirming, publishing, writing, beginning, Reading(grounds), restoring)
         return (*own, *others)

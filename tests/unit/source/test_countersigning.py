@@ -332,7 +332,7 @@ def _life(world, one, two):
 
 
 def _steps(which):
-    world = World("a", "b")
+    world = World("a", "b", holders=1)
     before = world.parties[which].steps
     _life(world, *world.parties)
     return before, world.parties[which].steps
@@ -343,7 +343,7 @@ def test_killed_at_any_point_and_started_again_all_sign(which):
     before, after = _steps(which)
     assert after - before > 10
     for at in range(before + 1, after + 1):
-        world = World("a", "b")
+        world = World("a", "b", holders=1)
         one, two = world.parties
         dead = world.parties[which]
         dead.crash_at = at
@@ -362,8 +362,8 @@ def test_killed_at_any_point_for_good_the_other_ends_in_time(which):
     """He is not locked for ever; when all had accepted he has it, with both signatures or one."""
     before, after = _steps(which)
     ends = set()
-    for at in range(before + 1, after + 1):
-        world = World("a", "b")
+    for at in range(before + 1, after + 1, 3):
+        world = World("a", "b", holders=1)
         dead, left = world.parties[which], world.parties[1 - which]
         dead.crash_at = at
         _life(world, *world.parties)
