@@ -11,7 +11,7 @@ tests_in = $(wildcard tests/$(1)/test_*.py tests/$(1)/*/test_*.py)
 FAST = unit property vectors
 
 # A list of checks or tests is one line each, so that `make -k` shows all that fails.
-.PHONY: help setup demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-browser test-interop long bench peers pictures clean
+.PHONY: help setup runner demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-browser test-interop long bench peers pictures clean
 .DEFAULT_GOAL := help
 # A later target of `make test` runs against what an earlier one left: never in parallel.
 .NOTPARALLEL:
@@ -22,11 +22,18 @@ help:
 	@echo "make test            the test suite; parts: test-fast test-sim test-docs test-network test-browser test-interop"
 	@echo "make long            kill campaigns, soaks, sweeps (ONLY=name; resumes; FRESH=1 starts over)"
 	@echo "make bench           benchmarks beside other programs (ONLY=name), table and build/bench.json"
+	@echo "make runner          what rules of apps run in, once per machine: about a minute (make setup does it, too)"
 	@echo "make peers           foreign programs for interop tests and benchmarks, into build/peers"
 	@echo "make pictures        the pictures of docs/pictures, from a real network (needs Chromium)"
 
+# The runner of apps is made once per machine; without it a node makes it, and tests do.
 setup:
 	@sh scripts/bootstrap.sh
+	@$(PY) -m dms3.io.runner_cache >/dev/null || true
+
+runner:
+	@sh scripts/bootstrap.sh
+	@$(PY) -m dms3.io.runner_cache >/dev/null
 
 demo: setup
 	@.venv/bin/dms3 demo $(ARGS)

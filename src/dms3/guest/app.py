@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import marshal
+import sys
 import warnings
 from types import CodeType, TracebackType
 from typing import Any
@@ -52,8 +53,29 @@ class Program:
 PROGRAMS: dict[str, Program] = {}
 
 
+class _Files:
+    """There are none, once the runner is made.
+
+    Python opens the file of a wrong text to show its line. It goes on when it cannot.
+    """
+
+    __slots__ = ("there",)
+
+    def __init__(self) -> None:
+        self.there = True
+
+    def look(self, event: str, _arguments: tuple[Any, ...]) -> None:
+        """Told by Python of what it is about to do."""
+        if event == "open" and not self.there:
+            raise OSError("there are no files here")
+
+
+_FILES = _Files()
+
+
 def answer(job: str) -> str:
     """The answer to a job; never raises but for what ends the instance."""
+    _FILES.there = False
     try:
         request = json.loads(job)
         found = JOBS[request["do"]](request)
@@ -251,6 +273,9 @@ for _name in (*_LATE, *(f"encodings.{each}" for each in _ENCODINGS)):
 for _name in _ENCODINGS:
     "".encode(_name) if _name != "hex_codec" else None  # found once, found in every run
 warnings.simplefilter("ignore")  # they would be written to a stream that is not there
+
+
+sys.addaudithook(_FILES.look)
 gc.collect()
 gc.disable()
 gc.freeze()

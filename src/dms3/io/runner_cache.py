@@ -218,16 +218,24 @@ def _hash(path: Path) -> str:
 
 
 def main() -> int:
-    """Make the runner; each phase is a line. The exit status is 1 when it cannot be made."""
+    """Make the runner: a line for each phase on stdout, words for people on stderr.
+
+    Says nothing when it is there. The exit status is 1 when it cannot be made.
+    """
 
     def said(phase: str) -> None:
         sys.stdout.write(f"{phase}\n")
         sys.stdout.flush()
+        if sys.stderr.isatty() or phase != "ready":
+            sys.stderr.write(f"The runner of apps, made once on this machine: {phase}\n")
 
+    cache = RunnerCache()
     try:
-        RunnerCache().make(said)
+        if cache.find() is None:
+            cache.make(said)
     except Dms3Error as error:
         sys.stdout.write(f"{error.code} {error}\n")
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
