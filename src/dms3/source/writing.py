@@ -151,6 +151,8 @@ class Writing(Part):
                 asked = JudgeRecords(job.chain.overlay, records)
                 answer = yield Ask("validation.judge", asked)
                 verdict: Verdict = answer_or_raise(answer)
+                if isinstance(verdict, Invalid):
+                    records = yield from self._up_to_refused(job.chain, records)
                 if job.chain.row is row:
                     self._check(verdict, records)
                     self._keep(job, records)
@@ -159,6 +161,19 @@ class Writing(Part):
             self._tell_rejected(job.chain, rejection.failure)
             return rejection.failure
         raise Dms3Error("chain_moved", "The chain changed while this was judged.")
+
+    def _up_to_refused(self, chain: Chain, records: Records) -> Flow[Records]:
+        """The bundle up to the first action that is refused: found by halving, as it is judged."""
+        good, bad = 0, len(records)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            asked = JudgeRecords(chain.overlay, records[:middle])
+            answer = yield Ask("validation.judge", asked)
+            if isinstance(answer, Invalid):
+                bad = middle
+            else:
+                good = middle
+        return records[:bad]
 
     def _known(self, job: Job) -> Flow[dict[Cid, SignedAction]]:
         """The actions that the bundle refers to, own or brought here."""

@@ -6,8 +6,8 @@ from dms3.chain.operations import ChainHead, Change, Commit, Committed, Query, R
 from dms3.core.errors import Failure
 from dms3.core.limits import BUNDLE_ACTIONS_MAX, COMMITS_WAITING_MAX
 from dms3.core.machine import Now
-from dms3.core.verdict import Abandoned, Unresolved
-from unit.source.chain_kit import DNA, NOWHERE, REFUSAL, WALL, Device, check_chain
+from dms3.core.verdict import Abandoned, Unresolved, Valid
+from unit.source.chain_kit import DNA, NOWHERE, REFUSAL, WALL, Device, Overlay, check_chain
 
 
 def begun() -> Device:
@@ -68,6 +68,22 @@ def test_what_a_rule_refuses_leaves_nothing():
     check_chain(device.chain)
 
 
+@pytest.mark.parametrize("bad", range(5))
+def test_of_a_bundle_the_action_that_breaks_the_rule_is_named(bad):
+    device = begun()
+
+    def judge(asked):
+        long = any(len(record.entry or b"") > 600 for record in asked.records)
+        return REFUSAL if long else Valid()
+
+    device.ports["validation.judge"] = judge
+    texts = ["x" * (700 if number >= bad else 5) for number in range(5)]
+    refused = device.commit(*[Change("create", "note", {"text": text}) for text in texts])
+    assert refused.action == bad
+    assert str(refused.entry) in refused.message
+    assert len(device.chain) == 3
+
+
 @pytest.mark.parametrize(
     ("verdict", "code"),
     [(Unresolved((b"entry:x",)), "content_unavailable"), (Abandoned("fuel"), "content_invalid")],
@@ -116,7 +132,8 @@ def test_a_bundle_has_some_changes_and_not_too_many(count):
 
 
 def test_the_largest_bundle_is_one_transaction():
-    device = begun()
+    device = Device(Overlay(0))  # publishing is another matter
+    device.begin()
     link = Change("link", "all", base=b"b" * 32, to=b"t" * 32)
     assert len(device.commit(*[link] * BUNDLE_ACTIONS_MAX).actions) == BUNDLE_ACTIONS_MAX
     check_chain(device.chain)
