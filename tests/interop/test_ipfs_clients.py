@@ -99,7 +99,7 @@ def test_a_client_fetches_and_verifies_through_the_gateway(tmp_path: Path, files
 
 def test_each_side_reads_the_files_of_the_other(tmp_path: Path, files: Path) -> None:
     need("ipfs")
-    wide = folder(tmp_path / "wide", 6_000, 9)  # sharded
+    wide = folder(tmp_path / "wide", 1_300, 200)  # sharded
     with running(tmp_path / "home", "--no-mdns") as node:
         root = node.call("store", "add", paths=[str(files)], space="ours")["root"]
         ours = tmp_path / "ours.car"

@@ -65,6 +65,11 @@ def extract_beginning(name: str, data: bytes) -> Extracted:
     return extract(name, data)
 
 
+def extract_beginnings(files: Sequence[tuple[str, bytes]]) -> list[Extracted]:
+    """The same of several files, each a name and its first part."""
+    return [extract(name, data) for name, data in files]
+
+
 def read_parts(source: str, stamp: int, size: int) -> Generator[bytes, None, None]:
     """The file in parts of IMPORT_PART_BYTES; raises UnreadableError.
 

@@ -7,8 +7,9 @@ the next is read. Large files and uploads do not come this way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dms3.core.cid import RAW
 from dms3.core.errors import Dms3Error
@@ -20,6 +21,8 @@ from dms3.io.packs import Staged
 from dms3.io.pool import Pool
 from dms3.node.shelving import Item, Shelf
 from dms3.node.walk import File
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +47,27 @@ class Batch:
 async def read_batch(pool: Pool, shelf: Shelf, files: Sequence[File]) -> Batch:
     """`files` read by as many jobs as they need, their blocks on the disk already."""
     async with asyncio.TaskGroup() as group:
-        reads = [group.create_task(_take(pool, some)) for some in _jobs_of(files)]
+        reads = [group.create_task(_take(pool, some)) for some in jobs_of(files, _size)]
     taken = [one for read in reads for one in read.result()]
     return await asyncio.to_thread(_prepare, shelf, taken)
 
 
-def _jobs_of(files: Sequence[File]) -> Iterator[list[File]]:
-    """`files` in order, in parts of about IMPORT_JOB_BYTES."""
-    some: list[File] = []
+def jobs_of(files: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """`files` in order, in parts of about IMPORT_JOB_BYTES; `size_of`: the bytes of one."""
+    some: list[T] = []
     size = 0
     for file in files:
         some.append(file)
-        size += file.size
+        size += size_of(file)
         if size >= IMPORT_JOB_BYTES or len(some) == IMPORT_JOB_FILES_MAX:
             yield some
             some, size = [], 0
     if some:
         yield some
+
+
+def _size(file: File) -> int:
+    return file.size
 
 
 async def _take(pool: Pool, files: Sequence[File]) -> list[_Taken]:

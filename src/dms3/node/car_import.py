@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dms3.core.car import CarReader
 from dms3.core.car_tree import FileAt, Survey, Surveyor
@@ -28,11 +28,11 @@ from dms3.core.unixfs import Block, name_fault
 from dms3.core.unixfs_read import read_file
 from dms3.io import catalogue
 from dms3.io.extract import Extracted
-from dms3.io.intake import UnreadableError, extract_beginning, read_parts
+from dms3.io.intake import UnreadableError, extract_beginnings, read_parts
 from dms3.io.packs import Packs, Staged
 from dms3.io.pool import Pool
-from dms3.node.batch import body_of
-from dms3.node.importing import BINARY, Imported, Upload
+from dms3.node.batch import body_of, jobs_of
+from dms3.node.importing import BINARY, PARTIAL, Imported, Upload
 from dms3.node.keeping import FETCHED, NOBODYS
 from dms3.node.shelving import FOLDER, Item, Shelf, remove_document
 from dms3.node.walk import File, Folder, Skips, printable, walk
@@ -231,36 +231,49 @@ class CarImport:
     ) -> AsyncGenerator[None, None]:
         """Store `files` some at a time."""
         items: list[Item] = []
-        held = 0
-        for number, file in enumerate(files, 1):
-            items.append(await self._item(survey, file))
-            held += len(items[-1].body)
-            full = len(items) == IMPORT_BATCH_FILES_MAX or held > IMPORT_BATCH_BYTES
-            if not full and number < len(files):
+        for some in jobs_of(files, lambda file: file.tree.size):
+            items += await self._items(survey, some)
+            held = sum(len(item.body) for item in items)
+            full = len(items) >= IMPORT_BATCH_FILES_MAX or held > IMPORT_BATCH_BYTES
+            if not full and some[-1] is not files[-1]:
                 continue
             outcomes = await shelf.store(items, (), ())
             for item, is_new in zip(items, outcomes, strict=True):
                 count.note(item, is_new, skips)
-            items, held = [], 0
+            items = []
             yield
 
-    async def _item(self, survey: Survey, file: FileAt) -> Item:
-        beginning = await asyncio.to_thread(
-            lambda: b"".join(read_file(self._must_have, file.cid, 0, IMPORT_PART_BYTES))
+    async def _items(self, survey: Survey, files: Sequence[FileAt]) -> list[Item]:
+        """`files` read and their text extracted, in one turn of a thread and one job."""
+        read = await asyncio.to_thread(
+            lambda: [(file.name, self._beginning(file.cid)) for file in files]
         )
-        extracted = await self._pool.run(extract_beginning, file.name, beginning)
-        source = "/".join((f"{ASIDE}:{survey.root}", *file.folders, file.name))
-        chosen = not survey.is_folder
-        return Item(
-            File(source, file.name, file.tree.size, 0, _NOWHERE, chosen=chosen),
-            file.cid,
-            file.tree.size,
-            file.tree.tree_bytes,
-            0,
-            extracted,
-            file.tree.cids,
-            await asyncio.to_thread(body_of, extracted, beginning),
+        extracted = await self._pool.run(extract_beginnings, read)
+        return await asyncio.to_thread(
+            lambda: [
+                _item(survey, file, one, beginning)
+                for file, one, (_, beginning) in zip(files, extracted, read, strict=True)
+            ]
         )
+
+    def _beginning(self, cid: Cid) -> bytes:
+        return b"".join(read_file(self._must_have, cid, 0, IMPORT_PART_BYTES))
+
+
+def _item(survey: Survey, file: FileAt, extracted: Extracted, beginning: bytes) -> Item:
+    if file.tree.size > len(beginning) and not extracted.note:
+        extracted = replace(extracted, note=PARTIAL)
+    source = "/".join((f"{ASIDE}:{survey.root}", *file.folders, file.name))
+    return Item(
+        File(source, file.name, file.tree.size, 0, _NOWHERE, chosen=not survey.is_folder),
+        file.cid,
+        file.tree.size,
+        file.tree.tree_bytes,
+        0,
+        extracted,
+        file.tree.cids,
+        body_of(extracted, beginning),
+    )
 
 
 @dataclass(slots=True)
