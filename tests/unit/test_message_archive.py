@@ -160,6 +160,25 @@ async def test_an_account_that_a_record_only_claims_makes_nobody_bob() -> None:
     assert (record.names, record.address) == (("mallory.dms3",), "")
 
 
+class Numbers:
+    """A store whose last message has the number 41."""
+
+    def read(self) -> Any:
+        return self
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, _: str) -> Any:
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (41,)
+
+
 class Tables:
     """A node that keeps what an import brings."""
 
@@ -167,13 +186,19 @@ class Tables:
         self.kept: list[Kept] = []
         self.ports = {"messages": self._keep}
         self.clock = self
+        self.store = Numbers()
+        self.called: list[tuple[str, Any]] = []
+
+    async def call(self, operation: str, arguments: Any) -> None:
+        self.called.append((operation, arguments))
 
     def now(self) -> Now:
         return Now(0, 8_000)
 
     async def _keep(self, _: str, some: tuple[Kept, ...]) -> tuple[bool, ...]:
+        news = tuple(one not in self.kept for one in some)
         self.kept += some
-        return tuple(True for _ in some)
+        return news
 
 
 @in_loop
@@ -184,6 +209,16 @@ async def test_nothing_in_a_file_stands_in_the_future() -> None:
     taken = message_archive._Taken()
     await message_archive._take(node, checker, [(2, far)], taken)  # type: ignore[arg-type]
     assert [one.order_ms for one in node.kept] == [8]
+
+
+@in_loop
+async def test_storage_is_told_of_what_is_new_in_an_import_and_of_nothing_else() -> None:
+    node, checker = Tables(), Checker(call, TREE)
+    await checker.start()
+    one = [(2, line(said(BOB, "bob.eth"), kind="message"))]
+    for _ in range(2):
+        await message_archive._take(node, checker, one, message_archive._Taken())  # type: ignore[arg-type]
+    assert node.called == [("mailbox.brought", 41)]
 
 
 def packed(*lines: Any) -> bytes:

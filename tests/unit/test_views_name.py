@@ -59,6 +59,17 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         },
         ["me.eth", "from this name", "network.dm3.profile", "data:"],
     ),
+    (
+        "name list",
+        {
+            "primary": "me.eth",
+            "names": ["me.eth"],
+            "service_name": "s",
+            "record": None,
+            "problem": "Nothing is published yet.",
+        },
+        ["no record for an ENS name now", "Nothing is published yet."],
+    ),
     ("name forget", {"name": "x.dms3", "forgotten": False}, ["was not known"]),
     (
         "message storage",

@@ -37,6 +37,8 @@ def _own(data: Mapping[str, Any]) -> list[Line]:
     if data.get("record"):
         lines += [[("  text record network.dm3.profile of an ENS name:", "dim")]]
         lines += [[(f"  {data['record']}", "")]]
+    elif data.get("problem"):
+        lines += [[(f"  no record for an ENS name now: {data['problem']}", "yellow")]]
     return lines
 
 

@@ -85,6 +85,8 @@ class Mailbox:
             "refused": self._refused,
             "repeat": self._repeat,
             "merge": self._merge,
+            "brought": self._brought,
+            "introduce": self._introduce,
         }
 
     # The machine
@@ -202,7 +204,9 @@ class Mailbox:
                 self._receiving.inbox.holding.hurry()  # there may be room for one more stranger
                 self._desk.reply(request, after.shown)
 
-        self._grounds.people.find(decided.name, found)
+        people = self._grounds.people
+        find = people.find_or_meet if decided.what == "verified" else people.find
+        find(decided.name, found)
 
     def _people(self, _: None, request: RequestId) -> None:
         people = tuple(record.shown for record in self._grounds.people.all())
@@ -251,6 +255,17 @@ class Mailbox:
     def _repeat(self, _: None, request: RequestId) -> None:
         self._repeating.begin()
         self._desk.reply(request, None)
+
+    def _brought(self, after: int, request: RequestId) -> None:
+        self._repeating.after(after)
+        self._desk.reply(request, None)
+
+    def _introduce(self, items: tuple[Item, ...], request: RequestId) -> None:
+        def merged(body: Any) -> None:
+            self._grounds.share_all()  # other devices did not see the import
+            self._desk.reply(request, body)
+
+        self._receiving.merging.merge(items, merged)
 
     def _merge(self, items: tuple[Item, ...], request: RequestId) -> None:
         self._receiving.merging.merge(items, lambda body: self._desk.reply(request, body))

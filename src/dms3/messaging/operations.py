@@ -18,6 +18,8 @@ Source: docs/architecture.md, "Messages". Calls to the machine:
 | `mailbox.met` | None: a card or a name arrived, look again for halted messages | None |
 | `mailbox.rotate` | profile keys of at least this generation, None: the next | SignedProfile |
 | `mailbox.repeat` | None: tell storage everything again | None, when that is certain to happen |
+| `mailbox.brought` | the message number before those of an import, for storage | None, as above |
+| `mailbox.introduce` | tuple of Item: people of an import | as `mailbox.merge`; shared, too |
 | `mailbox.adopt` | AdoptSeed: use the keys that a wallet's signature made | SignedProfile |
 | `mailbox.refused` | None | tuple of Refused: what was proven wrong, newest first |
 | `mailbox.merge` | tuple of storage Items of other devices | None, when they are kept |

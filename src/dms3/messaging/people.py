@@ -85,6 +85,11 @@ def unproven(resolved: Resolved) -> Resolved:
     return replace(resolved, address="") if resolved.root else resolved
 
 
+def _no_keys(name: str) -> Dms3Error:
+    why = f"{name} has no profile yet, so there are no keys to compare."
+    return Dms3Error("argument_invalid", why)
+
+
 def blank(name: str, standing: str, at_us: int) -> Record:
     """A person of whom only a name is known."""
     decided_us = 0 if standing == REQUEST else at_us
@@ -259,6 +264,31 @@ class People:
 
     def find(self, name: str, then: Callable[[Record | Failure], None]) -> None:
         """Whoever is called `name` here: by a name or id that is known, else as "names" says."""
+
+        def unknown(_: Resolved) -> Failure:
+            return Failure("not_found", f"No message was ever exchanged with {name!r}.")
+
+        self._find(name, unknown, then)
+
+    def find_or_meet(self, name: str, then: Callable[[Record | Failure], None]) -> None:
+        """As `find`; who was never met is met: keys may be compared before the first message."""
+
+        def meet(resolved: Resolved) -> Record | Failure:
+            if resolved.profile is None:
+                return Failure.of(_no_keys(resolved.name))
+            try:
+                return self.meet(resolved, CONTACT)
+            except Dms3Error as error:
+                return Failure.of(error)
+
+        self._find(name, meet, then)
+
+    def _find(
+        self,
+        name: str,
+        unknown: Callable[[Resolved], Record | Failure],
+        then: Callable[[Record | Failure], None],
+    ) -> None:
         found = self.named(name)
         if found is not None:
             then(found)
@@ -268,9 +298,9 @@ class People:
             if isinstance(body, Failure):
                 then(body)
                 return
-            known = self._known(unproven(body))
-            why = f"No message was ever exchanged with {name!r}."
-            then(Failure("not_found", why) if known is None else known)
+            resolved_name = unproven(body)
+            known = self._known(resolved_name)
+            then(unknown(resolved_name) if known is None else known)
 
         self._desk.call("names.resolve", Resolve(name), resolved)
 
@@ -288,10 +318,7 @@ class People:
         if decided.what not in changes:
             raise Dms3Error("argument_invalid", f"{decided.what!r} is nothing to decide.")
         if decided.what == "verified" and not record.fingerprint:
-            raise Dms3Error(
-                "argument_invalid",
-                f"{record.names[0]} has no profile yet, so there are no keys to compare.",
-            )
+            raise _no_keys(record.names[0])
         now_us = self._desk.now.wall_us
         after = replace(record, at_us=now_us, decided_us=now_us, **changes[decided.what])
         self._put(after)

@@ -1,4 +1,4 @@
-"""Telling storage everything again, when what lay there is lost or was left behind.
+"""Telling storage everything again, when what lay there is lost or left behind, or was imported.
 
 Source: docs/architecture.md, "Conversation storage". A row remembers how far it is, so that it goes
 on after a restart; what is appended twice is one thing.
@@ -26,6 +26,7 @@ class Repeating:
         self._grounds = grounds
         self._desk = grounds.desk
         self._after: int | None = None
+        self._has_more = False
 
     def load(self, view: View) -> None:
         """Go on where it was."""
@@ -39,6 +40,14 @@ class Repeating:
         self._grounds.share_all()
         self._move(0)
         self._go_on()
+
+    def after(self, number: int) -> None:
+        """The messages that came after `number`, too: an import keeps them without telling."""
+        if self._after is None:
+            self._move(number)
+            self._go_on()
+        else:
+            self._has_more = True  # what is asked for just now may not have them yet
 
     def _go_on(self) -> None:
         if self._after is None:
@@ -54,7 +63,8 @@ class Repeating:
             for number, kept in body:
                 self._grounds.sharing.message(kept, lambda: None)
                 self._move(number)
-            if body:
+            if body or self._has_more:
+                self._has_more = False
                 self._desk.after(_ALARM, MAIL_REPEAT_REST_US, self._go_on)
             else:
                 self._after = None

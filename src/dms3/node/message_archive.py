@@ -170,7 +170,10 @@ async def _take(
             kept.append(replace(one, order_ms=min(one.order_ms, now_ms)))
         except DecodeError as error:
             taken.refuse(number, error.reason)
+    before = await asyncio.to_thread(_count, node)
     news = await node.ports["messages"]("keep", tuple(kept)) if kept else ()
+    if any(news):
+        await node.call("mailbox.brought", before)
     for one, new in zip(kept, news, strict=True):
         taken.new += new
         taken.held += new and one.state == "held"
@@ -184,7 +187,7 @@ async def _introduce(node: Node, checker: Checker) -> int:
         record = checker.complete(record, resolved)
         items.append(Item(PERSON, record.id, encode(record)))
     if items:
-        await node.call("mailbox.merge", tuple(items))
+        await node.call("mailbox.introduce", tuple(items))
     return len(items)
 
 

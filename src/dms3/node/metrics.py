@@ -11,6 +11,7 @@ import math
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dms3.core.limits import SECOND_US
+from dms3.node.delivering import Figures
 from dms3.node.node import Node
 
 LAG_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -49,6 +50,18 @@ class Metrics:
             "Time since the last backup; NaN without one.",
             registry=self._registry,
         )
+        self._mail = Gauge(
+            "dms3_delivery_envelopes_total",
+            "What this delivery service did with envelopes.",
+            ["done"],
+            registry=self._registry,
+        )
+        self._refused = Gauge(
+            "dms3_delivery_refused_total",
+            "Envelopes that this delivery service refused, by reason.",
+            ["code"],
+            registry=self._registry,
+        )
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -68,7 +81,17 @@ class Metrics:
             self._upkeep(node)
             for code, count in node.network.failed_handshakes().items():
                 self._handshakes.labels(code).set(count)
+            if node.delivery is not None:
+                self._delivery(node.delivery.figures)
         return generate_latest(self._registry)
+
+    def _delivery(self, figures: Figures) -> None:
+        self._mail.labels("accepted").set(figures.accepted)
+        self._mail.labels("duplicate").set(figures.duplicates)
+        self._mail.labels("fetched").set(figures.fetched)
+        self._mail.labels("acknowledged").set(figures.acknowledged)
+        for code, count in figures.refused.items():
+            self._refused.labels(code).set(count)
 
     def _upkeep(self, node: Node) -> None:
         figures = node.upkeep.figures

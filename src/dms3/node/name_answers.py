@@ -31,14 +31,14 @@ class NameAnswers:
     async def own(self) -> dict[str, Any]:
         """My names, my account, and the text record to set in ENS once there is a profile."""
         names: OwnNames = await self._node.call("names.own")
-        record = None
+        record, problem = None, ""
         try:
             mine: Resolved = await self._node.call("names.resolve", Resolve(names.key_name))
             record = None if mine.profile is None else data_uri(mine.profile.text())
-        except Dms3Error:
-            pass  # nothing is published yet
+        except Dms3Error as error:
+            problem = str(error)
         account = self._node.identity.tree.account().address
-        return _own_value(names) | {"account": account, "record": record}
+        return _own_value(names) | {"account": account, "record": record, "problem": problem}
 
     async def claim(self, name: str) -> dict[str, Any]:
         """The claimed name; raises `already_exists`, `argument_invalid`."""

@@ -18,6 +18,7 @@ from dms3.messaging.items import (
 )
 from dms3.messaging.operations import AdoptSeed, Decide, Kept, State
 from dms3.messaging.order import arranged
+from dms3.messaging.people import CONTACT, blank
 from dms3.storage.operations import Durable, Item
 from unit.messaging.kit import ALICE, BOB, SECOND, World
 from unit.messaging.test_people import resolved
@@ -235,6 +236,41 @@ def test_everything_is_told_again_when_storage_lost_it():
     assert {("message", each) for each in sent} <= set(one.shared)
     assert {key for key in before if key[0] == "person"} <= set(one.shared)
     assert one.tables["repeat"] == {}
+
+
+def test_what_an_import_brought_is_told_to_storage_and_nothing_before_it():
+    world, _, one, _ = devices()
+    world.later(10 * SECOND)
+    last = len(one.kept)
+    one.shared.clear()
+    brought = [kept(number) for number in range(20, 27)]
+    one.kept.update({each.hash: each for each in brought})
+    one.ask("brought", last)
+    one.start()  # it goes on after a restart
+    world.later(10 * SECOND)
+    assert set(one.shared) == {("message", each.hash) for each in brought}
+
+
+def test_what_is_brought_while_all_is_told_again_is_told_too():
+    world, alice, one, _ = devices()
+    alice.send("bob.dms3", "before")
+    one.ask("repeat")
+    for number in range(20, 24):
+        one.kept[kept(number).hash] = kept(number)
+        one.ask("brought", 0)
+        world.later(SECOND)
+    world.later(10 * SECOND)
+    assert {("message", each) for each in one.kept} <= set(one.shared)
+    assert one.tables["repeat"] == {}
+
+
+def test_people_of_an_import_are_known_to_other_devices():
+    world, _, one, _ = devices()
+    record = blank("carol.dms3", CONTACT, 5)
+    one.shared.clear()
+    one.ask("introduce", (Item("person", record.id, encode(record)),))
+    world.later(10 * SECOND)
+    assert ("person", record.id) in one.shared
 
 
 def test_one_item_that_storage_refuses_holds_up_no_others():

@@ -232,6 +232,25 @@ def test_a_nickname_finds_whom_one_writes_with():
     assert bob.ask("opened", "Ali") == 0
 
 
+def test_keys_can_be_compared_before_the_first_message():
+    world, alice, bob = pair()
+    compared = bob.ask("decide", Decide("alice.dms3", "verified"))
+    assert compared.verified
+    assert compared.standing == CONTACT
+    world.connect(alice, bob)
+    alice.send("bob.dms3")
+    assert person(bob).verified
+    assert person(bob).standing == CONTACT
+
+
+def test_who_has_no_profile_has_no_keys_to_compare_and_is_not_met():
+    world, _, bob = pair()
+    world.records["empty.dms3"] = replace(world.records["alice.dms3"], profile=None, root="")
+    with pytest.raises(Dms3Error, match="has no profile yet"):
+        bob.ask("decide", Decide("empty.dms3", "verified"))
+    assert bob.ask("people") == ()
+
+
 def test_people_survive_a_restart():
     _, _, bob = pair()
     bob.send("alice.dms3")
