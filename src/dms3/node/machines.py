@@ -5,6 +5,7 @@ Source: docs/architecture.md, "The machine". Decides nothing.
 
 from __future__ import annotations
 
+from dms3.chain.whereabouts import whereabouts_type
 from dms3.core.machine import Entropy
 from dms3.dht import dht, messages
 from dms3.dht.blocks import block_type
@@ -56,7 +57,14 @@ def machines_of(
         identity.peer, identity.root, settings.join, entropy, public=settings.overlay
     )
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
-    types = (block_type(), provider_type(), manifest_type(), chunk_type(), *name_types())
+    types = (
+        block_type(),
+        provider_type(),
+        manifest_type(),
+        chunk_type(),
+        whereabouts_type(),
+        *name_types(),
+    )
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST

@@ -60,7 +60,7 @@ from dms3.node.watching import Faults, Log, Watch
 from dms3.p2p.known import PUBLIC_PROTOCOL
 
 AGENT = f"dms3/{__version__}"
-LISTENING = ("peers.listening", "dht.listening", "publishing.listening")
+LISTENING = ("peers.listening", "dht.listening", "publishing.listening", "source.listening")
 """Who wants to know where this node can be reached."""
 
 

@@ -55,7 +55,7 @@ from dms3.source.drafting import Draft, Known
 from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
 from dms3.source.parts import Operation, Part, Question
-from dms3.source.sessions import Kept, SessionRow, Sessions, believed, set_in
+from dms3.source.sessions import ENDS, Kept, SessionRow, Sessions, believed, set_in
 from dms3.source.writing import Job, Records, Writing
 
 _BUSY = "Its chain waits for another countersigning."
@@ -532,6 +532,11 @@ class Countersigning(Part):
 
     def _go_on(self, kept: Kept) -> None:
         """Take up what is under way; the same after a restart and after a step."""
+        chain = self._grounds.chains.need(kept.overlay)
+        if kept.row.me != chain.row.agent and kept.state not in (*ENDS, "written"):
+            why = "this home writes with another key, or came out of a backup of another one"
+            self._sessions.change(kept, state="expired", why=why)
+            return
         self._arm(kept)
         match kept.state:
             case "gathering":
