@@ -171,6 +171,9 @@ class Dapps:
         app.row, app.parts = row, parts_of(files)
         if app.state == "ready":
             app.declared = await self._around.sandbox.declared(app.parts)
+        elif app.state == "failed":
+            app.set("starting")
+            self._begun.put_nowait(app)
         return app
 
     def _check_room(self, name: str) -> None:
