@@ -20,6 +20,7 @@ import typer
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
 from dms3.cli.views import VIEWS, View
+from dms3.cli.views_chain import CHAIN_VIEWS
 from dms3.cli.views_dapp import DAPP_VIEWS
 from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.cli.views_name import NAME_VIEWS
@@ -30,7 +31,13 @@ from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Par
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
 
-ALL_VIEWS: Mapping[str, View] = {**VIEWS, **MESSAGE_VIEWS, **NAME_VIEWS, **DAPP_VIEWS}
+ALL_VIEWS: Mapping[str, View] = {
+    **VIEWS,
+    **MESSAGE_VIEWS,
+    **NAME_VIEWS,
+    **DAPP_VIEWS,
+    **CHAIN_VIEWS,
+}
 OUTPUT = "_output"  # keyword of `-o FILE`
 
 

@@ -6,6 +6,7 @@ Source: docs/interfaces.md, "Command line". Cheap to import: the command line re
 from __future__ import annotations
 
 from dms3.node import (
+    commands_chain,
     commands_dapp,
     commands_delivery,
     commands_entry,
@@ -31,5 +32,6 @@ TABLE = Table(
         *commands_delivery.COMMANDS,
         *commands_dapp.COMMANDS,
         *commands_entry.COMMANDS,
+        *commands_chain.COMMANDS,
     )
 )

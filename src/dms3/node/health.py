@@ -10,6 +10,7 @@ import shutil
 import stat
 from typing import Any
 
+from dms3.chain.operations import ChainHead
 from dms3.core.limits import (
     BACKUP_OLD_US_MAX,
     DISK_RESERVE_BYTES_MIN,
@@ -130,6 +131,7 @@ async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list
         await _contacts(node),
         await _public_overlay(node),
         await _backed_up(node),
+        await _chains(node),
         _lag(node),
     ]
 
@@ -223,6 +225,21 @@ async def _backed_up(node: Node) -> Health:
     if age_us > BACKUP_OLD_US_MAX:
         return Health("backup", "warn", detail, fix)
     return Health("backup", "pass", detail)
+
+
+async def _chains(node: Node) -> Health:
+    """Whether everything that a person's apps wrote here may go on."""
+    heads: tuple[ChainHead, ...] = await node.call("source.chains")
+    waiting = [head for head in heads if head.standing == "asking"]
+    if waiting:
+        detail = (
+            f"{_counted(len(waiting), 'chain')} of apps may be longer than this home, which was "
+            "copied or put back, knows; nothing is written before other nodes have said so."
+        )
+        fix = "Connect to nodes that have these apps: dms3 peer connect MULTIADDR."
+        return Health("chains", "warn", detail, fix)
+    mine = sum(head.standing != "foreign" for head in heads)
+    return Health("chains", "pass", f"{_counted(mine, 'chain')} of apps on this device.")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from dms3.core.errors import Dms3Error
+from dms3.node.chain_answers import ChainAnswers
 from dms3.node.dapps_answers import DappAnswers
 from dms3.node.dapps_entries import EntryAnswers
 from dms3.node.delivering import Delivering
@@ -70,6 +71,11 @@ class Opened(abc.ABC):
     def entries(self) -> EntryAnswers:
         """What apps wrote."""
         return EntryAnswers(self._running())
+
+    @property
+    def chains(self) -> ChainAnswers:
+        """The person's chains."""
+        return ChainAnswers(self._running())
 
     @property
     def storing(self) -> StorageAnswers:

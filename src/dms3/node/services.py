@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from dms3.node.services_chain import ChainServices
 from dms3.node.services_dapp import DappServices, EntryServices
 from dms3.node.table import BlobOrPath, Step
 
@@ -135,6 +136,11 @@ class NodeServices(Protocol):
 
     @property
     def entries(self) -> EntryServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
+    def chains(self) -> ChainServices:
         """Raises `node_locked` while the node is."""
         ...
 

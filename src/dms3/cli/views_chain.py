@@ -1,0 +1,55 @@
+"""How the answers of the `chain` commands look on a terminal.
+
+Source: docs/chains.md. As `cli/views.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dms3.cli.views import Line, View
+
+_STANDING = {
+    "writable": "",
+    "asking": "; other nodes are asked how long it is, and nothing is written before",
+    "closed": "; it goes on in another app",
+    "foreign": "; of another device of yours",
+}
+
+
+def _chains(data: Mapping[str, Any]) -> list[Line]:
+    lines = [line for one in data["chains"] for line in _chain(one)]
+    return lines or [[("You have written nothing in any app yet.", "")]]
+
+
+def _chain(one: Mapping[str, Any]) -> list[Line]:
+    about = f"  {one['seq'] + 1} actions{_STANDING[one['standing']]}"
+    return [
+        [(one["dapp"], "bold"), (about, "")],
+        [(f"  agent {one['agent']}, device {one['device']}", "dim")],
+    ]
+
+
+def _records(data: Mapping[str, Any]) -> list[Line]:
+    lines = _chain(data)
+    for one in data["records"]:
+        action = one["action"]
+        kind = action.get("entry_kind") or action.get("link_kind") or ""
+        hidden = ", private" if action.get("private") else ""
+        lines += [[(f"  {action['seq']:>5}  {action['kind']} {kind}{hidden}", "")]]
+        if one["entry"] is not None:
+            lines += [[(f"         {json.dumps(one['entry'], ensure_ascii=False)[:300]}", "")]]
+        lines += [[(f"         {action['hash']}", "dim")]]
+    if data["next"] is not None:
+        lines += [[(f"More: --after {data['next']}", "dim")]]
+    return lines
+
+
+CHAIN_VIEWS: Mapping[str, View] = {
+    "chain list": _chains,
+    "chain show": _records,
+    "chain restore": _chains,
+}
+"""Command name -> its view."""
