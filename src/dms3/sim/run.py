@@ -14,6 +14,7 @@ from dms3.core.limits import SECOND_US, SIM_MESH_NODES_MAX, SIM_NODES_MAX
 from dms3.sim.bytes_network import over_bytes
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
+from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.churn import ChurnScenario
 from dms3.sim.scenarios.devices import DevicesScenario
 from dms3.sim.scenarios.lookup import LookupScenario
@@ -26,6 +27,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "churn": ChurnScenario,
     "devices": DevicesScenario,
     "mail": MailScenario,
+    "chain": ChainScenario,
 }
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
 

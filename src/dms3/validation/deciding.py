@@ -27,7 +27,6 @@ from dms3.core.limits import (
     NOTED_PEERS_MAX,
     PARKED_US_MAX,
 )
-from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Invalid, Valid, Verdict
 from dms3.crypto.signing import SigningKey
 from dms3.validation.charges import Charges
@@ -343,21 +342,22 @@ class Deciding:
 
     def _tell_rejected(self, overlay: OverlayId, signed: SignedAction, verdict: Invalid) -> None:
         self.desk.notify(
-            "chain/rejected",
-            overlay=encode_base32(overlay),
-            action=str(signed.hash),
-            author=encode_base32(signed.action.author),
+            "chain.rejected",
+            app=overlay.hex(),
+            agent=signed.action.author.hex(),
             rule=verdict.rule,
             detail=verdict.detail,
             line=verdict.line,
+            entry=None if signed.action.entry is None else str(signed.action.entry),
+            action=str(signed.hash),
         )
 
     def _tell_fork(self, overlay: OverlayId, signed: SignedAction, other: Cid | None) -> None:
         if other is not None:
             self.desk.notify(
-                "chain/forked",
-                overlay=encode_base32(overlay),
-                author=encode_base32(signed.action.author),
+                "chain.forked",
+                app=overlay.hex(),
+                agent=signed.action.author.hex(),
                 seq=signed.action.seq,
                 actions=sorted((str(signed.hash), str(other))),
             )

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dms3.chain.action import SignedAction, plain
+from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna
-from dms3.chain.entry import decode_entry
+from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
 from dms3.chain.rules import check_action, needed
 from dms3.chain.sandboxing import Judge, Judged, Program
@@ -229,15 +229,12 @@ class Judging:
     def _run(self, case: Case) -> None:
         program = self._dnas[case.overlay][1]
         assert program is not None, "an app without rules has nothing to run"
-        record = self._complete(case)
-        content = None
-        if record.entry is not None and not case.signed.action.private:
-            content = decode_entry(record.entry).content
+        action, content = shown_to_rules(self._complete(case))
         target = case.signed.action.target
         if target is not None and case.signed.action.kind in _TARGETED:
             self._look(case, Need("action", target))  # rules of changes always ask for it
         known = tuple(sorted(case.known.items()))
-        judge = Judge(program, plain(case.signed), content, known)
+        judge = Judge(program, action, content, known)
         self._running += 1
         case.token = self._desk.call("sandbox.judge", judge, lambda body: self._judged(case, body))
 

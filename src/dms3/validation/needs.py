@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from dms3.chain.action import KEY_BYTES, SignedAction, plain
 from dms3.chain.entry import decode_entry
+from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError
@@ -179,13 +180,16 @@ class Known:
             return MISSING
         if found.state == "rejected":
             return None
-        entry = found.signed.action.entry
-        content = None
-        if entry is not None and not found.signed.action.private:
-            content = self._content(overlay, entry, bundle)
-        if content is MISSING:
-            return MISSING
-        return {"action": plain(found.signed), "entry": content}
+        action, data = found.signed.action, None
+        if action.entry is not None and not action.private:
+            data = self.entry(overlay, action.entry, bundle)
+            if data is None:
+                return MISSING
+        try:
+            shown, content = shown_to_rules(Record(found.signed, data))
+        except DecodeError:
+            return None  # it only seems to hold
+        return {"action": shown, "entry": content}
 
     def _content(self, overlay: OverlayId, cid: Cid, bundle: Bundle) -> Any:
         data = self.entry(overlay, cid, bundle)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question
-from dms3.chain.operations import KeepRecords, OpenApp, OpFigures, OpState
+from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question, decode_receipt_note
+from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures, OpState
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
@@ -25,6 +25,7 @@ from dms3.core.machine import (
     Event,
     Now,
     PeerDown,
+    Received,
     Requested,
     View,
     Withdrawn,
@@ -81,6 +82,8 @@ class Validation:
                 self._called(operation, arguments, request)
             case Requested():
                 self._requested(event)
+            case Received(peer, _, body):
+                self._noted(peer, body)
             case Withdrawn(request):
                 self._parts.withdrawn(request)
             case PeerDown(peer):
@@ -144,6 +147,21 @@ class Validation:
             self._desk.reply(request, encode(answer))
         elif question.publish is not None:
             self._publish(peer, overlay, question.publish, request)
+
+    def _noted(self, peer: PeerId, body: bytes) -> None:
+        """A peer says what became of pending ops: machine "source" knows whose they are."""
+        if self._pace.wait_us(peer, 1, self._desk.now):
+            return
+        try:
+            note = decode_receipt_note(body)
+        except DecodeError:
+            self._parts.holders.blame(peer, MALFORMED)
+            return
+        pairs = zip(note.ops, note.results, strict=True)
+        receipts = tuple((op, result.receipt) for op, result in pairs if result.receipt)
+        if receipts and note.overlay in self._open:
+            told = NoteReceipts(OverlayId(note.overlay), peer, receipts)
+            self._desk.call("source.receipts", told, lambda _: None)
 
     def _publish(self, peer: PeerId, overlay: OverlayId, publish: Any, request: RequestId) -> None:
         weight = len(publish.ops) - 1

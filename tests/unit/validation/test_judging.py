@@ -91,7 +91,7 @@ def test_what_nobody_has_is_asked_for_ever_more_rarely_and_then_given_up():
     rig.go(3_600)
     assert len(rig.fetches) == asked
     assert rig.notes == [], "of what was given up nothing is said"
-    assert rig.topics("chain/rejected") == []
+    assert rig.topics("chain.rejected") == []
 
 
 def test_what_was_given_up_is_judged_again_when_it_comes_again_later():
@@ -112,10 +112,10 @@ def test_the_rules_of_the_system_refuse_with_their_name_and_who_published_is_tol
     results = rig.publish(*ops(bad))
     assert {(each.code, each.rule) for each in results} == {("refused", "link-kind")}
     assert rig.state(bad) == "rejected"
-    (told,) = rig.topics("chain/rejected")
+    (told,) = rig.topics("chain.rejected")
     assert told["rule"] == "link-kind"
     assert told["action"] == str(bad.signed.hash)
-    assert set(told) == {"overlay", "action", "author", "rule", "detail", "line"}
+    assert set(told) == {"app", "agent", "action", "entry", "rule", "detail", "line"}
 
 
 def test_rejected_ops_are_evidence_and_never_served_as_valid():
@@ -140,7 +140,7 @@ def test_what_follows_a_refused_action_is_refused_before_or_after():
         for record in order:
             rig.codes(*ops(record))
         assert [rig.state(record) for record in chain.records[3:]] == ["rejected"] * 2
-        assert [each["rule"] for each in rig.topics("chain/rejected")] == [
+        assert [each["rule"] for each in rig.topics("chain.rejected")] == [
             "link-kind",
             "previous-refused",
         ]
@@ -270,7 +270,7 @@ def test_a_sandbox_that_never_answers_ends_it_without_a_word():
     rig.go(300)
     assert rig.state(chain.records[0]) == "abandoned"
     assert rig.notes == []
-    assert rig.topics("chain/rejected") == []
+    assert rig.topics("chain.rejected") == []
 
 
 def test_what_was_abandoned_is_not_signed_for_and_not_run_again_soon():
@@ -323,7 +323,7 @@ def test_actions_from_later_than_clocks_may_differ_are_parked_until_they_are_due
     assert rig.state(late) == "pending"
     rig.go(6)
     assert rig.state(late) == "integrated"
-    assert rig.topics("chain/rejected") == []
+    assert rig.topics("chain.rejected") == []
     far = chain.draft(
         "link", base=b"b" * 32, to=b"t" * 32, link_kind="by",
         time_us=rig.now.wall_us + PARKED_US_MAX + SECOND_US,

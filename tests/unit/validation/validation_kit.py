@@ -20,7 +20,7 @@ from dms3.chain.messages import (
     decode_chain_question,
     decode_published,
 )
-from dms3.chain.operations import JudgeRecords, KeepRecords, OpenApp, OpState, Record
+from dms3.chain.operations import JudgeRecords, KeepRecords, NoteReceipts, OpenApp, OpState, Record
 from dms3.chain.ops import Op, encode_op, ops_of
 from dms3.chain.sandboxing import Judge, Judged
 from dms3.core.codec import encode
@@ -108,6 +108,7 @@ class Rig:
         self.offers: list[tuple[PeerId, tuple[bytes, ...]]] = []
         self.fetches: list[AskNear] = []
         self.judged: list[Judge] = []
+        self.receipts: list[NoteReceipts] = []
         self.open: dict[str, Any] = {}
         self._count = 0
         self._answers: deque[tuple[str, Any]] = deque()
@@ -257,6 +258,9 @@ class Rig:
             case "sandbox.judge":
                 self.judged.append(call.arguments)
                 return self.rules(call.arguments)
+            case "source.receipts":
+                self.receipts.append(call.arguments)
+                return None
             case "peers.conduct":
                 assert isinstance(call.arguments, Conducted)
                 self.conduct.append((call.arguments.peer, call.arguments.code))
