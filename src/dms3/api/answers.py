@@ -46,7 +46,8 @@ def answer(data: Mapping[str, Any], status: int = 200) -> Response:
 
 def error_data(error: Dms3Error) -> dict[str, Any]:
     """What is told of an error inside a stream of lines."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    data = {"code": error.code, "message": error.message, "hint": error.hint}
+    return data if error.about is None else {**data, "about": dict(error.about)}
 
 
 def problem(error: Dms3Error, status: int | None = None) -> Response:
@@ -61,6 +62,8 @@ def problem(error: Dms3Error, status: int | None = None) -> Response:
         "hint": error.hint,
         "retry": error.retry.value,
     }
+    if error.about is not None:
+        body["about"] = dict(error.about)
     headers = {"Connection": "close"} if error.code in ENDS_CONNECTION else {}
     if error.code == "unauthorized":
         headers["WWW-Authenticate"] = 'Bearer realm="dms3"'

@@ -48,9 +48,10 @@ from typing import Any, Literal
 from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna
 from dms3.core.cid import Cid
-from dms3.core.errors import Failure
+from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, Root
 from dms3.core.limits import GET_PATIENCE_US
+from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Verdict
 
 
@@ -139,6 +140,17 @@ class Rejected(Failure):
     action: int = 0
     entry: Cid | None = None
     author: bytes = b""
+
+    def error(self) -> Dms3Error:
+        """The exception of this failure, with what broke which rule as JSON values."""
+        about = {
+            "rule": self.rule,
+            "line": self.line,
+            "detail": self.detail,
+            "entry": None if self.entry is None else str(self.entry),
+            "author": encode_base32(self.author),
+        }
+        return Dms3Error(self.code, self.message, retry=self.retry, about=about)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,16 @@ class Output:
         """A failure, on stderr."""
         self.end_progress()
         if self.as_json:
-            body = {"code": error.code, "message": error.message, "hint": error.hint}
+            body: dict[str, Any] = {"code": error.code, "message": error.message}
+            body["hint"] = error.hint
+            if error.about is not None:
+                body["about"] = dict(error.about)
             print(json.dumps({"v": 1, "error": body}, ensure_ascii=False), file=sys.stderr)
             return
         print(printable(error.message), file=sys.stderr)
+        if error.about is not None:
+            for name, value in error.about.items():
+                print(printable(f"  {name:<7} {cell(value)}"), file=sys.stderr)
         if error.hint:
             print(printable(error.hint), file=sys.stderr)
 

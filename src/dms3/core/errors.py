@@ -5,9 +5,10 @@ Source: docs/architecture.md, "Errors". This module does not log, print or trans
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 E = TypeVar("E", bound=BaseException)
 
@@ -98,6 +99,7 @@ CODES: dict[str, CodeRow] = {
     "card_expired": CodeRow(Blame.CALLER, 400, Exit.REJECTED),
     "content_invalid": CodeRow(Blame.CONTENT, 422, Exit.REJECTED),
     "chain_moved": CodeRow(Blame.CALLER, 409, retry=Retry.LATER),
+    "chain_locked": CodeRow(Blame.CALLER, 409, retry=Retry.LATER),
     "chain_closed": CodeRow(Blame.CALLER, 409),
     "chain_restoring": CodeRow(Blame.ENVIRONMENT, 423, retry=Retry.LATER),
     "rules_invalid": CodeRow(Blame.CONTENT, 422, Exit.REJECTED),
@@ -122,7 +124,8 @@ class Dms3Error(Exception):
     """An expected failure: what happened with which value, and what to do next.
 
     Arguments: `code`, a key of `CODES`; `message`, one sentence with the value in it; `hint`, the
-    next step ("" where there is none). Blame, retry, HTTP and exit status come from the table.
+    next step ("" where there is none); `about`, JSON values for programs (which rule refused what).
+    Blame, retry, HTTP and exit status come from the table.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Dms3Error(Exception):
         hint: str = "",
         retry: Retry | None = None,
         blame: Blame | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         assert code in CODES, f"error code {code!r} is not in the table"
         super().__init__(message)
@@ -140,6 +144,7 @@ class Dms3Error(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+        self.about = about
         self.retry = retry or row.retry
         self.blame = blame or row.blame
 

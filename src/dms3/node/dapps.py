@@ -292,7 +292,12 @@ class Dapps:
         )
         host = HostCall(around.call, ground, budget)
         asked = Asked(function, arguments, app.who(around.identity), host, callback=callback)
-        value = await around.sandbox.call(app.parts, asked)
+        try:
+            value = await around.sandbox.call(app.parts, asked)
+        except Dms3Error as error:
+            if host.refused is not None and host.refused.code == error.code:
+                error.about = host.refused.about  # which rule: the function has passed it on
+            raise
         if host.unfinished:
             raise Dms3Error(
                 "function_failed",

@@ -105,6 +105,7 @@ class HostCall:
     ground: Ground
     budget: Budget
     written: list[dict[str, Any]] = field(default_factory=list)
+    refused: Dms3Error | None = None
     _bundle: list[Change] | None = None
 
     async def __call__(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -185,7 +186,11 @@ class HostCall:
 
     async def _commit(self, changes: Sequence[Change]) -> Committed:
         asked = Commit(self.ground.dna.id, tuple(changes))
-        done: Committed = await self._call("source.commit", asked)
+        try:
+            done: Committed = await self._call("source.commit", asked)
+        except Dms3Error as error:
+            self.refused = error
+            raise
         self.written += [shown.committed(done, place) for place in range(len(changes))]
         return done
 

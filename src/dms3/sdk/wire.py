@@ -129,7 +129,9 @@ def _error(document: Any) -> Dms3Error:
     code = document.get("code")
     message = str(document.get("detail") or document.get("message") or code)
     known = code if code in CODES else "peer_refused"  # a newer node may know more codes
-    return Dms3Error(known, message, hint=str(document.get("hint") or ""))
+    about = document.get("about")
+    hint = str(document.get("hint") or "")
+    return Dms3Error(known, message, hint=hint, about=about if isinstance(about, dict) else None)
 
 
 def _foreign(status: int) -> Dms3Error:
