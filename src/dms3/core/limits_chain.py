@@ -115,7 +115,7 @@ SESSIONS_OF_ONE_MAX = 16  # ...and proposed by one agent
 SESSIONS_ENDED_MAX = 256  # that are still shown
 CALL_GRANTS_MAX = 4_096  # to call functions, given by one device, of 1.2 KB each
 WHEREABOUTS_KEPT_MAX = 4_096  # agents whose node is remembered, of 0.5 KB each
-WHEREABOUTS_AGAIN_US_MIN = 5 * SECOND_US  # own ones that too few hold are put again...
+WHEREABOUTS_AGAIN_US_MIN = SECOND_US  # own ones that too few hold are put again...
 WHEREABOUTS_AGAIN_US_MAX = 600 * SECOND_US  # ...ever more seldom: alone, there is nobody to hold
 
 # overlays of apps
@@ -150,6 +150,7 @@ RUNNER_KEPT_MAX = 3  # runners kept in the cache: this one, and those of version
 RUNNER_BUILD_SECONDS_MAX = 1_800  # building and compiling on a slow machine; a minute on a fast one
 WASM_STACK_BYTES_MAX = 512 * KIB  # of the host's stack; Python's own bounds come first
 WASM_TABLE_ITEMS_MAX = 32 * KIB  # functions that a module can call by number: Python has 9,000
+WASM_FUEL_FACTOR = 10  # a loop of bare WASM takes so much longer than Python for equal fuel
 WASM_MODULES_MAX = 64  # core instances, memories and tables of one runner: it has about 20
 SANDBOX_INSTANCES_MAX = 8  # programs kept ready in one worker process
 SANDBOX_CODES_MAX = 64  # programs whose compiled text is kept in one worker process
