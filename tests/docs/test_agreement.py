@@ -110,7 +110,16 @@ def _usage(parameter: Parameter) -> str:
 def test_topics_of_events_are_those_that_machines_tell() -> None:
     sources = [
         path.read_text()
-        for folder in ("p2p", "search", "node", "messaging", "names", "storage")
+        for folder in (
+            "p2p",
+            "search",
+            "node",
+            "messaging",
+            "names",
+            "storage",
+            "source",
+            "validation",
+        )
         for path in sorted((ROOT / "src/dms3" / folder).glob("*.py"))
     ]
     told = {topic for text in sources for topic in re.findall(r'[Nn]otify\(\s*"([\w.]+)"', text)}
