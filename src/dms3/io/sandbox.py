@@ -195,6 +195,7 @@ class _Judges:
     _sent: list[_Job] = field(default_factory=list)
     _channel: Channel | None = None
     _timer: asyncio.TimerHandle | None = None
+    _dead: list[Channel] = field(default_factory=list)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -203,13 +204,18 @@ class _Judges:
             while True:
                 await self._wanted.wait()
                 self._wanted.clear()
+                while self._dead:
+                    await self._dead[-1].close()
+                    self._dead.pop()
                 if self._channel is None and self._queue:
                     await self._begin()
         finally:
             if self._channel is not None:
-                channel, self._channel = self._channel, None
-                channel.on_lost = lambda: None
-                await channel.close()
+                self._channel.on_lost = lambda: None
+                self._dead.append(self._channel)
+                self._channel = None
+            for channel in self._dead:
+                await asyncio.shield(channel.close())
             self._fail([*self._sent, *self._queue], Dms3Error("node_stopping", "The node stops."))
 
     async def judge(self, judge: Judge) -> tuple[list[Any], int]:
@@ -294,7 +300,9 @@ class _Judges:
     def _lost(self) -> None:
         """The worker is gone: what it had is tried once more, each alone."""
         self._stop_timer()
-        self._channel = None
+        if self._channel is not None:
+            self._dead.append(self._channel)
+            self._channel = None
         sent, self._sent = self._sent, []
         for job in reversed(sent):
             job.tries += 1

@@ -45,10 +45,15 @@ class Channel(asyncio.Protocol):
         """A worker that is ready; raises `runner_missing` when it cannot begin."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
+        spawning = loop.run_in_executor(None, _spawn, runner, theirs)
         try:
-            process = await asyncio.to_thread(_spawn, runner, theirs)
+            process = await asyncio.shield(spawning)
         except BaseException:
             ours.close()
+            if not spawning.done() or spawning.exception() is None:  # this start was cancelled
+                process = await spawning
+                process.kill()
+                await asyncio.shield(asyncio.to_thread(process.wait))
             raise
         finally:
             theirs.close()

@@ -48,6 +48,7 @@ from dms3.io.sandbox_jobs import (
     key_of,
     load_text,
     loaded,
+    said,
     verdict_of,
 )
 
@@ -143,8 +144,8 @@ class SandboxEngine:
             return [VALID], meter.used
         try:
             if kept.module is not None:
-                module = WasmInstance(self._engine, kept.module, kept.program.memory)
-                return parsed(module.answer(job, kept.program.fuel, meter, _pure)), meter.used
+                module = WasmInstance(self._engine, kept.module, kept.program, meter)
+                return parsed(module.answer(job, meter, _pure)), meter.used
             instance = self._fresh(key, kept, meter)
             answer = parsed(instance.answer(job, kept.program.fuel, meter, _pure))
         except StoppedError as error:
@@ -169,6 +170,9 @@ class SandboxEngine:
         except StoppedError as error:
             self._drop(key, instance)
             return ["abandoned", error.why], meter.used, asked.times
+        except BaseException:  # of the host; the copy has been left in the middle
+            self._drop(key, instance)
+            raise
         if answer[0] == "abandoned":
             self._drop(key, instance)
         return answer, meter.used, asked.times
@@ -195,9 +199,9 @@ class SandboxEngine:
             code = _code_of(program, compiled)
             instance = PythonInstance(self._engine, self._component, program.memory)
             job = load_text(program, key, code, declare=True)
-            answer = parsed(instance.answer(job, SANDBOX_LOAD_FUEL_MAX, meter))
+            answer = parsed(instance.answer(job, program.fuel, meter))
         except StoppedError as error:
-            raise invalid_text(program, 0, f"it was stopped: {error.why}") from None
+            raise invalid_text(program, 0, f"it was stopped: {said(error.why)}") from None
         kept = _Kept(program, loaded(program, answer), code)
         instance.loaded.add(key)
         self._put_ready(key, instance)
@@ -206,7 +210,7 @@ class SandboxEngine:
     def _read_wasm(self, program: Program) -> _Kept:
         try:
             module = module_of(self._engine, program.source)
-            WasmInstance(self._engine, module, program.memory)
+            WasmInstance(self._engine, module, program, Meter())
         except StoppedError as error:
             raise invalid_text(program, 0, error.why) from None
         return _Kept(program, Loaded(()), module=module)

@@ -15,7 +15,12 @@ import wasmtime
 from wasmtime.component import Component
 from wasmtime.component import Linker as ComponentLinker
 
-from dms3.core.limits import SANDBOX_LOAD_FUEL_MAX, SANDBOX_MESSAGE_BYTES_MAX
+from dms3.chain.sandboxing import Program
+from dms3.core.limits import (
+    SANDBOX_LOAD_FUEL_MAX,
+    SANDBOX_MESSAGE_BYTES_MAX,
+    WASM_FUEL_FACTOR,
+)
 from dms3.io import wasm_engine
 
 Ask = Callable[[str], str]
@@ -91,22 +96,27 @@ class PythonInstance:
 class WasmInstance:
     """A copy of an app's own module, level wasm-1."""
 
-    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, memory: int) -> None:
+    def __init__(
+        self, engine: wasmtime.Engine, module: wasmtime.Module, program: Program, meter: Meter
+    ) -> None:
         self._asking = _Asking()
-        self._store = wasm_engine.store(engine, memory)
+        self._fuel = program.fuel // WASM_FUEL_FACTOR
+        self._store = wasm_engine.store(engine, program.memory)
         linker = wasmtime.Linker(engine)
         kind = wasmtime.FuncType([wasmtime.ValType.i32()] * 2, [wasmtime.ValType.i64()])
         linker.define_func("dms3", "host", kind, self._host, access_caller=True)
-        self._store.set_fuel(SANDBOX_LOAD_FUEL_MAX)
+        self._store.set_fuel(self._fuel)
         try:
             self._instance = linker.instantiate(self._store, module)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise StoppedError(wasm_engine.reason(error, self._store.get_fuel())) from None
+        finally:
+            self._charge(meter)
 
-    def answer(self, job: str, fuel: int, meter: Meter, ask: Ask = nobody) -> str:
+    def answer(self, job: str, meter: Meter, ask: Ask = nobody) -> str:
         """As PythonInstance.answer, by the module's functions `alloc` and `validate`."""
         self._asking.ask = ask
-        self._store.set_fuel(fuel)
+        self._store.set_fuel(self._fuel)
         try:
             place, length = self._put(self._store, job.encode())
             found = self._function("validate")(self._store, place, length)
@@ -114,7 +124,10 @@ class WasmInstance:
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise StoppedError(wasm_engine.reason(error, self._store.get_fuel())) from None
         finally:
-            meter.used += fuel - self._store.get_fuel()
+            self._charge(meter)
+
+    def _charge(self, meter: Meter) -> None:
+        meter.used += (self._fuel - self._store.get_fuel()) * WASM_FUEL_FACTOR
 
     def _host(self, caller: wasmtime.Caller, place: int, length: int) -> int:
         """`host(pointer, length) -> pointer << 32 | length`: a question and its answer."""
@@ -158,7 +171,7 @@ def module_of(engine: wasmtime.Engine, source: bytes) -> wasmtime.Module:
     try:
         module = wasmtime.Module(engine, source)
     except wasmtime.WasmtimeError as error:
-        raise StoppedError(str(error).partition("\n")[0]) from None
+        raise StoppedError(" ".join(str(error).split())) from None
     for each in module.imports:
         if (each.module, each.name) != ("dms3", "host"):
             raise StoppedError(f"it imports {each.module}.{each.name}; there is dms3.host")

@@ -20,8 +20,14 @@ STOPPED = {
     "recursion": "it called itself too deep",
     "stack": "it called itself too deep",
     "forbidden": "it did what no app may do",
+    "trap": "it was ended by an error of its code",
+    "message": "what it said cannot be read",
 }
-"""Why a run was stopped, for people."""
+
+
+def said(why: str) -> str:
+    """Why a run was stopped, for people."""
+    return STOPPED.get(why, why)[:DETAIL_CHARS_MAX]
 
 
 def key_of(program: Program) -> str:
@@ -88,7 +94,7 @@ def verdict_of(answer: list[Any]) -> Verdict:
         ):
             return Unresolved(tuple(question.encode() for question in questions))
         case ["abandoned", str(reason)]:
-            return Abandoned(STOPPED.get(reason, reason)[:DETAIL_CHARS_MAX])
+            return Abandoned(said(reason))
         case _:
             return Abandoned("the program gave no verdict")
 
@@ -104,8 +110,7 @@ def loaded(program: Program, answer: list[Any]) -> Loaded:
         case ["source", int(line), str(message)]:
             raise invalid_text(program, line, message)
         case _:
-            why = str(answer[-1])
-            raise invalid_text(program, 0, f"it was stopped: {STOPPED.get(why, why)}")
+            raise invalid_text(program, 0, f"it was stopped: {said(str(answer[-1]))}")
 
 
 def invalid_text(program: Program, line: int, message: str) -> Dms3Error:
@@ -135,9 +140,8 @@ def called(call: CallFunction, answer: list[Any], fuel: int, asked: int) -> Call
         case ["source", *_]:
             raise invalid_text(call.program, 0, str(answer[-1]))
         case _:
-            why = str(answer[-1])
             raise Dms3Error(
                 "function_stopped",
-                f"{name} was stopped: {STOPPED.get(why, why)[:DETAIL_CHARS_MAX]}.",
+                f"{name} was stopped: {said(str(answer[-1]))}.",
                 hint="Less at once, or less deep, is let through.",
             )

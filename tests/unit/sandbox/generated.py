@@ -19,7 +19,8 @@ TRICKS = (
     "while True: pass",
     "x = []\nwhile True: x.append(bytes(500_000))",
     (
-        "def deep(n):\n    try:\n        return deep(n + 1)\n    except Exception:\n        return n\n"
+        "def deep(n):\n    try:\n        return deep(n + 1)\n    except Exception:\n"
+        "        return n\n"
         "{name} = deep(0)"
     ),
     "{name} = [repr(lambda: 0), f'{{(x for x in [])}}', str(iter([])), ascii(object())]",

@@ -83,7 +83,7 @@ def test_arguments_go_in_by_name_and_a_value_comes_out(engine):
         ("internal", {}, "not_found", "internal"),
         ("init", {}, "not_found", "init"),
         ("nothing", {}, "not_found", "nothing"),
-        ("wrong", {}, "function_failed", "functions.py line 33: ZeroDivisionError"),
+        ("wrong", {}, "function_failed", "functions.py line 35: ZeroDivisionError"),
         ("sets", {}, "function_failed", "not JSON serializable"),
         ("read", {"hash": "h"}, "content_unavailable", "nobody has it"),
     ],

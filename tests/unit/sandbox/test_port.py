@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,12 @@ FUNCTIONS = program(
 SHORT = ruled("return len(note['text']) <= 5")
 
 
-def with_sandbox(runner, use, **options: object):
+def with_sandbox(runner, use):
     """What `use(sandbox)` returns while the sandbox runs."""
     assert runner
 
     async def main():
-        sandbox = Sandbox(RunnerCache(), **options)
+        sandbox = Sandbox(RunnerCache(), callers=1)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(sandbox.run())
             await asyncio.sleep(0)
@@ -55,6 +56,24 @@ def with_sandbox(runner, use, **options: object):
                 serving.cancel()
 
     return asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def shared(runner):
+    """One sandbox for the tests that leave it as it was: `shared(use)` as `with_sandbox`."""
+    assert runner
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    sandbox = Sandbox(RunnerCache(), callers=2)
+    serving = asyncio.run_coroutine_threadsafe(sandbox.run(), loop)
+    yield lambda use: asyncio.run_coroutine_threadsafe(use(sandbox), loop).result(120)
+    serving.cancel()
+    while not serving.done() or asyncio.all_tasks(loop):
+        threading.Event().wait(0.01)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 def note(text, rules=SHORT):
@@ -69,7 +88,7 @@ def add(a, b):
     return CallFunction(FUNCTIONS, "add", {"a": a, "b": b})
 
 
-def test_rules_judge_and_functions_answer(runner):
+def test_rules_judge_and_functions_answer(shared):
     async def use(sandbox):
         loaded = await sandbox.serve("load", SHORT)
         assert [name for name, _, _ in loaded.rules] == ["r"]
@@ -80,10 +99,10 @@ def test_rules_judge_and_functions_answer(runner):
         assert (await sandbox.call(add(1, 2), nobody)).value == 3
         assert isinstance(await sandbox.serve("fly", None), Failure)
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
-def test_many_at_once_are_answered_each_with_its_own(runner):
+def test_many_at_once_are_answered_each_with_its_own(shared):
     async def use(sandbox):
         many = [note("a" * (n % 10)) for n in range(100)]
         found = await asyncio.gather(*map(sandbox.judge, many))
@@ -98,10 +117,10 @@ def test_many_at_once_are_answered_each_with_its_own(runner):
         sums = await asyncio.gather(*(sandbox.call(add(n, 1), nobody) for n in range(20)))
         assert [each.value for each in sums] == list(range(1, 21))
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
-def test_the_node_is_asked_while_a_function_waits(runner):
+def test_the_node_is_asked_while_a_function_waits(shared):
     async def use(sandbox):
         release = asyncio.Event()
 
@@ -127,7 +146,7 @@ def test_the_node_is_asked_while_a_function_waits(runner):
             release.set()
         assert slow.result() == ["get", "slow"]
 
-    with_sandbox(runner, use, callers=2)
+    shared(use)
 
 
 def test_a_call_ends_when_its_time_is_over(runner):
@@ -142,17 +161,17 @@ def test_a_call_ends_when_its_time_is_over(runner):
         assert caught.value.code == "timed_out"
         assert (await sandbox.call(add(1, 2), nobody)).value == 3
 
-    with_sandbox(runner, use, callers=1)
+    with_sandbox(runner, use)
 
 
-def test_a_stopped_function_costs_itself_alone(runner):
+def test_a_stopped_function_costs_itself_alone(shared):
     async def use(sandbox):
         with pytest.raises(Dms3Error, match="fuel") as caught:
             await sandbox.call(CallFunction(FUNCTIONS, "loop"), nobody)
         assert caught.value.code == "function_stopped"
         assert (await sandbox.call(add(1, 2), nobody)).value == 3
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
 def test_a_worker_that_dies_is_replaced_and_its_work_done_again(runner):
@@ -206,7 +225,7 @@ def test_a_worker_that_takes_too_long_is_ended(runner, monkeypatch):
     with_sandbox(runner, use)
 
 
-def test_programs_that_cannot_be_loaded_are_said_or_given_up(runner):
+def test_programs_that_cannot_be_loaded_are_said_or_given_up(shared):
     wrong = program("import os")
 
     async def use(sandbox):
@@ -220,7 +239,7 @@ def test_programs_that_cannot_be_loaded_are_said_or_given_up(runner):
             await sandbox.call(CallFunction(wrong, "f"), nobody)
         assert (await sandbox.call(add(1, 2), nobody)).value == 3
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
 def test_workers_have_no_settings_and_end_with_the_sandbox(runner, monkeypatch):
@@ -287,7 +306,7 @@ def test_a_runner_that_cannot_be_made_is_said_to_whoever_asks(tmp_path, monkeypa
     asyncio.run(main())
 
 
-def test_more_than_wait_are_refused(runner, monkeypatch):
+def test_more_than_wait_are_refused(shared, monkeypatch):
     monkeypatch.setattr(sandbox_module, "SANDBOX_WAITING_MAX", 2)
 
     async def use(sandbox):
@@ -299,10 +318,10 @@ def test_more_than_wait_are_refused(runner, monkeypatch):
         assert len(refused) == 2  # one was sent at once, two wait
         assert {error.code for error in refused} == {"node_busy"}
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
-def test_what_is_too_long_is_not_sent(runner):
+def test_what_is_too_long_is_not_sent(shared):
     async def use(sandbox):
         text = "x" * (5 * 1024 * 1024)
         assert isinstance((await sandbox.judge(note(text))).verdict, Abandoned)
@@ -315,10 +334,10 @@ def test_what_is_too_long_is_not_sent(runner):
         ask = CallFunction(FUNCTIONS, "ask", {"name": "x"})
         assert (await sandbox.call(ask, host)).value[0] == "body_too_large"
 
-    with_sandbox(runner, use)
+    shared(use)
 
 
-def test_what_a_rule_waits_for_is_named(runner):
+def test_what_a_rule_waits_for_is_named(shared):
     rules = program(f"{HEAD}\n@rule()\ndef r(entry): return must_get_entry('h') == 1")
 
     async def use(sandbox):
@@ -326,4 +345,4 @@ def test_what_a_rule_waits_for_is_named(runner):
         known = Judge(rules, ACTION, {}, (("entry:h", 1),))
         assert (await sandbox.judge(known)).verdict == Valid()
 
-    with_sandbox(runner, use)
+    shared(use)
