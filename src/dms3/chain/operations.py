@@ -57,10 +57,14 @@ from dms3.core.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An action and its entry's bytes (None: it has none, or a private one that is not mine)."""
+    """An action and its entry's bytes (None: it has none, or a private one that is not mine).
+
+    `sealed`: of an own private entry, what others hold of it.
+    """
 
     signed: SignedAction
     entry: bytes | None = field(default=None, repr=False)
+    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,8 @@ class Publishing(Part):
                 self._take(chain, records)
             done(records)
 
-        self._desk.call("validation.keep", KeepRecords(chain.overlay, records), kept)
+        whole = tuple(replace(each, sealed=self._grounds.sealed(each)) for each in records)
+        self._desk.call("validation.keep", KeepRecords(chain.overlay, whole), kept)
 
     def activate(self, overlay: OverlayId) -> None:
         """The app runs: others can be asked to hold what is written in it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import PROTOCOL, OpResult, ReceiptNote
 from dms3.chain.operations import OpState, Record
-from dms3.chain.ops import Op, bases_of
+from dms3.chain.ops import Op, ops_of
 from dms3.chain.receipt import issue_receipt
 from dms3.chain.rules import is_ahead
 from dms3.core.cid import Cid
@@ -365,8 +365,7 @@ class Deciding:
 
 def _public_ops(record: Record) -> list[Op]:
     """Every op of an own action; a private entry stays where it is."""
-    entry = None if record.signed.action.private else record.entry
-    return [Op(kind, basis, record.signed, entry) for kind, basis in bases_of(record.signed)]
+    return list(ops_of(record.signed, record.entry, record.sealed))
 
 
 def _size(op: Op) -> int:
