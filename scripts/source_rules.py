@@ -39,7 +39,7 @@ PURE = ("core/", "crypto/", "libp2p/", "p2p/", "dht/", "search/")
 # over to the thread or process that waits for it.
 CATCH_ALL_PLACES = (
     *("io/loop.py", "node/driver.py", "api/http.py"),
-    *("io/store.py", "io/pool_worker.py"),
+    *("io/store.py", "io/pool_worker.py", "guest/app.py"),
 )
 PRINT_PLACES = ("cli/",)
 # The driver and its parts.
