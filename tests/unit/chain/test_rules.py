@@ -342,6 +342,16 @@ def test_a_revocation_is_signed_by_the_root(spoil):
     assert state(Chain.begun(), "agent", revocation=spoil(data)).rule == "revocation"
 
 
+def test_the_greatest_entry_keeps_the_rules():
+    room = (
+        ENTRY_BYTES_MAX - len(make_entry("")[1]) - 4
+    )  # the length of a long text takes five bytes
+    entry, data = make_entry("x" * room)
+    assert len(data) == ENTRY_BYTES_MAX
+    chain = Chain.begun()
+    assert chain.judge(chain.draft("create", data, entry=entry, entry_kind="signature")) == Valid()
+
+
 def test_who_may_change_what():
     phone, bob = Chain.begun(ALICE_PHONE), Chain.begun(BOB, BOB_ROOT)
     chain = Chain.begun()
