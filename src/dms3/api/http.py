@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dms3 import __version__
-from dms3.api import blobs, events, reference
+from dms3.api import blobs, bodies, dapps, events, reference
 from dms3.api.answers import (
     NDJSON,
     DisconnectedError,
@@ -29,8 +29,6 @@ from dms3.api.answers import (
     problem,
     while_connected,
 )
-from dms3.api.bodies import json_object
-from dms3.api.dapps import DappDoor, DappPages
 from dms3.api.guard import CALLER, Caller, Guard
 from dms3.api.running import Running
 from dms3.api.sessions import Sessions
@@ -102,13 +100,13 @@ def build_front(
         hosts=hosts,
         refuse=refusal_page(pages),
     )
-    door = DappDoor(guard, Boundary(DappPages(node), report))
+    door = dapps.DappDoor(guard, Boundary(dapps.DappPages(node), report))
     return Front(door, sessions, app)
 
 
 def _add_command(app: FastAPI, node: NodeServices, command: Command, running: Running) -> None:
     async def endpoint(request: Request) -> Response:
-        given = await json_object(request)
+        given = await bodies.json_object(request)
         owner = request.scope[CALLER] is Caller.TOKEN
         if command.needs_token and not owner:
             raise Dms3Error(

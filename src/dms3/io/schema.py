@@ -340,7 +340,7 @@ _HELD_OF_ALL = Migration(
     ),
 )
 
-# Installed apps and their files. `dna`: which app it is; `proof`: what it was asked as a member, JSON.
+# Installed apps and their files. `dna`: which app it is; `proof`: what it asked of a member, JSON.
 _DAPPS = Migration(
     number=8,
     name="installed apps",

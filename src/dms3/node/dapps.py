@@ -22,8 +22,7 @@ from dms3.core.ids import OverlayId, short
 from dms3.core.limits import CALLS_AT_ONCE_MAX, DAPP_NAME_CHARS_MAX, DAPPS_MAX
 from dms3.core.machine import Entropy
 from dms3.core.multibase import encode_base32
-from dms3.io import dapp_tables
-from dms3.io.dapp_tables import DappRow
+from dms3.io import dapp_tables as tables
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps_host import Budget, Ground, HostCall
 from dms3.node.dapps_logins import DappLogins
@@ -83,17 +82,17 @@ class Dapps:
             await self._callback(app, "init", {})
             await self._around.call("noting.dapp", DappChanged(app.name, "ready"))
 
-    def _meet(self, row: DappRow, files: Mapping[str, bytes]) -> App:
+    def _meet(self, row: tables.DappRow, files: Mapping[str, bytes]) -> App:
         proof = json.loads(row.proof) if row.proof else None
         app = App(row, parts_of(files), proof)
         self._apps[row.name] = app
         self._begun.put_nowait(app)
         return app
 
-    def _rows(self) -> list[tuple[DappRow, dict[str, bytes]]]:
+    def _rows(self) -> list[tuple[tables.DappRow, dict[str, bytes]]]:
         with self._around.store.read() as connection:
-            rows = dapp_tables.dapps(connection)
-            return [(row, dapp_tables.dapp_files(connection, row.number)) for row in rows]
+            rows = tables.dapps(connection)
+            return [(row, tables.dapp_files(connection, row.number)) for row in rows]
 
     # Which there are
 
@@ -127,7 +126,7 @@ class Dapps:
 
         def work() -> dict[str, bytes]:
             with self._around.store.read() as connection:
-                return dapp_tables.dapp_files(connection, app.row.number)
+                return tables.dapp_files(connection, app.row.number)
 
         return await asyncio.to_thread(work)
 
@@ -148,10 +147,10 @@ class Dapps:
             if before is None:
                 self._check_room(chosen)
             text = "" if proof is None else json.dumps(proof)
-            row = DappRow(0, bytes(parts.dna.id), chosen, text, source, now_us, now_us)
+            row = tables.DappRow(0, bytes(parts.dna.id), chosen, text, source, now_us, now_us)
             number = await self._keep(row, files)
             if before is None:
-                kept = DappRow(number, row.dna, chosen, text, source, now_us, now_us)
+                kept = tables.DappRow(number, row.dna, chosen, text, source, now_us, now_us)
                 app = self._meet(kept, files)
             else:
                 kept = dataclasses.replace(before.row, source=source, changed_us=now_us)
@@ -160,13 +159,13 @@ class Dapps:
         await self._around.call("noting.dapp", what)
         return app, before is not None
 
-    async def _keep(self, row: DappRow, files: Mapping[str, bytes]) -> int:
+    async def _keep(self, row: tables.DappRow, files: Mapping[str, bytes]) -> int:
         def work(connection: Connection) -> int:
-            return dapp_tables.put_dapp(connection, row, files)
+            return tables.put_dapp(connection, row, files)
 
         return await asyncio.wrap_future(self._around.store.transact(work))
 
-    async def _replace(self, app: App, row: DappRow, files: Mapping[str, bytes]) -> App:
+    async def _replace(self, app: App, row: tables.DappRow, files: Mapping[str, bytes]) -> App:
         """Other functions and page for an app whose rules are the same."""
         app.row, app.parts = row, parts_of(files)
         if app.state == "ready":
@@ -194,7 +193,7 @@ class Dapps:
         """Stop an app and forget its files; its chain stays."""
         async with self._changing:
             await end(app, self._around.call)
-            work = partial(dapp_tables.drop_dapp, number=app.row.number)
+            work = partial(tables.drop_dapp, number=app.row.number)
             await asyncio.wrap_future(self._around.store.transact(work, frees_space=True))
             self._apps.pop(app.name, None)
             self.logins.end(app.row.number)
@@ -224,7 +223,7 @@ class Dapps:
         await self.remove(old)
 
         def work(connection: Connection) -> None:
-            dapp_tables.rename_dapp(connection, new.row.number, name)
+            tables.rename_dapp(connection, new.row.number, name)
 
         async with self._changing:
             await asyncio.wrap_future(self._around.store.transact(work))

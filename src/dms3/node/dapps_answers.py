@@ -21,14 +21,14 @@ from dms3.node import dapps_public
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_folder import (
+    INDEX,
     read_cid,
     read_path,
     read_uploads,
     shipped,
     shipped_folder,
 )
-from dms3.node.dapps_host import hex_of
-from dms3.node.dapps_parts import INDEX
+from dms3.node.dapps_names import hex_of
 from dms3.node.dapps_running import App
 from dms3.node.documents import end_of_day_us
 from dms3.node.node import Node

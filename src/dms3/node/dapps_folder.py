@@ -7,7 +7,7 @@ Source: docs/dapps.md, "The folder". Bounded while it is read. What the files me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -27,6 +27,7 @@ from dms3.core.unixfs import name_fault
 from dms3.node.table import BlobOrPath, nearest
 
 MANIFEST = "dapp.toml"
+INDEX = "index.html"
 SHIPPED = Path(dapps.__file__).parent
 LEFT_OUT = ("__pycache__",)
 
@@ -217,11 +218,6 @@ async def _folder(node: Reading, cid: Cid) -> Sequence[Link] | None:
 async def read_path(path: Path) -> dict[str, bytes]:
     """As `read_folder`, beside the loop."""
     return await asyncio.to_thread(read_folder, path)
-
-
-def page_of(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of the page of an app, by their path in it."""
-    return {path[5:]: data for path, data in files.items() if path.startswith("page/")}
 
 
 def _too_much(what: str, most: int, unit: str) -> Dms3Error:

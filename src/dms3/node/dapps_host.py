@@ -47,7 +47,7 @@ from dms3.core.limits import (
 from dms3.core.multibase import encode_base32
 from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
 from dms3.node import dapps_shown as shown
-from dms3.node.dapps_names import agent_of, bytes_of, hash_of, place_of
+from dms3.node.dapps_names import agent_of, bytes_of, hash_of, hex_of, place_of
 from dms3.node.noting import Signal
 from dms3.source.capabilities import Give
 
@@ -375,14 +375,6 @@ def whole(value: Any, what: str) -> int:
     if type(value) is not int or abs(value) >> 53:
         raise Dms3Error("argument_invalid", f"{what} is a whole number, not {str(value)[:40]!r}.")
     return value
-
-
-def hex_of(value: Any, what: str) -> bytes:
-    """The bytes that hex `value` stands for; raises `argument_invalid`."""
-    try:
-        return bytes.fromhex(value if isinstance(value, str) else "no hex")
-    except ValueError:
-        raise Dms3Error("argument_invalid", f"{str(value)[:40]!r} is no {what}.") from None
 
 
 _METHODS: Mapping[str, Callable[..., Awaitable[Any]]] = {

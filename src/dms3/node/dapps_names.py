@@ -73,6 +73,14 @@ def bytes_of(text: object, what: str) -> bytes:
         raise Dms3Error("argument_invalid", f"{given[:40]!r} is no {what}.") from error
 
 
+def hex_of(value: object, what: str) -> bytes:
+    """The bytes that hex `value` stands for; raises `argument_invalid`."""
+    try:
+        return bytes.fromhex(value if isinstance(value, str) else "no hex")
+    except ValueError:
+        raise Dms3Error("argument_invalid", f"{str(value)[:40]!r} is no {what}.") from None
+
+
 def _agent(text: str) -> bytes | None:
     if len(text) != AGENT_CHARS:
         return None

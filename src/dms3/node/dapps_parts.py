@@ -14,10 +14,9 @@ from dms3.chain.manifest import Manifest, dna_of, parse_manifest
 from dms3.chain.sandboxing import PYTHON, Program
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DAPP_NAME_CHARS_MAX, FUNCTIONS_BYTES_MAX
-from dms3.node.dapps_folder import MANIFEST
+from dms3.node.dapps_folder import INDEX, MANIFEST
 
 _WASM_MAGIC = b"\0asm"
-INDEX = "index.html"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -120,8 +120,7 @@ async def open_node(
     clock, entropy = SystemClock(), SystemEntropy()
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(_kept(home, key, settings, clock, entropy))
-        identity, store = kept.identity, kept.store
-        packs, spool, library = kept.packs, kept.spool, kept.library
+        store, identity, packs, spool, library = kept
         secrets = await asyncio.to_thread(service_secrets, store, entropy)
         faults = Faults(log, watch)
 
@@ -157,21 +156,18 @@ async def open_node(
         outside = await stack.enter_async_context(
             name_ports(settings.ethereum, lambda: network.listening)
         )
-        ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
         apps = open_apps(identity, store, loop.call, World(clock, entropy, log))
-        node.dapps, ports = apps.dapps, ports | apps.ports
-        node.ports = ports
+        ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
+        node.dapps, node.ports = apps.dapps, ports | apps.ports
         stack.callback(group.create_task(posted.run()).cancel)
-        group.create_task(loop.run(network, ports))
+        group.create_task(loop.run(network, node.ports))
         reports = group.create_task(network.report(loop.call))
         try:
-            await library.start()
-            await apps.dapps.start()
+            await asyncio.gather(library.start(), apps.dapps.start())
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
-            stack.callback(group.create_task(upkeep.run()).cancel)
-            stack.callback(group.create_task(placing.run()).cancel)
-            stack.callback(group.create_task(apps.run()).cancel)
+            for running in (upkeep.run(), placing.run(), apps.run()):
+                stack.callback(group.create_task(running).cancel)
             if settings.delivery is not None:
                 node.delivery = opened(secrets, store, loop.call, ports, settings)
                 stack.callback(group.create_task(node.delivery.run()).cancel)
@@ -185,8 +181,7 @@ async def open_node(
             loop.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     """What lies in a home, opened."""
 
     store: Store

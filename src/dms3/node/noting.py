@@ -73,8 +73,9 @@ class Noting:
     """Operations: `compacted` (Compacted), `backed_up` (LastBackup), `last` (that, or None).
 
     `changed` (Changed): documents came or went, whichever client asked for it. `dapp`
-    (DappChanged), `signal` (Signal): an app was changed, or tells its page something. `words`: whether the
-    person has said that the twelve words are written down; `words_written`: they say so.
+    (DappChanged), `signal` (Signal): an app was changed, or tells its page something. `words`:
+    whether the person has said that the twelve words are written down; `words_written`: they say
+    so.
     """
 
     def __init__(self) -> None:
@@ -95,12 +96,13 @@ class Noting:
         match event.operation, event.arguments:
             case "last", _:
                 return [Reply(event.request, self._last)]
-            case ("compacted", Compacted()) | ("changed", Changed()) | ("dapp", DappChanged()):
+            case (
+                ("compacted", Compacted())
+                | ("changed", Changed())
+                | ("dapp", DappChanged())
+                | ("signal", Signal())
+            ):
                 return [_told(event.arguments), Reply(event.request, None)]
-            case "signal", Signal() as signal:
-                told = {"name": signal.name, "value": signal.value}
-                data = {"dapp": signal.dapp, "signal": told}
-                return [Notify("chain.signal", data), Reply(event.request, None)]
             case "backed_up", LastBackup() as last:
                 return self._backed_up(last, event)
             case (("words" | "words_written"), _):
@@ -137,7 +139,10 @@ class Noting:
         return None
 
 
-def _told(done: Compacted | Changed | DappChanged) -> Notify:
+def _told(done: Compacted | Changed | DappChanged | Signal) -> Notify:
+    if isinstance(done, Signal):
+        signal = {"name": done.name, "value": done.value}
+        return Notify("chain.signal", {"dapp": done.dapp, "signal": signal})
     if isinstance(done, DappChanged):
         return Notify("dapp.changed", {"dapp": done.dapp, "what": done.what})
     if isinstance(done, Compacted):

@@ -11,9 +11,7 @@ from functools import partial
 from typing import Any
 
 from dms3.core.errors import Dms3Error
-from dms3.node.chain_answers import ChainAnswers
-from dms3.node.dapps_answers import DappAnswers
-from dms3.node.dapps_entries import EntryAnswers
+from dms3.node import chain_answers, dapps_answers, dapps_entries
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_accounts import rules_in
 from dms3.node.documents import Documents
@@ -63,19 +61,19 @@ class Opened(abc.ABC):
         """The port of the private listener."""
 
     @property
-    def dapps(self) -> DappAnswers:
+    def dapps(self) -> dapps_answers.DappAnswers:
         """Apps."""
-        return DappAnswers(self._running(), self._api_port())
+        return dapps_answers.DappAnswers(self._running(), self._api_port())
 
     @property
-    def entries(self) -> EntryAnswers:
+    def entries(self) -> dapps_entries.EntryAnswers:
         """What apps wrote."""
-        return EntryAnswers(self._running())
+        return dapps_entries.EntryAnswers(self._running())
 
     @property
-    def chains(self) -> ChainAnswers:
+    def chains(self) -> chain_answers.ChainAnswers:
         """The person's chains."""
-        return ChainAnswers(self._running())
+        return chain_answers.ChainAnswers(self._running())
 
     @property
     def storing(self) -> StorageAnswers:

@@ -343,8 +343,8 @@ def command(
     """Decorator: the Command of a function `(node, ...parameters)` with a docstring.
 
     The first line of the docstring is the summary. Parameters are str, int, bool, Literal of
-    strings, Secret, InputPath, BlobOrPath, Json, a tuple of one of these, or one of these or None; their
-    help stands in `Annotated[type, "help"]` or `Annotated[type, About(...)]`.
+    strings, Secret, InputPath, BlobOrPath, Json, a tuple of one of these, or one of these or None;
+    their help stands in `Annotated[type, "help"]` or `Annotated[type, About(...)]`.
     """
 
     def made(function: Callable[..., Any]) -> Command:

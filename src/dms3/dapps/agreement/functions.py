@@ -87,4 +87,3 @@ def me():
 def countersign(session):
     """The person is asked, always: an agreement is not signed by a program."""
     emit("asked", session["session"])
-    return None

@@ -14,7 +14,7 @@ def an_entry_is_short_text(entry):
     if not isinstance(text, str) or not isinstance(name, str):
         return "name and text are text"
     most = property("chars_max", 600)
-    if not 1 <= len(text.strip()) or len(text) > most:
+    if not text.strip() or len(text) > most:
         return f"the text has {len(text)} characters, not 1 to {most}"
     if len(name) > 60:
         return f"the name has {len(name)} characters, at most 60"

@@ -17,6 +17,7 @@ from dapp import (
 
 
 def place_of(group):
+    """Where the notes of a group are linked from."""
     return f"group {group}"
 
 
