@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from browser.conftest import Visit
 from browser.person import DESK, PHONE, THEMES, barriers, drop, overflow, reached_by_tab
@@ -150,6 +150,59 @@ def test_a_draft_outlives_a_refresh_and_a_message_waits_until_it_can_go(
     expect(said(page, "half a thought\nand the rest")).to_be_visible()
     page.reload()
     expect(box).to_have_value("")
+
+
+def hold(page: Page, what: str) -> list[Route]:
+    """The requests of `page` for `what`, which wait until the test lets them go on."""
+    held: list[Route] = []
+
+    def kept(route: Route) -> None:
+        held.append(route)
+
+    page.route(what, kept)
+    return held
+
+
+HELD = """wanted => new Promise(done => {
+  const look = () => Object.values(sessionStorage).some(one => one.includes(wanted)) ? done()
+    : requestAnimationFrame(look);
+  look();
+})"""
+
+
+def test_what_is_typed_before_a_script_comes_is_kept(
+    writers: tuple[Running, Running, Running], visit: Visit
+):
+    alice, _, _ = writers
+    person = visit(alice)
+    page = person.page
+    held = hold(page, "**/composing.js*")
+    with page.expect_request("**/composing.js*"):
+        person.go("/messages?with=bob")
+    box = page.get_by_role("textbox", name="Message to")
+    box.fill("typed at once")
+    held.pop().continue_()
+    page.evaluate(HELD, "typed at once")
+    expect(box).to_have_value("typed at once")
+    page.unroute_all()
+    page.reload()
+    expect(box).to_have_value("typed at once")
+    box.fill("")
+
+
+def test_what_is_typed_before_the_script_of_the_page_comes_is_searched_for(
+    writers: tuple[Running, Running, Running], visit: Visit
+):
+    alice, _, _ = writers
+    person = visit(alice)
+    page = person.page
+    held = hold(page, "**/page.js*")
+    with page.expect_request("**/page.js*"):
+        page.goto("/", wait_until="commit")  # the page is not loaded before its script is
+    page.get_by_role("searchbox").fill("weir")
+    held.pop().continue_()
+    expect(page).to_have_url(re.compile(r"/search\?q=weir"))
+    page.unroute_all()
 
 
 def test_earlier_messages_come_without_a_jump(

@@ -19,10 +19,10 @@ class Composer {
     const { form, box, talk } = this;
     try {
       const { text, about } = JSON.parse(sessionStorage.getItem(this.key) ?? "{}");
+      this.concerns(about ?? null);
       // What was typed before this script came is newer than any draft.
       if (box.value) this.keep();
       else box.value = text ?? "";
-      this.concerns(about ?? null);
     } catch {
       sessionStorage.removeItem(this.key);
     }

@@ -242,12 +242,14 @@ function compare(form) {
   const plain = (text) => text.toUpperCase().replace(/^\s*DMS3-KEYS:|\s/g, "");
   const result = form.querySelector("[data-result]");
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", ({ target }) => {
-    const typed = plain(target.value);
+  const look = () => {
+    const typed = plain(form.elements.code.value);
     const same = typed === plain(form.dataset.compare);
     result.className = !typed || same ? "" : "problem";
     result.textContent = !typed ? "" : same ? "The same: nobody is in between." : "Not the same. Look whether it is the picture of this person; if it is, write nothing that matters.";
-  });
+  };
+  form.addEventListener("input", look);
+  look(); // typed before this script came
 }
 
 export function start(given) {

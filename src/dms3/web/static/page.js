@@ -658,3 +658,4 @@ async function startModules() {
 startModules();
 localise(document);
 follow();
+if ($("#q") && $("#q").value !== $("#q").defaultValue) search(); // typed before this script came
