@@ -13,6 +13,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `source.published` | action hash | Published: who holds what of it |
 | `source.end` | OverlayId: publish no more (the app was removed); nothing is deleted | None |
 | `source.rotate` | OverlayId: the agent's next key (action agent) | ChainHead |
+| `source.revoke_agent` | RevokeAgent: what a device writes from now on is not mine | Committed |
 | `source.close` | Close: this chain goes on in another DNA | Committed |
 | `source.restore` | OverlayId: bring what the person's other homes wrote | tuple of ChainHead |
 | `source.receipts` | NoteReceipts: what holders say later of ops that were pending | None |
@@ -286,6 +287,18 @@ class Close:
     overlay: OverlayId
     to: bytes
     state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAgent:
+    """Take back the key of `device` (b"": of this one, whose chain ends by it).
+
+    `last_seq`: the last action that is still the person's; None: the last that is known here.
+    """
+
+    overlay: OverlayId
+    device: bytes
+    last_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from dms3.source.parts import Operation, Part, Question
 from dms3.source.publishing import Publishing
 from dms3.source.reading import Reading
 from dms3.source.restoring import Restoring
+from dms3.source.revoking import Revoking
 from dms3.source.sending import Sending
 from dms3.source.whereabouts import Whereabouts
 from dms3.source.writing import Writing
@@ -78,8 +79,9 @@ class Source:
         beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up, restoring.taken_up)
         publishing.ended = (whereabouts.ended,)
         others = (whereabouts, capabilities, sending, countersigning)
-        own = (confirming, publishing, writing, beginning, Reading(grounds), restoring)
-        return (*own, *others)
+        read = (Reading(grounds), restoring)
+        written = (writing, beginning, Revoking(grounds, writing))
+        return (confirming, publishing, *written, *read, *others)
 
     # The machine
 

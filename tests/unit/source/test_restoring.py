@@ -5,11 +5,19 @@ place, and everything comes back.
 import pytest
 
 from dms3.chain.action import decode_signed
-from dms3.chain.operations import ChainHead, Change, Close, Committed, Query
+from dms3.chain.agent import check_revocation, decode_revocation
+from dms3.chain.operations import (
+    ChainHead,
+    Change,
+    Close,
+    Committed,
+    Query,
+    RevokeAgent,
+)
 from dms3.core.limits import CHAIN_ASK_US_MAX, CHAIN_ASK_US_MIN
 from dms3.crypto.keys import KeyTree
 from dms3.crypto.words import words_of_entropy
-from unit.source.chain_kit import DNA, OTHER, Device, Overlay, check_chain
+from unit.source.chain_kit import DNA, OTHER, TREE, Device, Overlay, check_chain
 
 MINUTE = 60_000_000
 
@@ -304,6 +312,30 @@ def test_a_copy_from_before_a_rotation_finds_the_next_key():
     assert copy.chain == home.chain
     assert isinstance(copy.note(), Committed)
     check_chain(copy.chain)
+
+
+def test_the_key_of_a_lost_device_is_taken_back_from_another_one():
+    overlay = Overlay(2)
+    lost = begun(overlay)
+    lost.note()
+    mine = begun(overlay, b"e" * 16)
+    mine.call("restore", DNA.id)
+    done = mine.call("revoke_agent", RevokeAgent(DNA.id, b"d" * 16))
+    assert isinstance(done, Committed)
+    revoked = decode_revocation(mine.chain[-1].action.revocation)
+    assert check_revocation(revoked).agent == lost.call("head", DNA.id).agent
+    assert revoked.last_seq == 3
+    near = {op.basis for op in overlay.holders[0].ops.values() if op.signed.hash in done.actions}
+    assert {lost.call("head", DNA.id).agent, TREE.root_id()} <= near
+    assert standing(mine) == "writable"
+    assert mine.call("revoke_agent", RevokeAgent(DNA.id, b"x" * 16)).code == "not_found"
+
+
+def test_a_device_that_takes_back_its_own_key_ends_its_chain():
+    home = begun(Overlay(1))
+    assert isinstance(home.call("revoke_agent", RevokeAgent(DNA.id, b"")), Committed)
+    assert standing(home) == "closed"
+    assert home.note().code == "chain_closed"
 
 
 @pytest.mark.parametrize("first", [True, False])
