@@ -7,7 +7,6 @@ answer waits for verdicts a little, and what is decided later is said in a note.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,15 +109,12 @@ class Intake:
 
     def _ranked(self, publishing: _Publishing, body: Any) -> None:
         if self._open.get(publishing.request) is not publishing:
-            near: Sequence[bool] = [False] * len(publishing.ops)  # nobody waits for its answer
-        elif isinstance(body, Failure):
+            return  # the peer has gone, and will bring it again
+        if isinstance(body, Failure):
             self._end(publishing, OpResult("unknown"))
             return
-        else:
-            near = [rank < RANK_MAX for rank in body]
-        places = list(publishing.ops)
-        for place, is_near in zip(places, near, strict=True):
-            self._take(publishing, place, publishing.ops[place], near=is_near)
+        for (place, op), rank in zip(list(publishing.ops.items()), body, strict=True):
+            self._take(publishing, place, op, near=rank < RANK_MAX)
         if publishing.ops:
             wait = PUBLISH_ANSWER_US
             pending = OpResult("pending")
