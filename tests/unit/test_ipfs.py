@@ -17,6 +17,7 @@ from dms3.core.car import CarReader
 from dms3.core.cid import DAG_CBOR, RAW, Cid
 from dms3.core.codec import encode_plain
 from dms3.core.dag_pb import Link, Node, encode_node
+from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root, SpaceId
 from dms3.core.limits import (
     GATEWAY_PIECE_BYTES,
@@ -467,3 +468,17 @@ def test_a_client_that_takes_nothing_loses_its_place(tmp_path):
         assert after.status == 200
 
     over(tmp_path, work, bounds=Bounds(answers=1, piece_seconds=0.05))
+
+
+def test_a_locked_node_says_to_come_back_and_nothing_else():
+    def locked() -> Gateway:
+        raise Dms3Error("node_locked", "This node is locked.")
+
+    async def work() -> None:
+        front = PublicFront({"ipfs": Ipfs(locked)}, lambda *_: None, {"ipfs": ipfs.refusal})
+        wire = Wire(front)
+        await wire.get(str(TEXT.cid))
+        assert (wire.status, wire.headers["retry-after"]) == (503, "5")
+        assert b"locked" not in wire.body
+
+    asyncio.run(work())

@@ -242,7 +242,7 @@ async def _made(
     if asked.form == CAR:
         body = _car(gateway, found, asked)
     elif asked.form == RAW_BLOCK or (asked.form == DAG_CBOR and _is_cbor(found)):
-        body = await _block(gateway, found, asked, headers)
+        body = _block(found, asked, headers)
     elif found.kind == "folder" and asked.form in ("", JSON):
         if not asked.slash and not asked.form:
             where = f"{asked.path}/" + (f"?{query.decode('latin-1')}" if query else "")
@@ -308,8 +308,8 @@ def _car(gateway: Gateway, found: Found, asked: Asked) -> _Body:
     return _Body(headers, gateway.car(found, chosen), None)
 
 
-async def _block(gateway: Gateway, found: Found, asked: Asked, asking: Headers) -> _Body:
-    block = await gateway.block(found.cid)
+def _block(found: Found, asked: Asked, asking: Headers) -> _Body:
+    block = found.block
     kind = "dag-cbor" if asked.form == DAG_CBOR else "raw"
     headers = _headers(found, asked, f"{found.cid}.{kind}", f"application/vnd.ipld.{kind}")
     headers["Accept-Ranges"] = "bytes"

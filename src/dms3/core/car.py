@@ -42,12 +42,14 @@ def section_bytes(block_bytes: int) -> int:
 
 def joined(parts: Iterator[bytes], size: int) -> bytes:
     """The next of `parts`, joined to a piece of at least `size` bytes; empty at the end."""
-    piece = bytearray()
+    taken: list[bytes] = []
+    length = 0
     for part in parts:
-        piece += part
-        if len(piece) >= size:
+        taken.append(part)
+        length += len(part)
+        if length >= size:
             break
-    return bytes(piece)
+    return b"".join(taken)
 
 
 class CarReader:

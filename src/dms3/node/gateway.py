@@ -74,7 +74,7 @@ class Found:
 
     `roots`: the CIDs of the path, the last one is `cid`. `kind`: "file", "folder" or "other".
     `size`: bytes of a file, or of the block of something else. `tree_bytes`: of all blocks from
-    `cid` on, as they say themselves. `way`: the blocks that lead there.
+    `cid` on, as they say themselves. `way`: the blocks that lead there, `block`: the first there.
     """
 
     roots: tuple[Cid, ...]
@@ -82,6 +82,7 @@ class Found:
     size: int
     tree_bytes: int
     way: tuple[Block, ...] = field(repr=False)
+    block: bytes = field(repr=False)
 
     @property
     def cid(self) -> Cid:
@@ -113,10 +114,6 @@ class Gateway:
         if len(names) > PATH_PARTS_MAX:
             raise Dms3Error("argument_invalid", f"The path has more than {PATH_PARTS_MAX} parts.")
         return await self._in_thread(lambda reading: _find(reading, root, names))
-
-    async def block(self, cid: Cid) -> bytes:
-        """One block; raises `not_found`."""
-        return await self._in_thread(lambda reading: reading.get(cid))
 
     async def folder(self, found: Found) -> tuple[list[Link], bool]:
         """The first entries of a folder, and whether there are more."""
@@ -215,7 +212,7 @@ def _find(reading: _Reading, root: Cid, names: Sequence[str]) -> Found:
     try:
         node = decode_block(cid, block)
     except DecodeError:  # no UnixFS: raw and CAR only
-        return Found(tuple(roots), "other", len(block), tree_bytes, tuple(trail.take()))
+        return Found(tuple(roots), "other", len(block), tree_bytes, tuple(trail.take()), block)
     match node:
         case FileNode(size=size):
             kind = "file"
@@ -223,7 +220,7 @@ def _find(reading: _Reading, root: Cid, names: Sequence[str]) -> Found:
             kind, size = "folder", 0
         case _:
             kind, size = "other", len(block)
-    return Found(tuple(roots), kind, size, tree_bytes, tuple(trail.take()))
+    return Found(tuple(roots), kind, size, tree_bytes, tuple(trail.take()), block)
 
 
 def _car_blocks(reading: _Reading, found: Found, wanted: CarWanted, seen: Seen) -> Iterator[Block]:
