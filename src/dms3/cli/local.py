@@ -55,7 +55,7 @@ class Local:
         public_url: Annotated[str | None, _option("URL", "how others reach --public")] = None,
         join: Annotated[list[str] | None, _option("MULTIADDR", "a node to stay joined to")] = None,
         role: Annotated[
-            list[str] | None, _option("ROLE", "what to do for others: delivery")
+            list[str] | None, _option("ROLE", "what to do for others: delivery, gateway")
         ] = None,
         network: Annotated[str | None, _option("FILE", "network file; default: dms3")] = None,
         passphrase_file: Annotated[str | None, _option("FILE", "unlocks a protected home")] = None,
