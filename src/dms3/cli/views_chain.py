@@ -47,9 +47,15 @@ def _records(data: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def _revoked(data: Mapping[str, Any]) -> list[Line]:
+    what = f"What device {data['device']} writes in {data['dapp']} from now on is not yours."
+    return [[(what, "")], [(f"action {data['action']}", "dim")]]
+
+
 CHAIN_VIEWS: Mapping[str, View] = {
     "chain list": _chains,
     "chain show": _records,
     "chain restore": _chains,
+    "chain revoke": _revoked,
 }
 """Command name -> its view."""

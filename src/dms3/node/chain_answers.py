@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dms3.chain.operations import ChainHead, Query, Record
+from dms3.chain.operations import ChainHead, Committed, Query, Record, RevokeAgent
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId
 from dms3.core.limits import QUERY_RECORDS_MAX
@@ -52,6 +52,13 @@ class ChainAnswers:
             "records": [shown.record(each) for each in records],
             "next": last if last < head.seq else None,
         }
+
+    async def revoke(self, dapp: str, device: str) -> dict[str, Any]:
+        """Take back the key with which a device of the person writes in an app."""
+        app = self._dapps.app(dapp)
+        asked = RevokeAgent(app.overlay, _device_of(device))
+        done: Committed = await self._node.call("source.revoke_agent", asked)
+        return {"dapp": app.name, "device": device, "action": str(done.actions[0])}
 
     async def restore(self, dapp: str) -> dict[str, Any]:
         """Bring what the person wrote in an app with other devices and older homes."""

@@ -40,4 +40,14 @@ async def chain_restore(node: NodeServices, dapp: App) -> Result:
     return Result(await node.chains.restore(dapp))
 
 
-COMMANDS = (chain_list, chain_show, chain_restore)
+@command("chain", "revoke", example="dms3 chain revoke guestbook 1a2b...")
+async def chain_revoke(
+    node: NodeServices,
+    dapp: App,
+    device: Annotated[str, About("a device of yours, as chain list shows it", metavar="ID")],
+) -> Result:
+    """Take back the key of a lost device: what it writes in an app from now on is not yours."""
+    return Result(await node.chains.revoke(dapp, device))
+
+
+COMMANDS = (chain_list, chain_show, chain_restore, chain_revoke)

@@ -19,6 +19,10 @@ class ChainServices(Protocol):
         """The records of a chain behind a place."""
         ...
 
+    async def revoke(self, dapp: str, device: str) -> dict[str, Any]:
+        """Take back the key of a device."""
+        ...
+
     async def restore(self, dapp: str) -> dict[str, Any]:
         """The chains of an app, after everything that could be brought was."""
         ...
