@@ -231,13 +231,14 @@ def test_the_longest_whereabouts():
         ({"parties": tuple(sorted((BOB.public, ALICE.public), reverse=True))}, "once, sorted"),
         ({"parties": (b"short", ALICE.public)}, "32 bytes"),
         ({"parties": tuple(sorted((BOB.public, BOB_ROOT.public)))}, "proposer is one of"),
+        ({"overlay": b"short"}, "overlay has 32 bytes"),
         ({"kind": ""}, "name of an entry kind"),
         ({"entry": Cid.of(RAW, b"")}, "dag-cbor"),
         ({"until_us": T0}, "out of order"),
         ({"until_us": T0 + SESSION_WINDOW_US_MIN - 1}, "window"),
         ({"until_us": T0 + SESSION_WINDOW_US_MAX + 1}, "window"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_no_preflight(wrong, says):
     with pytest.raises(ValueError, match=says):
