@@ -66,7 +66,8 @@ ENTRY_PART_BYTES_MAX = 60 * KIB  # of an entry in one row of the database, which
 QUERY_RECORDS_MAX = 1_000  # of one answer; the asker reads on behind the last
 PUBLISH_NODES_MAX = 20  # asked to hold one op: as many as one question may go to
 PUBLISH_PARALLEL_MAX = 16  # questions of a publishing under way at once
-CHAIN_ASK_US_MIN, CHAIN_ASK_US_MAX = 5 * SECOND_US, 300 * SECOND_US  # for heads of own chains
+CHAIN_ASK_US_MIN = 5 * SECOND_US  # between two questions for the head of an own chain...
+CHAIN_ASK_US_MAX = 300 * SECOND_US  # ...and after many
 TAKEN_UP_MAX = 256  # actions of an own chain that are brought and written at once
 BROUGHT_AT_ONCE_MAX = 16  # own records that are brought side by side
 AGENTS_MAX = 256  # keys of one person in one app that are looked at, of all devices
@@ -146,7 +147,7 @@ DAPP_LISTING_BYTES_MAX = 16 * KIB  # what is published of an app beside its fold
 
 # the sandbox
 RUNNER_BYTES_MAX = 64 * MIB  # of the runner as WASM, and as native code: 19 and 38 MB
-RUNNER_KEPT_MAX = 3  # runners kept in the cache: this one, and those of versions before it
+RUNNER_KEPT_MAX = 5  # runners kept in the cache, 57 MB each: a node of an older version uses its own
 RUNNER_BUILD_SECONDS_MAX = 1_800  # building and compiling on a slow machine; a minute on a fast one
 WASM_STACK_BYTES_MAX = 512 * KIB  # of the host's stack; Python's own bounds come first
 WASM_TABLE_ITEMS_MAX = 32 * KIB  # functions that a module can call by number: Python has 9,000
@@ -156,6 +157,7 @@ SANDBOX_INSTANCES_MAX = 8  # programs kept ready in one worker process
 SANDBOX_CODES_MAX = 64  # programs whose compiled text is kept in one worker process
 SANDBOX_TIDY_RUNS = 64  # runs of an instance between two tidyings of its memory
 SANDBOX_RUNS_MAX = 10_000  # runs of an instance before a new one takes its place
+SANDBOX_MAKER_BYTES_MAX = 256 * MIB  # of the copy that reads texts: one of 1 MiB takes half
 SANDBOX_LOAD_FUEL_MAX = 8_000_000_000  # to read a program of 1 MiB: a second of one core
 SANDBOX_CALLS_MAX = 256  # questions of one call to the node
 SANDBOX_MESSAGE_BYTES_MAX = 4 * MIB  # a job, an answer, a question: entries of 1 MiB in them

@@ -25,6 +25,7 @@ from dms3.core.limits import (
     SANDBOX_CODES_MAX,
     SANDBOX_INSTANCES_MAX,
     SANDBOX_LOAD_FUEL_MAX,
+    SANDBOX_MAKER_BYTES_MAX,
     SANDBOX_RUNS_MAX,
     SANDBOX_TIDY_RUNS,
 )
@@ -85,6 +86,7 @@ class SandboxEngine:
         self._most = instances
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._ready: OrderedDict[str, PythonInstance] = OrderedDict()
+        self._maker: PythonInstance | None = None  # reads texts and runs none of them
 
     # What people of one process call.
 
@@ -194,9 +196,7 @@ class SandboxEngine:
         meter = Meter()
         job = json.dumps({"do": "compile", "source": source, "name": program.part})
         try:
-            maker = PythonInstance(self._engine, self._component, program.memory)
-            compiled = parsed(maker.answer(job, SANDBOX_LOAD_FUEL_MAX, meter))
-            code = _code_of(program, compiled)
+            code = _code_of(program, self._compiled(job, meter))
             instance = PythonInstance(self._engine, self._component, program.memory)
             job = load_text(program, key, code, declare=True)
             answer = parsed(instance.answer(job, program.fuel, meter))
@@ -206,6 +206,17 @@ class SandboxEngine:
         instance.loaded.add(key)
         self._put_ready(key, instance)
         return kept
+
+    def _compiled(self, job: str, meter: Meter) -> Answer:
+        maker, self._maker = self._maker, None  # kept when it went well
+        if maker is None or maker.runs > SANDBOX_RUNS_MAX:
+            maker = PythonInstance(self._engine, self._component, SANDBOX_MAKER_BYTES_MAX)
+        answer = parsed(maker.answer(job, SANDBOX_LOAD_FUEL_MAX, meter))
+        if answer[0] != "abandoned":
+            self._maker = maker
+        if maker.runs % SANDBOX_TIDY_RUNS == 0:
+            maker.answer(_TIDY, SANDBOX_LOAD_FUEL_MAX, Meter())
+        return answer
 
     def _read_wasm(self, program: Program) -> _Kept:
         try:
