@@ -43,6 +43,7 @@ class _Want:
     need: Need
     tries: int = 0
     busy: bool = False
+    asked_us: int = 0  # when the last attempt ended
     borrowed: Case | None = None  # judged because a holder calls it rejected
     chain: dict[int, SignedAction] = field(default_factory=dict)
 
@@ -75,7 +76,8 @@ class Bringing:
             want = self._wants[key] = _Want(overlay, need)
             self._later(key, 0 if urgent else BRING_FIRST_US)
         elif urgent and not want.busy and key not in self._line:
-            self._later(key, 0)
+            rested_us = self._desk.now.mono_us - want.asked_us
+            self._later(key, max(0, BRING_US_MIN - rested_us))
 
     def _later(self, key: tuple[OverlayId, Need], wait_us: int) -> None:
         self._desk.after(_name(key), wait_us, lambda: self._due(key))
@@ -107,7 +109,7 @@ class Bringing:
         )
 
     def _heard(self, key: tuple[OverlayId, Need], want: _Want, heard: Heard) -> None:
-        want.busy = False
+        want.busy, want.asked_us = False, self._desk.now.mono_us
         self._running -= 1
         want.tries += 1
         if self._wants.get(key) is want:
@@ -121,12 +123,10 @@ class Bringing:
             found = self._take_activity(want, heard)
         else:
             found = self._take_action(want, heard)
-        if found:
-            del self._wants[key]
-            self._desk.no_alarm(_name(key))
+        if found:  # who was woken may still miss a part of it: it is asked for again in its turn
             self._judging.wake(want.overlay, want.need.hash)
-            return
-        self._give_up(want)
+        else:
+            self._give_up(want)
         if not self._is_wanted(want):
             self._drop(key, want)
             return
@@ -135,6 +135,7 @@ class Bringing:
     def _drop(self, key: tuple[OverlayId, Need], want: _Want) -> None:
         """Nobody waits for it."""
         del self._wants[key]
+        self._desk.no_alarm(_name(key))
         if want.borrowed is not None:
             self._judging.cancel(want.borrowed)
 

@@ -6,7 +6,7 @@ name of one thing that is the same for everybody, so a verdict does not depend o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from dms3.chain.action import KEY_BYTES, SignedAction, plain
@@ -124,6 +124,11 @@ class Known:
 
     def bring(self, overlay: OverlayId, need: Need, found: Any) -> None:
         """Remember what others have sent: Lies, an entry's bytes, or activity up to the hash."""
+        if isinstance(found, Lies) and found.entry is not None:
+            entry = found.signed.action.entry
+            assert entry is not None, "an op carries the entry of its action"
+            self.bring(overlay, Need("entry", entry), found.entry)
+            found = replace(found, entry=None)
         key = (overlay, _place(need))
         self._forget(key)
         self._brought[key] = found
