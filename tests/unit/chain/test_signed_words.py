@@ -263,6 +263,12 @@ def test_the_greatest_session():
     assert [one.agent for one in each] == [one.public for one in parties]
 
 
+def test_the_shortest_session():
+    shortest = T0 + SESSION_WINDOW_US_MIN
+    assert decode_preflight(preflight(until_us=shortest)).until_us == shortest
+    assert decode_preflight(preflight(since_us=0, until_us=SESSION_WINDOW_US_MIN)).since_us == 0
+
+
 def test_what_is_no_session():
     with pytest.raises(DecodeError, match="too long"):
         decode_agreed(bytes(SESSION_BYTES_MAX + 1))
