@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dms3.core.car import encode_head, encode_section, joined
 from dms3.core.cid import DAG_PB, RAW, Cid
@@ -38,6 +39,10 @@ from dms3.core.unixfs_read import (
 )
 from dms3.io import published
 from dms3.io.packs import Packs
+from dms3.node.publishing import public_spaces
+
+if TYPE_CHECKING:
+    from dms3.node.node import Node
 
 T = TypeVar("T")
 
@@ -173,6 +178,11 @@ class Gateway:
     async def _in_thread(self, work: Callable[[_Reading], T]) -> T:
         reading = _Reading(self._database, self._packs, await self._public())
         return await asyncio.to_thread(work, reading)
+
+
+def gateway_of(node: Node) -> Gateway:
+    """The gateway of a running node."""
+    return Gateway(node.store, node.packs, partial(public_spaces, node))
 
 
 class _Reading:

@@ -7,7 +7,6 @@ named here do the work. Decides nothing.
 from __future__ import annotations
 
 import abc
-from functools import partial
 from typing import Any
 
 from dms3.core.errors import Dms3Error
@@ -15,12 +14,11 @@ from dms3.node import chain_answers, dapps_answers, dapps_entries
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_accounts import rules_in
 from dms3.node.documents import Documents
-from dms3.node.gateway import Gateway
+from dms3.node.gateway import Gateway, gateway_of
 from dms3.node.messages import Messages
 from dms3.node.name_answers import NameAnswers
 from dms3.node.node import Node
 from dms3.node.people import People
-from dms3.node.publishing import public_spaces
 from dms3.node.sender_rules import sender_rules
 from dms3.node.storage_answers import StorageAnswers
 
@@ -97,8 +95,7 @@ class Opened(abc.ABC):
     @property
     def gateway(self) -> Gateway:
         """Public spaces for the routes of the role `gateway`."""
-        node = self._running()
-        return Gateway(node.store, node.packs, partial(public_spaces, node))
+        return gateway_of(self._running())
 
     async def delivery_rules(self, given: dict[str, Any]) -> dict[str, Any]:
         """The rules for senders at the person's delivery services, after `given` ones were set."""
