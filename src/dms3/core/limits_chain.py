@@ -147,7 +147,7 @@ DAPP_LISTING_BYTES_MAX = 16 * KIB  # what is published of an app beside its fold
 
 # the sandbox
 RUNNER_BYTES_MAX = 64 * MIB  # of the runner as WASM, and as native code: 19 and 38 MB
-RUNNER_KEPT_MAX = 5  # runners kept in the cache, 57 MB each: a node of an older version uses its own
+RUNNER_KEPT_MAX = 5  # runners kept in the cache, 57 MB each: older nodes use theirs
 RUNNER_BUILD_SECONDS_MAX = 1_800  # building and compiling on a slow machine; a minute on a fast one
 WASM_STACK_BYTES_MAX = 512 * KIB  # of the host's stack; Python's own bounds come first
 WASM_TABLE_ITEMS_MAX = 32 * KIB  # functions that a module can call by number: Python has 9,000
@@ -164,6 +164,7 @@ SANDBOX_MESSAGE_BYTES_MAX = 4 * MIB  # a job, an answer, a question: entries of 
 SANDBOX_WAITING_MAX = 1_024  # judgings and calls that wait for a worker
 SANDBOX_BATCH_MAX = 32  # judgings sent to a worker in one message: 10 ms of work
 SANDBOX_CALLERS_MAX = 4  # worker processes for calls, which may all wait for the network
+SANDBOX_NESTED_MAX = 12  # worker processes, with those for calls that other calls wait for
 SANDBOX_IDLE_SECONDS_MAX = 60  # a second caller that has nothing to do is ended
 SANDBOX_JOB_SECONDS_MAX = 30  # a message of judgings: fuel ends them earlier on every machine
 SANDBOX_START_SECONDS_MAX = 60  # until a worker has read the runner, on a busy machine

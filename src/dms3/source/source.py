@@ -29,20 +29,13 @@ from dms3.core.machine import (
 )
 from dms3.p2p.port import Conducted
 from dms3.source.agents import Agents
-from dms3.source.beginning import Beginning
-from dms3.source.bringing import Bringing
 from dms3.source.capabilities import Capabilities
-from dms3.source.confirming import Confirming
 from dms3.source.countersigning import Countersigning
 from dms3.source.grounds import Grounds, Own
+from dms3.source.own import OwnChains
 from dms3.source.parts import Operation, Part, Question
-from dms3.source.publishing import Publishing
-from dms3.source.reading import Reading
-from dms3.source.restoring import Restoring
-from dms3.source.revoking import Revoking
 from dms3.source.sending import Sending
 from dms3.source.whereabouts import Whereabouts
-from dms3.source.writing import Writing
 
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Source"]
 
@@ -65,23 +58,14 @@ class Source:
     def _made(self) -> tuple[Part, ...]:
         """The parts, each given those that it stands on."""
         grounds = self._grounds
-        publishing = Publishing(grounds)
-        writing = Writing(grounds, publishing)
-        beginning = Beginning(grounds, writing, publishing)
+        own = OwnChains(grounds)
         whereabouts = Whereabouts(grounds)
         agents = Agents(grounds, whereabouts)
         capabilities = Capabilities(grounds)
         sending = Sending(grounds, agents, capabilities)
-        countersigning = Countersigning(grounds, agents, writing)
-        bringing = Bringing(grounds)
-        confirming = Confirming(grounds, publishing, bringing, writing.wake)
-        restoring = Restoring(grounds, confirming, bringing)
-        beginning.taken_up = (whereabouts.taken_up, countersigning.taken_up, restoring.taken_up)
-        publishing.ended = (whereabouts.ended,)
-        others = (whereabouts, capabilities, sending, countersigning)
-        read = (Reading(grounds), restoring)
-        written = (writing, beginning, Revoking(grounds, writing))
-        return (confirming, publishing, *written, *read, *others)
+        countersigning = Countersigning(grounds, agents, own.writing)
+        own.tell((whereabouts.taken_up, countersigning.taken_up), (whereabouts.ended,))
+        return (*own.parts, whereabouts, capabilities, sending, countersigning)
 
     # The machine
 
