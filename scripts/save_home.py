@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from dms3.sdk import SyncClient  # noqa: E402 - as below
 from network.running import Running, running, wait_until  # noqa: E402 - tests are no package
+from network.test_saved_home import HOMES, conversation  # noqa: E402
 
-HOMES = ROOT / "tests/vectors/homes"
 KEPT = ("key", "packs", "store.db")
 FILES = {
     "first.txt": "The lighthouse at the end of the pier was painted white that spring.\n",
@@ -29,6 +30,12 @@ FILES = {
     "second.md": "# Garden\n\nThe potatoes are planted when the soil is warm.\n",
 }
 PUBLIC = {"notice.txt": "The regatta begins at noon on the first Sunday of the month.\n"}
+SAID = (
+    ("alice", "Are you coming to the weir on Sunday?"),
+    ("bob", "Yes, at four."),
+    ("alice", "Then bring the lantern."),
+    ("bob", "It is packed already."),
+)
 THEIRS = {"ferry.txt": "The ferry leaves twice a day, except in a storm.\n"}
 
 
@@ -56,7 +63,28 @@ def filled(alice: Running, bob: Running, work: Path) -> dict[str, Any]:
         return hits
 
     wait_until(lambda: bool(found()))
-    return {"fetched": found()[0]["cid"]}
+    return {"fetched": found()[0]["cid"], "messages": exchanged(alice, bob)}
+
+
+def exchanged(alice: Running, bob: Running) -> list[dict[str, Any]]:
+    """Let both write to each other, read it, and compare keys; the conversation as alice has it."""
+    nodes = {"alice": (alice, "bob"), "bob": (bob, "alice")}
+    for number, (sender, text) in enumerate(SAID, 1):
+        node, name = nodes[sender]
+        node.call("message", "send", name=name, text=text)
+        arrived(nodes.values(), number)
+    last = alice.call("message", "conversation", name="bob")["messages"][-1]
+    alice.call("message", "react", hash=last["hash"], text="+1")
+    for node, name in nodes.values():
+        node.call("message", "opened", name=name)
+    wait_until(lambda: all(one["state"] == "read" for one in conversation(alice, "bob")))
+    alice.call("message", "verified", name="bob")
+    return conversation(alice, "bob")
+
+
+def arrived(nodes: Iterable[tuple[Running, str]], number: int) -> None:
+    """Wait until each has `number` messages."""
+    wait_until(lambda: all(len(conversation(*each)) == number for each in nodes))
 
 
 def main() -> None:

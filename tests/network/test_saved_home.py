@@ -39,6 +39,15 @@ def open_store(home: Path, *more: Migration) -> Store:
     return Store.open(home / "store.db", key, (*MIGRATIONS, *more), reserve=0)
 
 
+def conversation(node: Running, name: str) -> list[dict[str, Any]]:
+    """Who said what, how far it got, and the signs put on it; the oldest first."""
+    return [
+        {key: one[key] for key in ("mine", "text", "state")}
+        | {"reactions": [each["text"] for each in one["reactions"]]}
+        for one in node.call("message", "conversation", name=name)["messages"]
+    ]
+
+
 def check(node: Running, expected: dict[str, Any]) -> None:
     """Person, contact, documents, words, grants, fetched files: as they were."""
     assert node.call("id", "show") == {**node.call("id", "show"), **expected["id"]}
@@ -66,6 +75,17 @@ def check(node: Running, expected: dict[str, Any]) -> None:
         for document in documents:
             assert len(b"".join(client.pieces(document["cid"]))) == document["bytes"]
         assert b"ferry" in b"".join(client.pieces(expected["fetched"]))
+    check_messages(node, expected)
+
+
+def check_messages(node: Running, expected: dict[str, Any]) -> None:
+    """What was written, and that keys were compared; homes before issue 4 have none of it."""
+    if "messages" not in expected:
+        return
+    name = expected["contact"]["name"]
+    assert conversation(node, name) == expected["messages"]
+    (person,) = node.call("message", "people")["people"]
+    assert (person["name"], person["standing"], person["verified"]) == (name, "contact", True)
 
 
 @pytest.mark.parametrize("name", SAVED)
@@ -99,4 +119,4 @@ def test_a_migration_keeps_a_copy_that_the_program_before_it_opens(
 
 
 def test_there_is_a_home_for_each_finished_issue() -> None:
-    assert {"issue-2", "issue-3"} <= set(SAVED)
+    assert {"issue-2", "issue-3", "issue-4"} <= set(SAVED)
