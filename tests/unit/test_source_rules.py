@@ -1,6 +1,8 @@
 """The source rules: the project keeps them, and each of them catches a violation."""
 
+import ast
 import sys
+from collections import Counter
 from importlib import util
 from pathlib import Path
 
@@ -126,6 +128,19 @@ def test_limits_are_used_and_explained():
     assert len(found) == 3  # x is a bound too, and unexplained
     assert "UNUSED_MAX bounds nothing" in found[0]
     assert "SILENT_MAX does not say why" in found[1]
+
+
+def test_no_limit_hides_another_of_the_same_name():
+    names = [
+        name.id
+        for path in sorted((ROOT / "src/dms3/core").glob("limits*.py"))
+        for statement in ast.parse(path.read_text()).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    ]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
 
 
 def test_codes_are_used():
