@@ -42,6 +42,20 @@ class _Relayed:
     answers: dict[PeerId, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A question to the nodes near a location, as it came."""
+
+    asked: AskNear
+    request: RequestId
+    deadline_us: int
+
+    @property
+    def target(self) -> int:
+        """The location as a number."""
+        return int.from_bytes(self.asked.target, "big")
+
+
 class Relaying:
     """Arguments: `own`, this node; `tables`; `standing`; `asking` and `lookups`, which are used."""
 
@@ -56,6 +70,7 @@ class Relaying:
         self._lookups = lookups
         self._neighbourhoods = Neighbourhoods()
         self._open: dict[RequestId, _Relayed | None] = {}  # None: its nodes are looked up
+        self._waiting: dict[OverlayId, list[_Near]] = {}  # for a lookup in a small overlay
 
     @property
     def open(self) -> int:
@@ -79,36 +94,15 @@ class Relaying:
             raise Dms3Error("not_found", why)
         if len(asked.target) != LOCATION_BYTES:
             raise Dms3Error("argument_invalid", f"A location has {LOCATION_BYTES} bytes.")
-        known = len(self._tables[asked.overlay])
-        target = int.from_bytes(asked.target, "big")
-        deadline_us = now.mono_us + asked.patience_us
-        around = self._neighbourhoods.covering(asked.overlay, target, now.mono_us, known)
-        if around is not None:
-            nodes = [node for _, node in around.nearest(target)]
-            return self._to_nearest(asked, nodes, request, deadline_us, now)
-
-        def found(nearest: Nearest, at: Now) -> list[Effect]:
-            self._neighbourhoods.add(
-                asked.overlay, target, nearest.nodes, nearest.radius, at.mono_us, known
-            )
-            return self._to_nearest(asked, nearest.nodes, request, deadline_us, at)
-
         self._open[request] = None
-        return self._lookups.nearest(
-            asked.overlay,
-            asked.target,
-            now,
-            found,
-            patience_us=max(1, asked.patience_us // 2),
-            owner=owner_of(request),
-        )
+        return self._near(_Near(asked, request, now.mono_us + asked.patience_us), now)
 
     def withdrawn(self, request: RequestId) -> list[Effect]:
         """Nobody waits for `request` any more."""
         if request not in self._open:
             return []
         del self._open[request]
-        return self._lookups.drop(owner_of(request)) + self._asking.drop(owner_of(request))
+        return self._asking.drop(owner_of(request))
 
     def leave(self, overlay: OverlayId) -> None:
         """Its neighbourhoods are of no use."""
@@ -116,22 +110,53 @@ class Relaying:
 
     # Small parts
 
-    def _to_nearest(
-        self,
-        asked: AskNear,
-        nodes: Sequence[NodeAt],
-        request: RequestId,
-        deadline_us: int,
-        now: Now,
-    ) -> list[Effect]:
-        target = int.from_bytes(asked.target, "big")
+    def _near(self, near: _Near, now: Now) -> list[Effect]:
+        """Ask the nodes that are remembered, or look them up first.
+
+        In a small overlay one lookup answers for all that is asked meanwhile.
+        """
+        overlay, target = near.asked.overlay, near.target
+        known = len(self._tables[overlay])
+        around = self._neighbourhoods.covering(overlay, target, now.mono_us, known)
+        if around is not None:
+            nodes = [node for _, node in around.nearest(target)]
+            return self._to_nearest(near, nodes, now)
+        small = known < BUCKET_SIZE
+        if small and overlay in self._waiting:
+            self._waiting[overlay].append(near)
+            return []
+        if small:
+            self._waiting[overlay] = []
+
+        def found(nearest: Nearest, at: Now) -> list[Effect]:
+            if 2 * len(nearest.nodes) >= min(known, BUCKET_SIZE):  # else the network is away
+                self._neighbourhoods.add(
+                    overlay, target, nearest.nodes, nearest.radius, at.mono_us, known
+                )
+            effects: list[Effect] = []
+            if near.request in self._open:
+                effects += self._to_nearest(near, nearest.nodes, at)
+            for each in self._waiting.pop(overlay, ()) if small else ():
+                if each.request in self._open and each.deadline_us > at.mono_us:
+                    effects += self._near(each, at)
+                elif each.request in self._open:
+                    effects += self._to_nearest(each, (), at)
+            return effects
+
+        patience_us = max(1, (near.deadline_us - now.mono_us) // 2)
+        return self._lookups.nearest(
+            overlay, near.asked.target, now, found, patience_us=patience_us
+        )
+
+    def _to_nearest(self, wanted: _Near, nodes: Sequence[NodeAt], now: Now) -> list[Effect]:
+        asked, target = wanted.asked, wanted.target
         reach = self._at ^ target
         nearer = sum(_location(node) ^ target < reach for node in nodes)
         near = self._standing.is_member and nearer < asked.count
         chosen = nodes[: asked.count]
         question = Foreign(asked.protocol, asked.body, asked.overlay)
-        relayed = _Relayed(chosen, question, asked.enough, deadline_us, near, len(chosen))
-        return self._put(relayed, request, now)
+        relayed = _Relayed(chosen, question, asked.enough, wanted.deadline_us, near, len(chosen))
+        return self._put(relayed, wanted.request, now)
 
     def _put(self, relayed: _Relayed, request: RequestId, now: Now) -> list[Effect]:
         self._open[request] = relayed
