@@ -12,8 +12,8 @@ from typing import Any
 from dms3.chain.action import Action, sign_action
 from dms3.chain.entry import make_entry
 from dms3.chain.operations import (
-    Change,
     ChainHead,
+    Change,
     Commit,
     Committed,
     Found,
@@ -192,10 +192,8 @@ class Chains:
         if operation in self.failing:
             raise self.failing[operation]
         match operation, arguments:
-            case "source.begin", _:
-                return self._head(arguments.dna.id)
-            case "source.head", _:
-                return self._head(arguments)
+            case ("source.begin" | "source.head"), _:
+                return self._head(getattr(arguments, "dna", arguments))
             case "source.commit", Commit():
                 return self._commit(arguments)
             case "validation.get", GetRecord():
@@ -208,7 +206,8 @@ class Chains:
                 self.signals.append(arguments)
         return ()
 
-    def _head(self, overlay: bytes) -> ChainHead:
+    def _head(self, of: Any) -> ChainHead:
+        overlay = getattr(of, "id", of)
         agent = self.identity.tree.agent(self.identity.device, overlay).public
         return ChainHead(overlay, agent, 2, None, "writable")  # type: ignore[arg-type]
 

@@ -345,8 +345,8 @@ class Fixture:
         )
 
 
-def make(hosts: tuple[str, ...] = ()) -> Fixture:
-    node, clock = FakeNode(), Ticking()
+def make(hosts: tuple[str, ...] = (), node: FakeNode | None = None) -> Fixture:
+    node, clock = node or FakeNode(), Ticking()
     reported: list[tuple[str, BaseException]] = []
     front = build_front(
         node,

@@ -64,9 +64,7 @@ async def test_other_functions_and_page_are_the_same_app_other_rules_are_not(tmp
         assert (await made.dapps.files(app))["page/index.html"] == b"<p>new</p>"
         await refused(made.dapps.call(app, "sign", LINE), "method_unknown")
         stricter = guestbook(rules__py="# stricter\n" + guestbook()["rules.py"].decode())
-        error = await refused(
-            made.dapps.install(stricter, "folder", None, None), "already_exists"
-        )
+        error = await refused(made.dapps.install(stricter, "folder", None, None), "already_exists")
         assert "migrate" in error.hint
         other = await made.ready(stricter, "second")
         assert other.overlay != overlay
@@ -311,9 +309,7 @@ async def test_an_app_may_sign_by_itself_what_it_says_yes_to_and_the_rest_the_pe
     ],
 )
 @in_loop
-async def test_what_a_function_asks_wrongly_is_refused_by_name(
-    tmp_path, function, arguments, code
-):
+async def test_what_a_function_asks_wrongly_is_refused_by_name(tmp_path, function, arguments, code):
     text = "import dapp\n@dapp.expose()\ndef raw(name, given):\n"
     text += "    return getattr(dapp, name)(**given)\n"
     async with kit(tmp_path) as made:
