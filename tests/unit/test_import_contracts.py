@@ -19,11 +19,13 @@ VIOLATIONS = {
     "adapters": ("io/clock.py", "import dms3.io.loop"),
     "simulator": ("sim/world.py", "import dms3.io.loop"),
     "sdk": ("sdk/client.py", "import dms3.node.driver"),
+    "guest": ("guest/app.py", "import dms3.core.ids"),
 }
 MODULES = (
     "__main__ cli.main api.http web.site node.driver io.clock io.loop p2p.link dht.lookup "
     "search.rank messaging.mailbox storage.storage names.names delivery.rules dm3.keys "
-    "crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin"
+    "crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin guest.app "
+    "chain.action source.source validation.validation"
 )
 
 

@@ -159,7 +159,6 @@ SANDBOX_TIDY_RUNS = 64  # runs of an instance between two tidyings of its memory
 SANDBOX_RUNS_MAX = 10_000  # runs of an instance before a new one takes its place
 SANDBOX_MAKER_BYTES_MAX = 256 * MIB  # of the copy that reads texts: one of 1 MiB takes half
 SANDBOX_LOAD_FUEL_MAX = 8_000_000_000  # to read a program of 1 MiB: a second of one core
-SANDBOX_CALLS_MAX = 256  # questions of one call to the node
 SANDBOX_MESSAGE_BYTES_MAX = 4 * MIB  # a job, an answer, a question: entries of 1 MiB in them
 SANDBOX_WAITING_MAX = 1_024  # judgings and calls that wait for a worker
 SANDBOX_BATCH_MAX = 32  # judgings sent to a worker in one message: 10 ms of work

@@ -8,11 +8,13 @@ kills its worker costs itself. Makes the runner in the background when it is not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +27,15 @@ from dms3.core.limits import (
     SANDBOX_IDLE_SECONDS_MAX,
     SANDBOX_JOB_SECONDS_MAX,
     SANDBOX_MESSAGE_BYTES_MAX,
+    SANDBOX_NESTED_MAX,
     SANDBOX_WAITING_MAX,
 )
 from dms3.io import sandbox_frames as frames
 from dms3.io.runner_cache import Runner, RunnerCache
 from dms3.io.sandbox_channel import Channel, LostError
 from dms3.io.sandbox_jobs import call_text, called, judge_text, key_of, verdict_of
+
+_INSIDE: ContextVar[bool] = ContextVar("inside a call", default=False)
 
 Host = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """What a function asks the node: JSON values or a Failure come back; Dms3Error is one, too."""
@@ -338,6 +343,20 @@ class _Callers:
     def __post_init__(self) -> None:
         self._seats = asyncio.Semaphore(self._most)
 
+    @contextlib.asynccontextmanager
+    async def _seat(self) -> AsyncIterator[None]:
+        """A place to work. A call that another call waits for has one at once, or fails at once.
+
+        Would it wait for a place that the other has, both would wait for ever.
+        """
+        if not _INSIDE.get():
+            async with self._seats:
+                yield
+        elif len(self._all) - len(self._idle) >= SANDBOX_NESTED_MAX:
+            raise Dms3Error("node_busy", f"{SANDBOX_NESTED_MAX} calls wait for other calls.")
+        else:
+            yield
+
     async def run(self) -> None:
         """End workers that nobody needs, until cancelled; then all."""
         try:
@@ -409,7 +428,7 @@ class _Callers:
         runner = await self._ready()
         self._waiting += 1
         try:
-            async with asyncio.timeout(seconds), self._seats:
+            async with asyncio.timeout(seconds), self._seat():
                 channel = await self._take(runner)
                 try:
                     found = await work(channel)
@@ -450,11 +469,14 @@ class _Callers:
 
 async def _told(host: Host, question: bytes) -> bytes:
     """The node's answer to a question of a function."""
+    inside = _INSIDE.set(True)
     try:
         name, arguments = json.loads(question)
         found = await host(name, arguments)
     except Dms3Error as error:
         found = Failure.of(error)
+    finally:
+        _INSIDE.reset(inside)
     if isinstance(found, Failure):
         found = {"error": {"code": found.code, "message": found.message}}
     else:

@@ -21,7 +21,7 @@ from dms3.chain.dapp_data import content_hash, is_signed
 from dms3.chain.sandboxing import WASM, Called, CallFunction, Judge, Judged, Loaded, Program
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.limits import (
-    SANDBOX_CALLS_MAX,
+    HOST_CALLS_MAX,
     SANDBOX_CODES_MAX,
     SANDBOX_INSTANCES_MAX,
     SANDBOX_LOAD_FUEL_MAX,
@@ -279,8 +279,8 @@ class _Counted:
 
     def __call__(self, question: str) -> str:
         self.times += 1
-        if self.times > SANDBOX_CALLS_MAX:
-            raise StoppedError(f"more than {SANDBOX_CALLS_MAX} questions to the node")
+        if self.times > HOST_CALLS_MAX:
+            raise StoppedError(f"more than {HOST_CALLS_MAX} questions to the node")
         if question.startswith(_PURE):
             return _pure(question)
         return self.host(question)

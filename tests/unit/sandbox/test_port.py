@@ -164,6 +164,29 @@ def test_a_call_ends_when_its_time_is_over(runner):
     with_sandbox(runner, use)
 
 
+def test_calls_inside_calls_need_no_place_of_those_that_wait(runner):
+    async def use(sandbox):
+        async def host(_name, arguments):
+            depth = arguments["hash"]
+            if depth == 2:
+                return depth
+            deeper = CallFunction(FUNCTIONS, "ask", {"name": depth + 1})
+            return (await sandbox.call(deeper, host)).value
+
+        call = CallFunction(FUNCTIONS, "ask", {"name": 0})
+        assert (await sandbox.call(call, host)).value == 2  # one place, three calls
+
+        async def endless(_name, _arguments):
+            return (await sandbox.call(call, endless)).value
+
+        code, said = (await sandbox.call(call, endless)).value
+        assert (code, said) == ("node_busy", "3 calls wait for other calls.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox_module, "SANDBOX_NESTED_MAX", 3)
+        with_sandbox(runner, use)
+
+
 def test_a_stopped_function_costs_itself_alone(shared):
     async def use(sandbox):
         with pytest.raises(Dms3Error, match="fuel") as caught:
