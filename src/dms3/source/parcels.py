@@ -20,6 +20,9 @@ from dms3.core.limits import CHAIN_OPS_MAX, CHAIN_QUESTION_BYTES_MAX, KIB
 from dms3.core.overlay import Asked
 
 _HEAD_BYTES = KIB  # of a question around its ops
+BUSY = "limit_reached"
+"""The code of a node that is asked too much."""
+
 _GONE = ("timed_out", "peer_unreachable")  # such a node is no live member
 
 
@@ -73,11 +76,13 @@ def filled(places: Iterable[Place]) -> Iterator[tuple[Place, ...]]:
 class Outcome:
     """What a question brought: signers of each place, in its order; who lied; refusals.
 
-    `open`: places that somebody did not answer for, or will later.
+    `open`: places that somebody did not answer for, or will later. `busy`: most of them are
+    asked too much.
     """
 
     signers: list[set[PeerId]]
     open: list[bool]
+    busy: bool = False
     forgers: dict[PeerId, str] = field(default_factory=dict)
     refusals: list[tuple[PeerId, Place, OpResult]] = field(default_factory=list)
 
@@ -85,6 +90,7 @@ class Outcome:
 def outcome_of(parcel: Parcel, asked: Asked) -> Outcome:
     """Read the answers to `parcel`."""
     count = len(parcel.places)
+    refused = 0
     outcome = Outcome([set() for _ in range(count)], [False] * count)
     for peer, body in asked.answers:
         results = _results(outcome, peer, body, count)
@@ -102,8 +108,10 @@ def outcome_of(parcel: Parcel, asked: Asked) -> Outcome:
             elif result.code != "far":
                 outcome.open[number] = True
         gone = isinstance(body, Failure) and body.code in _GONE
+        refused += isinstance(body, Failure) and body.code == BUSY
         if not results and not gone:
             outcome.open = [True] * count
+    outcome.busy = 2 * refused > len(asked.answers)
     return outcome
 
 

@@ -21,7 +21,6 @@ from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     PUBLISH_ACTIONS_MAX,
-    PUBLISH_PARALLEL_MAX,
     PUBLISH_RETRY_US_MAX,
     PUBLISH_RETRY_US_MIN,
     SECOND_US,
@@ -43,11 +42,22 @@ from dms3.source.holding import (
     ids_of,
     with_signers,
 )
-from dms3.source.parcels import Outcome, Parcel, Place, filled, outcome_of, place_of, signed_by
+from dms3.source.pacing import BUSY_US, Pacing
+from dms3.source.parcels import (
+    BUSY,
+    Outcome,
+    Parcel,
+    Place,
+    filled,
+    outcome_of,
+    place_of,
+    signed_by,
+)
 from dms3.source.parts import Operation, Part
 
 PUBLISH, PENDING = "publish", "pending"
-_ALARM, _SOON, _KEEP = "publish:round", "publish:soon", "publish:keep:"
+_ALARM, _SOON = "publish:round", "publish:soon"
+_KEEP, _HELD = "publish:keep:", "publish:held:"
 _LOOKED_AT = 256  # actions, for ops that can travel together
 _KEPT_AT_ONCE = 64  # own records given to machine "validation" again after a start
 
@@ -64,6 +74,7 @@ class _Item:
     todo: set[int] = field(default_factory=set)
     flying: set[int] = field(default_factory=set)
     record: Record | None = None
+    busy: bool = False  # most were asked too much in this round
 
 
 class Publishing(Part):
@@ -78,9 +89,7 @@ class Publishing(Part):
         self._due: list[tuple[int, Cid]] = []
         self._op_of: dict[bytes, tuple[Cid, int]] = {}
         self._active: set[OverlayId] = set()
-        self._small: dict[OverlayId, bool] = {}  # whether all nodes are near everything
-        self._sounding: set[OverlayId] = set()  # the first question says how large it is
-        self._flying = 0
+        self._pacing = Pacing()
         self._left_on_disk = False
         self.ended: tuple[Callable[[OverlayId], None], ...] = ()  # told that an app was removed
 
@@ -175,7 +184,7 @@ class Publishing(Part):
     # Rounds
 
     def _begin_round(self, item: _Item) -> None:
-        item.due_us = 0
+        item.due_us, item.busy = 0, False
         item.todo = {index for index, op in enumerate(item.row.ops) if not op.enough}
         self._ready.setdefault(OverlayId(item.row.overlay), {})[item.row.action] = item
 
@@ -198,28 +207,32 @@ class Publishing(Part):
                 self._begin_round(item)
         for parcel in self._parcels():
             self._send(parcel)
+        for overlay in sorted(each for each in self._ready if self._ready[each]):
+            wait_us = self._pacing.held_us(overlay) - self._desk.now.mono_us
+            if wait_us > 0:
+                self._desk.after(f"{_HELD}{overlay.hex()}", wait_us, self._go_on)
         self._set_alarm()
+
+    def _has_room(self, overlay: OverlayId) -> bool:
+        return self._pacing.has_room(overlay, self._desk.now.mono_us)
 
     def _parcels(self) -> Iterator[Parcel]:
         """What can be asked now, in order of the queue."""
         for overlay in sorted(self._ready):
             items = self._ready[overlay]
-            if items and overlay not in self._sounding:
+            if items and self._has_room(overlay):
                 yield from self._parcels_of(overlay, list(islice(items.values(), _LOOKED_AT)))
 
     def _parcels_of(self, overlay: OverlayId, items: list[_Item]) -> Iterator[Parcel]:
         need = Need.of(self._grounds.app_or_none(overlay))
-        small = self._small.get(overlay)
+        small = self._pacing.small(overlay)
         if small:
             yield from self._together(overlay, items, need)
             return
         for item in items:
-            while item.todo and self._flying < PUBLISH_PARALLEL_MAX:
+            while item.todo and self._has_room(overlay):
                 count = need.most if item.row.tries or small is None else need.few
                 yield self._one_place(overlay, item, items, count)
-                if small is None:
-                    self._sounding.add(overlay)
-                    return
 
     def _together(self, overlay: OverlayId, items: list[_Item], need: Need) -> Iterator[Parcel]:
         """All that waits, in as few questions as hold it: everybody is asked for everything."""
@@ -231,7 +244,7 @@ class Publishing(Part):
                     yield place_of(item.row.action, index, ops[index])
 
         groups = filled(places())
-        while self._flying < PUBLISH_PARALLEL_MAX:
+        while self._has_room(overlay):
             group = next(groups, ())
             if not group:
                 return
@@ -262,22 +275,23 @@ class Publishing(Part):
             item.flying.add(place.index)
             if not item.todo:
                 self._ready[parcel.overlay].pop(place.action, None)
-        self._flying += 1
+        self._pacing.sent(parcel.overlay)
         asked = AskNear(parcel.overlay, parcel.target, parcel.count, PROTOCOL, parcel.body)
         self._desk.call("dht.ask_near", asked, lambda body: self._answered(parcel, body))
 
     # Answers
 
     def _answered(self, parcel: Parcel, body: Asked | Failure) -> None:
-        self._flying -= 1
-        self._sounding.discard(parcel.overlay)
+        overlay, now_us = parcel.overlay, self._desk.now.mono_us
         if isinstance(body, Failure):
+            self._pacing.answered(overlay, now_us, busy=body.code == BUSY)
             self._landed(parcel, None, Round(parcel.count, parcel.count, 0, settled=False))
             return
         need = Need.of(self._grounds.app_or_none(parcel.overlay))
         if parcel.count >= need.most or len(body.answers) < parcel.count:
-            self._small[parcel.overlay] = len(body.answers) < parcel.count
+            self._pacing.sized(overlay, small=len(body.answers) < parcel.count)
         outcome = outcome_of(parcel, body)
+        self._pacing.answered(overlay, now_us, busy=outcome.busy)
         for peer in sorted(outcome.forgers):
             self._report(peer, outcome.forgers[peer])
         self._tell_refused(parcel, outcome)
@@ -308,6 +322,7 @@ class Publishing(Part):
             if item is None:
                 continue
             item.flying.discard(place.index)
+            item.busy = item.busy or (brought is not None and brought[0].busy)
             touched[place.action] = item
             op = item.row.ops[place.index]
             if brought is not None:
@@ -327,12 +342,14 @@ class Publishing(Part):
             self._complete(item)
             return
         if not item.todo and not item.flying:
-            large = self._small.get(OverlayId(row.overlay)) is False
-            wait_us = _pause_us(row.tries)
-            if large and not row.tries:
+            large = self._pacing.small(OverlayId(row.overlay)) is False
+            wait_us, tries = _pause_us(row.tries), row.tries + 1
+            if item.busy:
+                wait_us, tries = BUSY_US, row.tries
+            elif large and not row.tries:
                 wait_us = 1  # those farther away are asked at once
             again_us = self._desk.now.wall_us + wait_us
-            item.row = row = replace(row, tries=row.tries + 1, again_us=again_us)
+            item.row = row = replace(row, tries=tries, again_us=again_us)
             item.record = None
             self._wait(item, wait_us)
         self._desk.persist(PUBLISH, row.action.binary, encode(row))
@@ -437,7 +454,7 @@ class Publishing(Part):
             overlay = OverlayId(item.row.overlay)
             need = Need.of(self._grounds.app_or_none(overlay))
             op = by_uptime(with_signers(item.row.ops[index], {peer}, uptimes), need)
-            everybody = self._small.get(overlay) and 0 < op.members <= len(op.signers)
+            everybody = self._pacing.small(overlay) and 0 < op.members <= len(op.signers)
             if everybody and not op.enough:
                 op = replace(op, enough="everybody")
             item.row = _with_op(item.row, index, op)

@@ -112,11 +112,16 @@ class Holder:
         self.ops = {}
         self.code = "held"
         self.down = False
+        self.takes = None  # ops that it takes before it is asked too much; None: any
 
     def answer(self, body, wall_us):
         question = decode_chain_question(body)
         if question.fetch is not None:
             return self.fetched(question.fetch)
+        if self.takes is not None:
+            self.takes -= len(question.publish.ops)
+            if self.takes < 0:
+                return Failure("limit_reached", "You ask too often.")
         results = []
         for data in question.publish.ops:
             op = decode_op(data)

@@ -3,7 +3,7 @@
 import pytest
 
 from dms3.chain.dna import Dna
-from dms3.chain.operations import NoteReceipts
+from dms3.chain.operations import Change, NoteReceipts
 from dms3.chain.ops import bases_of
 from dms3.chain.receipt import issue_receipt
 from dms3.core.errors import Failure
@@ -162,6 +162,26 @@ def test_ops_of_one_place_travel_together_in_a_large_overlay():
     device.begin()
     assert len(overlay.asks) < sum(len(bases_of(each)) for each in device.chain)
     assert len({asked.target for asked in overlay.asks}) == len(overlay.asks)
+
+
+def test_who_is_asked_too_much_is_asked_less_and_soon_again():
+    overlay = Overlay(1)
+    device = begun(overlay)
+    (holder,) = overlay.holders
+    link = Change("link", "all", base=b"b" * 32, to=b"t" * 32)
+    overlay.asks.clear()
+    holder.takes = 300
+    device.commit(*[link] * 256)
+    rows = len(device.rows.of("pending"))
+    assert 0 < rows < 256  # some of it was taken
+    asks = []
+    for _ in range(16):
+        holder.takes = 100  # each second
+        before = len(overlay.asks)
+        device.wait(1_000_000)
+        asks.append(len(overlay.asks) - before)
+    assert not device.rows.of("pending")
+    assert max(asks) <= 8  # not all at once, again and again
 
 
 def test_a_restart_goes_on_where_it_was():
