@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from dms3.chain.action import SignedAction, check_signature, decode_signed
+from dms3.chain.action import SignedAction, check_signature, decode_signed, encode_signed
+from dms3.chain.agent_messages import SessionReply
 from dms3.chain.entry import decode_entry
 from dms3.chain.operations import Session
 from dms3.chain.session import (
@@ -32,6 +33,7 @@ from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
+    DETAIL_CHARS_MAX,
     SESSION_SETTLE_US,
     SESSIONS_ENDED_MAX,
     SESSIONS_OF_ONE_MAX,
@@ -277,3 +279,15 @@ def fits(kept: Kept, data: bytes) -> SignedAction | None:
     if not check_signature(signed) or check_session(action, decode_entry(entry)):
         raise Dms3Error("content_invalid", "The action does not keep what its author accepted.")
     return signed
+
+
+def said_of(kept: Kept) -> SessionReply:
+    """What the other parties are told of a session."""
+    match kept.state:
+        case "accepted":
+            return SessionReply("accepted", kept.acceptances[kept.row.me])
+        case "asked" | "gathering" | "agreed":
+            return SessionReply("waiting")
+        case "declined" | "expired":
+            return SessionReply(kept.state, why=kept.row.why[:DETAIL_CHARS_MAX])
+    return SessionReply("complete", action=encode_signed(kept.actions[kept.row.me]))

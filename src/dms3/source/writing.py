@@ -76,6 +76,7 @@ class Writing(Part):
         self._publishing = publishing
         self._queues: dict[OverlayId, deque[tuple[Job, Done]]] = {}
         self._running: set[OverlayId] = set()
+        self._locks: dict[OverlayId, tuple[Chain, bytes, Callable[[], None]]] = {}
 
     def operations(self) -> Mapping[str, Operation]:
         """Commands."""
@@ -99,13 +100,13 @@ class Writing(Part):
     def lock(self, chain: Chain, session: bytes, then: Callable[[], None]) -> None:
         """Lock the chain for a countersigning when what is on its way is written; then `then`.
 
-        `then` runs in the event that keeps the lock. Nothing happens while another one has it.
+        `then` runs in the event that keeps the lock. Commits that wait come behind it. No other
+        session may have the lock, or wait for it.
         """
-        if chain.overlay in self._running or chain.row.lock:
-            self._grounds.desk.after(
-                f"lock:{session.hex()}", 0, lambda: self.lock(chain, session, then)
-            )
+        if chain.overlay in self._running:
+            self._locks[chain.overlay] = (chain, session, then)
             return
+        assert not chain.row.lock, "a chain waits for one session at a time"
         chain.lock(session)
         then()
 
@@ -138,6 +139,8 @@ class Writing(Part):
                 done(result)
             else:
                 self._publishing.publish(job.chain, result, done)
+            if overlay in self._locks:
+                self.lock(*self._locks.pop(overlay))
             self._pump(overlay)
 
         self._grounds.flows.start(self._write(job), ended)
