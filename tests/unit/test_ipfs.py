@@ -30,6 +30,7 @@ from dms3.io.clock import SystemEntropy
 from dms3.io.packs import Packs
 from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
+from dms3.node import gateway
 from dms3.node.gateway import Gateway
 
 PUBLIC, PRIVATE = SpaceId(b"p" * 32), SpaceId(b"s" * 32)
@@ -64,8 +65,8 @@ PROBLEM = "application/problem+json"
 class Here:
     """A store with public and private blocks, and a client of its gateway."""
 
-    def __init__(self, gateway: Gateway, front: PublicFront, client: httpx.AsyncClient) -> None:
-        self.gateway, self.front, self.client = gateway, front, client
+    def __init__(self, front: PublicFront, client: httpx.AsyncClient) -> None:
+        self.front, self.client = front, client
         self.public = frozenset([PUBLIC])
 
     async def get(self, path: str, accept: str = "", **headers: str) -> httpx.Response:
@@ -114,16 +115,16 @@ async def opened(path: Path, bounds: Bounds | None = None, **options: int) -> As
         async def public() -> frozenset[SpaceId]:
             return here.public
 
-        gateway = Gateway(store, packs, public, **options)
+        made = Gateway(store, packs, public, **options)
         reports: list[BaseException] = []
         front = PublicFront(
-            {"ipfs": Ipfs(lambda: gateway, bounds)},
+            {"ipfs": Ipfs(lambda: made, bounds)},
             lambda _, error: reports.append(error),
             {"ipfs": ipfs.refusal},
         )
         transport = httpx.ASGITransport(front)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-            here = Here(gateway, front, client)
+            here = Here(front, client)
             yield here
         assert not reports, reports
     finally:
@@ -308,6 +309,19 @@ def test_a_car_is_as_large_as_is_said_and_no_larger(tmp_path, most, status):
         assert (await here.get(part)).status_code == 200
 
     over(tmp_path, work, car_bytes=most)
+
+
+@pytest.mark.parametrize("most", [len(LARGE.blocks), len(LARGE.blocks) - 1])
+def test_a_car_has_as_many_blocks_as_is_said_and_no_more(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(gateway, "CAR_BLOCKS_MAX", most)
+
+    async def work(here: Here) -> None:
+        wire = Wire(here.front)
+        await wire.get(f"{LARGE.cid}?format=car")
+        whole = most == len(LARGE.blocks)
+        assert (wire.status, wire.ended) == ((200, True) if whole else (400, True))
+
+    over(tmp_path, work)
 
 
 class Wire:

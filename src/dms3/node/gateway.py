@@ -22,6 +22,7 @@ from dms3.core.database import Database
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import SpaceId
 from dms3.core.limits import (
+    CAR_BLOCKS_MAX,
     GATEWAY_CAR_BYTES_MAX,
     GATEWAY_LISTED_MAX,
     GATEWAY_PIECE_BYTES,
@@ -144,27 +145,30 @@ class Gateway:
         return self._pieces(lambda reading: read_file(reading.get, found.cid, start, end))
 
     def car(self, found: Found, wanted: CarWanted) -> AsyncIterator[bytes]:
-        """A CAR in pieces; ends early with `limit_reached` when it grows beyond what is offered."""
+        """A CAR in pieces; ends early as `check_car` does when it grows beyond what is given."""
         return self._pieces(lambda reading: self._sections(reading, found, wanted))
 
     def check_car(self, found: Found, wanted: CarWanted) -> None:
         """Raise `argument_invalid` for a CAR that says itself that it is too large."""
         if wanted.scope == "all" and found.tree_bytes > self._car_bytes:
-            raise Dms3Error(
-                "argument_invalid",
-                f"The CAR would have about {found.tree_bytes} bytes; "
-                f"up to {self._car_bytes} are given at once.",
-                hint="Ask for what lies in it one by one, or with dag-scope and entity-bytes.",
-            )
+            raise self._too_large(f"about {found.tree_bytes}")
+
+    def _too_large(self, size: str) -> Dms3Error:
+        return Dms3Error(
+            "argument_invalid",
+            f"The CAR would have {size} bytes; up to {self._car_bytes} bytes and "
+            f"{CAR_BLOCKS_MAX} blocks are given at once.",
+            hint="Ask for what lies in it one by one, or with dag-scope and entity-bytes.",
+        )
 
     def _sections(self, reading: _Reading, found: Found, wanted: CarWanted) -> Iterator[bytes]:
         seen: Seen = EveryTime() if wanted.doubled else Once()
         yield encode_head(found.roots[:1])
         size = 0
-        for cid, block in _car_blocks(reading, found, wanted, seen):
+        for number, (cid, block) in enumerate(_car_blocks(reading, found, wanted, seen), 1):
             size += len(block)
-            if size > self._car_bytes:
-                raise Dms3Error("limit_reached", f"The CAR grew beyond {self._car_bytes} bytes.")
+            if size > self._car_bytes or number > CAR_BLOCKS_MAX:
+                raise self._too_large(f"more than {size}")
             yield encode_section(cid, block)
 
     async def _pieces(self, begin: Callable[[_Reading], Iterator[bytes]]) -> AsyncIterator[bytes]:
