@@ -8,6 +8,7 @@ what follows from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from dms3.chain.action import SignedAction, encode_signed
@@ -294,8 +295,9 @@ class Carrying:
                 break
             yield Rest(pause_us)
             pause_us = min(2 * pause_us, SESSION_AGAIN_US_MAX)
+        theirs = tuple(signed for signed in shown.actions if signed.action.author != kept.row.me)
         try:  # the rest of what the others wrote, in case that their nodes are gone
-            yield from show(shown, ("record", "activity"))
+            yield from show(replace(shown, actions=theirs), ("record", "activity"))
         except Dms3Error:
             return
 
