@@ -150,7 +150,9 @@ def _subject(rule: Rule, action: dict[str, Any], entry: Any) -> tuple[bool, Any]
     """Whether `rule` is about this action, and what its function is given first."""
     kind = action["kind"]
     if rule.about == "entry":
-        return kind in _WITH_ENTRY and action.get("entry_kind") == rule.kind, entry
+        about = kind in _WITH_ENTRY and action.get("entry_kind") == rule.kind
+        hidden = entry is None and bool(action.get("private"))  # judged where its author is
+        return about and not hidden, entry
     if rule.about == "link":
         return kind == "link" and action.get("link_kind") == rule.kind, action
     if rule.about == "all":

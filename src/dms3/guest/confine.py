@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView
 from typing import Any, Self
 
 from dms3.guest.modules import MODULES
@@ -67,7 +67,7 @@ def own(target: Any) -> Any:
     run sees can be changed, and nobody looks into what is not theirs.
     """
     kind = target if isinstance(target, type) else type(target)
-    if kind.__module__ in OWN:
+    if kind.__module__ in OWN or kind is super:
         return target
     raise TypeError(f"attributes of {type(target).__name__} cannot be set here, nor private read")
 
@@ -98,14 +98,14 @@ def mod(left: Any, right: Any) -> Any:
 
 
 def view(target: Any, name: str) -> Any:
-    """Attribute `keys` or `items` of `target`."""
+    """Attribute `keys` or `items` of `target`; what it returns makes no sets of Python's."""
     found = getattr(target, name)
-    kind = target if isinstance(target, type) else type(target)
-    if (kind.__module__ in OWN and name in vars(kind)) or not callable(found):
+    if not callable(found):
         return found
 
-    def viewed(*arguments: Any) -> View:
-        return View(found(*arguments))
+    def viewed(*arguments: Any, **named: Any) -> Any:
+        value = found(*arguments, **named)
+        return View(value) if isinstance(value, KeysView | ItemsView) else value
 
     return viewed
 

@@ -134,22 +134,22 @@ def debug(*values: Any) -> None:
 
 def must_get_entry(hash: str) -> Any:  # noqa: A002 - what it is
     """The content of an entry; the rule is asked again when it is there."""
-    return _known(f"entry:{hash}")
+    return _known(f"entry:{_name(hash)}")
 
 
 def must_get_action(hash: str) -> Any:  # noqa: A002
     """An action."""
-    return _known(f"action:{hash}")
+    return _known(f"action:{_name(hash)}")
 
 
 def must_get_valid_record(hash: str) -> Any:  # noqa: A002
     """An action that holds, with its entry: {"action": ..., "entry": ...}."""
-    return _known(f"record:{hash}")
+    return _known(f"record:{_name(hash)}")
 
 
 def must_get_agent_activity(agent: str, until: str) -> Any:
     """All actions of `agent` up to the action `until`, earliest first."""
-    return _known(f"activity:{agent}:{until}")
+    return _known(f"activity:{_name(agent)}:{_name(until)}")
 
 
 def _known(question: str) -> Any:
@@ -159,6 +159,12 @@ def _known(question: str) -> Any:
     if question not in known:
         raise Missing(question)
     return known[question]
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a hash or agent is a text, not {type(value).__name__}")
+    return value
 
 
 # What functions may do: every one of them asks the node.

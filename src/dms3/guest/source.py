@@ -84,6 +84,8 @@ def compiled(text: str, filename: str) -> tuple[object, dict[str, int]]:
         return compile(changed, filename, "exec", dont_inherit=True), lines
     except SyntaxError as error:
         raise SourceError(error.lineno or 0, error.msg) from None
+    except ValueError as error:  # a guard in a pattern
+        raise SourceError(0, f"{error}: give the value a name first") from None
 
 
 def _refuse(node: ast.AST, message: str) -> NoReturn:

@@ -69,6 +69,13 @@ def test_a_rule_about_entries_is_asked_of_new_changed_and_countersigned_ones(eng
     assert say(engine, {"text": "longer"}, kind="agent") == Valid()
 
 
+def test_a_private_entry_is_judged_where_it_can_be_read(engine):
+    for content, found in (({"text": "longer"}, Invalid), ({"text": "a"}, Valid), (None, Valid)):
+        judge = Judge(program(RULES), ACTION | {"private": True}, content)
+        assert isinstance(engine.judge(judge).verdict, found)
+    assert isinstance(engine.judge(Judge(program(RULES), ACTION, None)).verdict, Invalid)
+
+
 def test_a_rule_about_everything_is_asked_of_everything(engine):
     for kind in ("create", "link", "agent", "dna"):
         assert say(engine, {"text": "a"}, kind=kind, entry_kind="x", time=8) == Invalid(
@@ -142,6 +149,11 @@ def test_rules_read_what_is_known_and_nothing_else(engine):
         assert isinstance(judged(engine, rules, known=[(question, None)]).verdict, Invalid)
 
 
+def test_what_is_asked_for_has_a_name(engine):
+    for call in ("must_get_entry(lambda: 0)", "must_get_action(None)", "must_get_valid_record(1)"):
+        assert "a hash or agent is a text" in verdict(engine, call).detail
+
+
 def test_properties_hashes_and_signatures(engine):
     key = SigningKey.of_seed(bytes(32))
     data = {"amount": 3}
@@ -174,14 +186,18 @@ def test_parts_of_python_work_as_in_python(engine):
         class Base:
             def __init__(self, x): self._x = x
             def __len__(self): return self._x
+            def _more(self): return ["more"]
+            def keys(self): return [1, 2]
         class Child(Base):
             def __init__(self): super().__init__(4)
+            def items(self): return super()._more()
         p = Point(1)
         p.x = 5
         p.x += 1
         child = Child()
         child._x += 1
         assert p == Point(6) and repr(p).endswith("Point(x=6, y=2)") and len(child) == 5
+        assert child.keys()[1] == 2 and child.items() == ["more"]
         assert Colour("red") == Colour.RED and Text.A == "a"
         assert isinstance("a", str) and isinstance("a", int | str) and type("a") is str
         assert f"{3.14159:.2f} {'x'!r:>5} {p.x}" == "3.14   'x' 6"

@@ -47,6 +47,7 @@ def test_names_of_python_are_refused_wherever_they_are_given(text, line):
         *("with x: pass", "async def f(): pass", "await x", "from . import x", "from x import *"),
         *("from json import codecs as c, _default_decoder_", "import os.path", "x is y"),
         *("x.y %= 3", "class A(B, metaclass=C): pass", "class A(**x): pass"),
+        "match x:\n  case y.keys: pass",
         *("def f():\n  try:\n    yield 1\n  except E: pass", "str = 1", "def type(): pass"),
         *("try: pass\nfinally:\n  while x: break", "def f():\n  try: pass\n  finally: return 1"),
     ],
@@ -67,6 +68,7 @@ def test_parts_of_the_language_that_are_not_here(text):
         "f'{x!r:>{width}} {y=}'",
         "{1, 2} | {x for x in y}",
         "x._private",
+        "match x:\n  case y._z: pass",
         "try: pass\nexcept E: pass\nelse: pass",
     ],
 )
