@@ -1,6 +1,7 @@
 """Settings of all tests: Hypothesis without deadlines, its seed printed when a test fails."""
 
 import os
+import sys
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,7 @@ settings.load_profile("dms3")
 
 # Libraries in Rust would walk the stack for each input they refuse: five times what refusing costs.
 os.environ["RUST_BACKTRACE"] = "0"
+
+# Nodes that tests start read what was compiled before, rather than 70,000 lines each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

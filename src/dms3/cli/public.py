@@ -14,7 +14,6 @@ from starlette.types import ASGIApp
 
 from dms3.api import ipfs
 from dms3.api.dm3 import PREFIX, Dm3
-from dms3.api.dm3_push import Pushes
 from dms3.api.dm3_storage import storage_handlers
 from dms3.api.http import Report
 from dms3.api.public import PublicFront
@@ -41,20 +40,30 @@ async def public_listener(host: Host, config: Config, report: Report) -> AsyncIt
         yield None
         return
 
-    pushes = Pushes(lambda: host.delivery)
     roles: dict[str, ASGIApp] = {}
-    if "delivery" in config.role:
-        storage = storage_handlers(
-            lambda: host.delivery.store, SystemClock().now, config.delivery_total
-        )
-        dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
-        roles |= {PREFIX: dm3, "socket.io": pushes.app}
-    if "gateway" in config.role:
-        roles[ipfs.PREFIX] = ipfs.Ipfs(lambda: host.gateway)
-    front = PublicFront(roles, report, {ipfs.PREFIX: ipfs.refusal})
-    name, port = parse_host_port(config.public)
-    async with pushes.running(), serve(front, name, port, PUBLIC) as listening:
+    async with contextlib.AsyncExitStack() as until_stopped:
+        if "delivery" in config.role:
+            roles |= await until_stopped.enter_async_context(_delivery_routes(host, config))
+        if "gateway" in config.role:
+            roles[ipfs.PREFIX] = ipfs.Ipfs(lambda: host.gateway)
+        front = PublicFront(roles, report, {ipfs.PREFIX: ipfs.refusal})
+        name, port = parse_host_port(config.public)
+        listening = await until_stopped.enter_async_context(serve(front, name, port, PUBLIC))
         if "delivery" in config.role:
             url = (config.public_url or listening.url).rstrip("/")
             host.offer(f"{url}/{PREFIX}")
         yield listening.url.removeprefix("http://")
+
+
+@contextlib.asynccontextmanager
+async def _delivery_routes(host: Host, config: Config) -> AsyncIterator[dict[str, ASGIApp]]:
+    # A fifth of a node's start: only who is a delivery service waits for socket.io.
+    from dms3.api.dm3_push import Pushes  # noqa: PLC0415
+
+    pushes = Pushes(lambda: host.delivery)
+    storage = storage_handlers(
+        lambda: host.delivery.store, SystemClock().now, config.delivery_total
+    )
+    dm3 = Dm3(lambda: host.delivery, pushes.app, storage)
+    async with pushes.running():
+        yield {PREFIX: dm3, "socket.io": pushes.app}

@@ -7,11 +7,12 @@ differ between machines (where a stack or memory ends) ends a run as Abandoned, 
 
 from __future__ import annotations
 
-from typing import Literal
-
-import wasmtime
+from typing import TYPE_CHECKING, Literal
 
 from dms3.core.limits import WASM_MODULES_MAX, WASM_STACK_BYTES_MAX, WASM_TABLE_ITEMS_MAX
+
+if TYPE_CHECKING:  # whoever only looks for a compiled runner does not wait for it
+    import wasmtime
 
 Optimization = Literal["none", "speed"]
 OPTIONS = "fuel nan1 threads0 relaxed0 memory64-0 exceptions0"
@@ -27,6 +28,8 @@ _REASONS = (
 
 def engine(optimization: Optimization = "speed") -> wasmtime.Engine:
     """An engine with our options; `optimization` changes speed and nothing else."""
+    import wasmtime  # noqa: PLC0415
+
     config = wasmtime.Config()
     config.consume_fuel = True
     config.cranelift_nan_canonicalization = True
@@ -40,6 +43,8 @@ def engine(optimization: Optimization = "speed") -> wasmtime.Engine:
 
 def store(made_by: wasmtime.Engine, memory: int) -> wasmtime.Store:
     """A store whose instances have `memory` bytes each, and no fuel yet."""
+    import wasmtime  # noqa: PLC0415
+
     found = wasmtime.Store(made_by)
     found.set_limits(
         memory_size=memory,
