@@ -168,7 +168,7 @@ def _record(data: Mapping[str, Any]) -> list[Line]:
     about = f"{action['kind']} by {action['author']}, {_when(action['time'])}, in {data['dapp']}"
     lines: list[Line] = [[(json.dumps(data["entry"], ensure_ascii=False), "bold")]]
     lines += [[(about, "")], *_verdict(data["verdict"], data)]
-    if not data["live"]:
+    if not data["live"] and data["verdict"]["verdict"] == "valid":
         lines += [[("It was deleted by its author.", "yellow")]]
     if data["updates"]:
         lines += [[(f"It was updated {counted(len(data['updates']), 'time')}: --latest", "")]]
