@@ -32,6 +32,8 @@ VARIABLE = "DMS3_CACHE"
 PHASES = ("waiting", "building", "compiling", "ready")
 _CPU_INFO = Path("/proc/cpuinfo")
 _NAME_CHARS = 24
+_NEW = ".new-"
+_NICENESS = 5  # a node that serves people goes first
 
 Said = Callable[[str], None]
 """Told each of PHASES as it begins."""
@@ -103,6 +105,8 @@ class RunnerCache:
             found = self.find()  # another process made it meanwhile
             if found is not None:
                 return found
+            for left in self._folder.glob(f"{_NEW}*"):  # by a maker that was killed
+                left.unlink(missing_ok=True)
             plain = self._folder / f"{self._name}.wasm"
             if not _is_sound(plain):
                 said("building")
@@ -170,7 +174,7 @@ def _turn(path: Path, said: Said) -> Iterator[None]:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A new file for `path`, put in its place with its hash when all went well."""
-    number, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # 0600
+    number, name = tempfile.mkstemp(prefix=_NEW, dir=path.parent)  # 0600
     os.close(number)
     new = Path(name)
     try:
@@ -231,6 +235,7 @@ def main() -> int:
         if sys.stderr.isatty() or phase != "ready":
             sys.stderr.write(f"The runner of apps, made once on this machine: {phase}\n")
 
+    os.nice(_NICENESS)
     cache = RunnerCache()
     try:
         if cache.find() is None:

@@ -162,6 +162,15 @@ def test_what_failed_leaves_nothing_and_is_tried_again(tmp_path, guest, made, mo
     assert made == []
 
 
+def test_what_a_killed_maker_left_is_removed(tmp_path, guest, made):
+    cache = RunnerCache(tmp_path, guest=guest)
+    cache.make().path.unlink()
+    (tmp_path / "runner/.new-abc").write_bytes(b"half of it")
+    cache.make()
+    assert not list((tmp_path / "runner").glob(".new-*"))
+    assert made == ["built", "compiled speed", "compiled speed"]
+
+
 def test_runners_of_older_programs_go(tmp_path, guest, made):
     for version in range(RUNNER_KEPT_MAX + 2):
         (guest / "app.py").write_text(f"x = {version}\n")
@@ -191,6 +200,7 @@ def test_a_guest_that_cannot_be_built_is_said(tmp_path):
 
 def test_as_a_program_it_says_how_far_it_is(tmp_path, made, monkeypatch, capsys):
     monkeypatch.setenv("DMS3_CACHE", str(tmp_path))
+    monkeypatch.setattr(runner_cache.os, "nice", lambda _more: None)  # of this process
     assert runner_cache.main() == 0
     assert capsys.readouterr().out == "building\ncompiling\nready\n"
     assert runner_cache.main() == 0
