@@ -404,7 +404,7 @@ class Activity:
 
     `actions`: in order of seq; `head`: the last seq that is held without a gap; `highest`: the
     highest seen; `holders`: how many answered; `quorum`: whether most of the live neighbourhood
-    did.
+    did. `revoked`: the agent's root has taken its key back (said when asked from the first on).
     """
 
     agent: bytes
@@ -414,6 +414,7 @@ class Activity:
     highest: int
     holders: int
     quorum: bool
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,8 @@ class Agents:
         """The person behind `agent`, certified and let in by those who hold its chain.
 
         Raises `certificate_invalid`, `not_yet_valid` (nobody holds its chain yet), `forbidden` (it
-        broke a rule), `limit_reached`. Devices of this person need no more than the certificate.
+        broke a rule, or its key was taken back), `limit_reached`. Devices of this person need no
+        more than the certificate.
         """
         key = (overlay, agent)
         until_us, known = self._members.get(key, (0, b""))
@@ -144,10 +145,11 @@ class Agents:
                 f"Agent {short(agent)} is not known in this app yet.",
                 hint="Ask again when its first actions are published.",
             )
-        if found.state in ("forked", "invalid"):
+        if found.state in ("forked", "invalid") or found.revoked:
+            what = "revoked" if found.revoked else found.state
             raise Dms3Error(
                 "forbidden",
-                f"Agent {short(agent)} broke a rule of this app: its chain is {found.state}.",
+                f"Agent {short(agent)} is not let in: its chain is {what}.",
                 blame=Blame.PEER,
                 retry=Retry.NEVER,
             )

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dms3.chain.action import SignedAction
+from dms3.chain.action import Action, SignedAction
+from dms3.chain.agent import check_revocation, decode_revocation
 from dms3.chain.messages import Fetch
 from dms3.chain.operations import Activity, GetActivity
 from dms3.chain.rules import ends_chain
 from dms3.core.cid import Cid
 from dms3.core.codec import INTEGER_MAX
 from dms3.core.desk import Desk
-from dms3.core.errors import Dms3Error
+from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import RequestId
 from dms3.core.limits import CHAIN_FETCH_MAX, DHT_ASK_US, READ_ENOUGH, READ_PAGES_MAX
 from dms3.core.overlay import HOLDERS_MIN
@@ -149,6 +150,22 @@ def _activity(read: _Read) -> Activity:
         max(highest, head),
         read.holders,
         read.quorum,
+        revoked=any(_takes_back(one.op.signed.action, good) for one in read.union.of("activity")),
+    )
+
+
+def _takes_back(action: Action, good: Sequence[SignedAction]) -> bool:
+    """Whether `action` is the word of the agent's root that its key is not the root's any more."""
+    if not action.revocation or not good:
+        return False
+    try:
+        certificate = check_revocation(decode_revocation(action.revocation))
+    except DecodeError:
+        return False
+    first = good[0].action
+    return certificate is not None and (certificate.root, certificate.agent) == (
+        first.root,
+        first.author,
     )
 
 

@@ -260,22 +260,22 @@ def test_a_certificate_of_somebody_else():
         )
 
 
-def test_who_is_not_in_the_app_or_broke_a_rule():
+@pytest.mark.parametrize(
+    ("reported", "code"),
+    [
+        ({"state": "empty"}, "not_yet_valid"),
+        ({"state": "forked"}, "forbidden"),
+        ({"state": "invalid"}, "forbidden"),
+        ({"revoked": True}, "forbidden"),  # its root has taken the key back
+    ],
+)
+def test_who_is_not_in_the_app_or_broke_a_rule(reported, code):
     world = World("a", "b")
     one, two = world.parties
-    for state, code in (
-        ("empty", "not_yet_valid"),
-        ("forked", "forbidden"),
-        ("invalid", "forbidden"),
-    ):
-        real = two._activity
-
-        def activity(asked, state=state, real=real):
-            return dataclasses.replace(real(asked), state=state)
-
-        two.ports["validation.activity"] = activity
-        assert send(one, two).code == code
-        two.ports["validation.activity"] = real
+    real = two._activity
+    two.ports["validation.activity"] = lambda asked: dataclasses.replace(real(asked), **reported)
+    assert send(one, two).code == code
+    two.ports["validation.activity"] = real
     assert send(one, two) == {"heard": "hello"}
 
 
