@@ -166,11 +166,8 @@ class Holding:
 
     def entry(self, overlay: OverlayId, cid: Cid) -> bytes | None:
         """The bytes with this hash."""
-        prefix = overlay + cid.digest
-        parts = [data for _, data in self.rows.under(ENTRIES, prefix)]
-        if not parts:
-            return None
-        return b"".join(parts)[1:]
+        parts = self._parts(overlay, cid)
+        return b"".join(parts)[1:] if parts else None
 
     def has_entry(self, overlay: OverlayId, cid: Cid) -> bool:
         """Whether they lie here."""
@@ -189,11 +186,20 @@ class Holding:
 
     def drop_entry(self, overlay: OverlayId, cid: Cid) -> None:
         """Let go of what only a pending action had brought."""
-        size = 0
-        for key, data in list(self.rows.under(ENTRIES, overlay + cid.digest)):
-            size += len(data)
-            self.rows.drop(ENTRIES, key)
-        self._count(overlay, {}, -max(0, size - 1))
+        parts = self._parts(overlay, cid)
+        for number in range(len(parts)):
+            self.rows.drop(ENTRIES, overlay + cid.digest + bytes((number,)))
+        self._count(overlay, {}, -max(0, sum(map(len, parts)) - 1))
+
+    def _parts(self, overlay: OverlayId, cid: Cid) -> list[bytes]:
+        """The rows of an entry: each full one has another behind it, or is the last."""
+        parts: list[bytes] = []
+        while not parts or len(parts[-1]) == ENTRY_PART_BYTES_MAX:
+            part = self.rows.get(ENTRIES, overlay + cid.digest + bytes((len(parts),)))
+            if part is None:
+                break
+            parts.append(part)
+        return parts
 
     # Ops
 

@@ -26,6 +26,7 @@ from dms3.core.verdict import Valid
 from dms3.validation.holders import Answer, Heard, Reach
 from dms3.validation.reading import Readers, Seen, Union
 from dms3.validation.rows import link_tail, number_key
+from dms3.validation.serving import fits
 
 LINKS_MAX = CHAIN_FETCH_MAX * READ_PAGES_MAX
 
@@ -134,10 +135,12 @@ class Linking:
             (one for one in read.union.of("link") if one.is_believed),
             key=lambda one: link_order(one.op),
         )
+        fetch = self._fetch(read)
         shown = [
             _record(one)
             for one in links
             if one.op.signed.hash not in unlinked
+            and fits(one.op.signed.action, fetch)
             and (not read.cut or link_order(one.op) <= read.cut)
         ]
         self._desk.reply(read.request, tuple(shown[: read.asked.limit]))

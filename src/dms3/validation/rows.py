@@ -23,7 +23,7 @@ HELD_TABLES = (ACTIONS, ENTRIES, OPS, INDEX, AUTHORS)
 """What `digest.py` compares; the others follow from them or from what is under way."""
 
 _NUMBER_BYTES = 8
-_PAGE = 256
+_PAGE_MIN, _PAGE_MAX = 4, 256  # most lists are short
 
 STATES = ("pending", "integrated", "rejected", "abandoned")
 
@@ -127,15 +127,17 @@ class Rows:
     def under(self, table: str, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Every pair whose key begins with `prefix`, in order, behind key `after`."""
         start = max(prefix, after + b"\0" if after else b"")
+        page = _PAGE_MIN
         while True:
-            rows = self.range(table, start, _PAGE)
+            rows = self.range(table, start, page)
             for key, value in rows:
                 if not key.startswith(prefix):
                     return
                 yield key, value
-            if len(rows) < _PAGE:
+            if len(rows) < page:
                 return
             start = rows[-1][0] + b"\0"
+            page = min(4 * page, _PAGE_MAX)
 
     def _note(self, table: str, key: bytes, value: bytes | None) -> None:
         if (table, key) not in self._fresh:

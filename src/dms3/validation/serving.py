@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from dms3.chain.action import Action
 from dms3.chain.messages import Fetch, Fetched, FetchedOp
 from dms3.chain.ops import Op, encode_op
 from dms3.core.cid import DAG_CBOR, Cid
@@ -102,8 +103,6 @@ class Serving:
         """Each link with one unlink, if there is any: one is enough to end it."""
         tail = link_tail(fetch.kind, fetch.tag) if fetch.kind else b""
         for row in self._listed(overlay, "link", fetch, tail):
-            if not row.held.signed.action.tag.startswith(fetch.tag):
-                continue
             yield row
             yield from self.unlinks(overlay, fetch.basis, row.held.signed.hash)
 
@@ -135,7 +134,7 @@ class Serving:
     ) -> Iterator[Row]:
         after = self._cursor(overlay, kind, fetch)
         for _, held in self._holding.listed(overlay, CODES[kind], fetch.basis, tail, after):
-            if _fits(held, fetch):
+            if fits(held.signed.action, fetch):
                 yield from self._row(overlay, kind, fetch.basis, held)
 
     def _cursor(self, overlay: OverlayId, kind: str, fetch: Fetch) -> bytes:
@@ -153,8 +152,12 @@ class Serving:
             yield Row(op, held)
 
 
-def _fits(held: Held, fetch: Fetch) -> bool:
-    action = held.signed.action
+def fits(action: Action, fetch: Fetch) -> bool:
+    """Whether an action is one that `fetch` asks for, as far as it says more than a basis."""
+    if fetch.kind and action.link_kind != fetch.kind:
+        return False
+    if not action.tag.startswith(fetch.tag):
+        return False
     if fetch.author and fetch.author not in (action.author, action.root):
         return False
     late = fetch.until_us and action.time_us >= fetch.until_us

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dms3.chain.operations import OpenApp
 from dms3.chain.ops import op_id
 from dms3.chain.receipt import check_receipt, decode_receipt
 from dms3.chain.sandboxing import Judged
@@ -15,6 +16,7 @@ from dms3.core.limits import (
     PENDING_US_MAX,
     SECOND_US,
 )
+from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid
 from unit.chain.chain_kit import DNA, T0
 from unit.validation.validation_kit import (
@@ -165,7 +167,7 @@ def test_a_verdict_serves_ops_that_come_later():
     assert set(rig.codes(*ops(*chain.records), dna=DNA)) == {"held"}
     assert len(rig.judged) == 4
     again = begun(DNA, 3)
-    rig.rules = lambda judge: Judged(Invalid("no", "because", 7), 5)
+    rig.rules = lambda _: Judged(Invalid("no", "because", 7), 5)
     rig.codes(op(again.records[0], "record"), dna=DNA)
     (result,) = rig.publish(op(again.records[0], "activity"), dna=DNA)
     assert (result.code, result.rule, result.line) == ("refused", "no", 7)
@@ -353,8 +355,6 @@ def test_a_verdict_is_kept_over_a_restart():
 
 
 def test_a_shut_app_takes_nothing_and_goes_on_when_it_is_opened_again():
-    from dms3.chain.operations import OpenApp
-
     rig, chain = Rig(), begun()
     rig.codes(*ops(*chain.records[1:]))
     rig.call("shut", PLAIN.id)
@@ -367,6 +367,4 @@ def test_a_shut_app_takes_nothing_and_goes_on_when_it_is_opened_again():
 
 
 def _agent(author: bytes) -> str:
-    from dms3.core.multibase import encode_base32
-
     return encode_base32(author)

@@ -18,6 +18,7 @@ from dms3.chain.messages import (
     OpResult,
     Publish,
     decode_chain_question,
+    decode_fetched,
     decode_published,
 )
 from dms3.chain.operations import JudgeRecords, KeepRecords, NoteReceipts, OpenApp, OpState, Record
@@ -55,7 +56,8 @@ ALICE_PEER, MALLORY_PEER = (PeerId(PEER_ID_PREFIX + key(n).public) for n in (91,
 OTHERS = [PeerId(PEER_ID_PREFIX + key(100 + n).public) for n in range(8)]
 PLAIN = Dna(
     "plain",
-    entries=(EntryKind("note"), EntryKind("secret", private=True), EntryKind("wiki", by_anyone=True)),
+    entries=(EntryKind("note"), EntryKind("secret", private=True),
+             EntryKind("wiki", by_anyone=True)),
     links=(LinkKind("by"), LinkKind("topic", by_anyone=True)),
 )  # fmt: skip
 """An app without rules of its own: nothing is asked of the sandbox."""
@@ -161,8 +163,6 @@ class Rig:
         return [each.code for each in self.results(number, len(ops))]
 
     def fetch(self, what: str, basis: bytes, dna: Dna = PLAIN, **more: Any) -> Fetched:
-        from dms3.chain.messages import decode_fetched
-
         fetch = Fetch(what, basis, more.pop("limit", 256), **more)
         answer = self.ask(ChainQuestion(dna.id, fetch=fetch), OTHERS[0])
         assert isinstance(answer, bytes), answer
