@@ -407,6 +407,7 @@ PAGE_MESSAGES_MAX = 50  # of a conversation at once; earlier ones are loaded whe
 PAGE_TALKS_MAX = 100  # conversations in the list, those with the latest message
 PAGE_HITS_MAX = 20  # search results on the home page
 PAGE_PEERS_MAX = 200  # nodes in picture and table; more dots than that say nothing
+PAGE_ACTIONS_MAX = 25  # of my chain in an app at once; earlier ones have pages of their own
 
 # configuration and logs
 CONFIG_BYTES_MAX = 256 * KIB

@@ -99,6 +99,8 @@ def session(one: Session) -> dict[str, Any]:
         "until_us": one.until_us,
         "state": one.state,
         "action": None if one.action is None else str(one.action),
+        "proposer": encode_base32(one.proposer),
+        "why": one.why,
     }
 
 
