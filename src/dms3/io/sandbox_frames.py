@@ -39,8 +39,12 @@ def frame(kind: bytes, body: bytes = b"", number: int = 0) -> bytes:
 def program_frame(key: str, program: Program) -> bytes:
     """The message that gives a worker a program."""
     head = {
-        "key": key, "dna": program.dna.hex(), "level": program.level, "part": program.part,
-        "properties": dict(program.properties), "fuel": program.fuel,
+        "key": key,
+        "dna": program.dna.hex(),
+        "level": program.level,
+        "part": program.part,
+        "properties": dict(program.properties),
+        "fuel": program.fuel,
         "memory": program.memory,
     }
     text = json.dumps(head).encode()
