@@ -15,20 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dms3.chain.operations import Incoming, Session
 from dms3.core.database import Connection, Database
-from dms3.core.errors import Dms3Error, Failure
+from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, short
 from dms3.core.limits import CALLS_AT_ONCE_MAX, DAPP_NAME_CHARS_MAX, DAPPS_MAX
 from dms3.core.machine import Entropy
 from dms3.core.multibase import encode_base32
 from dms3.io import dapp_tables as tables
-from dms3.node import dapps_shown as shown
-from dms3.node.dapps_host import Budget, Ground, HostCall
+from dms3.node.dapps_calling import Calls, Here
 from dms3.node.dapps_logins import DappLogins
 from dms3.node.dapps_parts import address_name, check_name, parts_of
-from dms3.node.dapps_running import App, Call, agent_key, begin, end
-from dms3.node.dapps_sandbox import CALLBACK, OWN, UNRESTRICTED, Asked, Function, Sandbox
+from dms3.node.dapps_running import App, Call, begin, end
+from dms3.node.dapps_sandbox import Sandbox
 from dms3.node.identity import Identity
 from dms3.node.library import Clock
 from dms3.node.noting import DappChanged
@@ -58,7 +56,8 @@ class Dapps:
         self.logins = DappLogins(around.entropy, around.clock)
         self._apps: dict[str, App] = {}
         self._changing = asyncio.Lock()  # one app is installed or removed at a time
-        self._slots = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        here = Here(around.identity, around.call, around.sandbox, around.log)
+        self._calls = Calls(here, self, asyncio.Semaphore(CALLS_AT_ONCE_MAX))
         self._begun: asyncio.Queue[App] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -79,7 +78,7 @@ class Dapps:
     async def _begin(self, app: App) -> None:
         await begin(app, self._around.call, self._around.sandbox)
         if app.state == "ready":
-            await self._callback(app, "init", {})
+            await self._calls.callback(app, "init", {})
             await self._around.call("noting.dapp", DappChanged(app.name, "ready"))
 
     def _meet(self, row: tables.DappRow, files: Mapping[str, bytes]) -> App:
@@ -215,7 +214,7 @@ class Dapps:
 
     async def carried(self, app: App) -> Any:
         """The state that moves along when the chain of `app` ends: what its `carry` says."""
-        return await self._callback(app, "carry", {})
+        return await self._calls.callback(app, "carry", {})
 
     async def take_over(self, old: App, new: App) -> None:
         """`new` is called as `old` was, which stops; its chain stays."""
@@ -233,132 +232,17 @@ class Dapps:
 
     # Calling
 
-    def check_grantable(self, app: App, function: str) -> None:
-        """Raises `method_unknown`, or `argument_invalid` when no grant is for this function."""
-        access = self._exposed(app, function).access
-        if access in (OWN, UNRESTRICTED):
-            whose = "for you alone" if access == OWN else "open to everybody"
-            raise Dms3Error(
-                "argument_invalid",
-                f"{function} of {app.name} is {whose}.",
-                hint='Only functions with @expose("transferable") or @expose("assigned") need one.',
-            )
-
     async def call(self, app: App, function: str, arguments: Any) -> Any:
         """What an exposed function returns to the person of this node."""
-        app.check_ready()
-        self._exposed(app, function)
-        async with self._slots:
-            return await self._run(app, function, arguments, Budget())
+        return await self._calls.call(app, function, arguments)
 
-    def _exposed(self, app: App, function: str) -> Function:
-        found = app.declared.functions.get(function)
-        if found is None or found.access == CALLBACK:
-            names = [one.name for one in app.declared.exposed()]
-            raise unknown(f"function of {app.name}", function, names, code="method_unknown")
-        return found
-
-    async def _run(
-        self,
-        app: App,
-        function: str,
-        arguments: Any,
-        budget: Budget,
-        *,
-        callback: bool = False,
-    ) -> Any:
-        """Run a function of `app` with what it asks of the node; raises what it fails with."""
-        if not isinstance(arguments, dict):
-            raise Dms3Error(
-                "argument_invalid",
-                f"The arguments of {function} are an object by name.",
-                hint="""For example '{"text": "hello"}'.""",
-            )
-        around = self._around
-
-        async def nested(other: str, name: str, given: Any) -> Any:
-            target = self.app(other) if other else app
-            target.check_ready()
-            self._exposed(target, name)
-            return await self._run(target, name, given, budget.deeper())
-
-        ground = Ground(
-            app.name,
-            app.parts.dna,
-            partial(agent_key, app, around.identity),
-            nested,
-            partial(around.log, app.name),
-        )
-        host = HostCall(around.call, ground, budget)
-        asked = Asked(function, arguments, app.who(around.identity), host, callback=callback)
-        try:
-            value = await around.sandbox.call(app.parts, asked)
-        except Dms3Error as error:
-            if host.refused is not None and host.refused.code == error.code:
-                error.about = host.refused.about  # which rule: the function has passed it on
-            raise
-        if host.unfinished:
-            raise Dms3Error(
-                "function_failed",
-                f"{function} of {app.name} ended without bundleClose; nothing of it was written.",
-            )
-        if host.written and not callback:
-            await self._callback(app, "post_commit", {"records": host.written})
-        return value
-
-    async def _callback(self, app: App, name: str, arguments: Mapping[str, Any]) -> Any:
-        """What the app's own `name` says when the node calls it; None when it has no such."""
-        if not app.declared.has_callback(name):
-            return None
-        try:
-            return await self._run(app, name, dict(arguments), Budget(), callback=True)
-        except Dms3Error as error:
-            self._around.log(app.name, f"{name}: {error}")
-            return None
-
-    # The port: what machine "source" asks
+    def check_grantable(self, app: App, function: str) -> None:
+        """Raises `method_unknown`, or `argument_invalid` when no grant is for this function."""
+        self._calls.check_grantable(app, function)
 
     async def serve(self, operation: str, arguments: Any) -> Any:
         """Operations of port "dapps" (`chain/operations.py`)."""
-        match operation, arguments:
-            case "receive", Incoming():
-                return await self._receive(arguments)
-            case "countersign", Session():
-                return await self._countersign(arguments)
-        return Failure("method_unknown", f"Apps have no operation {operation!r} like this.")
-
-    async def _receive(self, question: Incoming) -> Any:
-        app = self.of_overlay(question.overlay)
-        app.check_ready()
-        if not question.function:
-            return await self._received(app, question)
-        self._check_access(self._exposed(app, question.function), question)
-        async with self._slots:
-            return await self._run(app, question.function, question.body, Budget())
-
-    def _check_access(self, function: Function, question: Incoming) -> None:
-        if question.root == self._around.identity.root or function.access == UNRESTRICTED:
-            return
-        if function.access == OWN:
-            raise Dms3Error("forbidden", f"{function.name} is for the person of this node alone.")
-        if not question.granted:
-            raise Dms3Error(
-                "grant_missing",
-                f"{function.name} needs a capability.",
-                hint="Ask the person behind the agent for one.",
-            )
-
-    async def _received(self, app: App, question: Incoming) -> Any:
-        if not app.declared.has_callback("receive"):
-            raise Dms3Error("method_unknown", f"The app {app.name} takes no questions of others.")
-        given = {"sender": encode_base32(question.sender), "body": question.body}
-        async with self._slots:
-            return await self._run(app, "receive", given, Budget(), callback=True)
-
-    async def _countersign(self, session: Session) -> bool | None:
-        app = self.of_overlay(session.overlay)
-        answer = await self._callback(app, "countersign", {"session": shown.session(session)})
-        return answer if isinstance(answer, bool) else None
+        return await self._calls.serve(operation, arguments)
 
 
 def _no_app(name: str, known: list[str]) -> Dms3Error:

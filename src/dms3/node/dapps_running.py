@@ -9,23 +9,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from dms3.chain.operations import Begin, ChainHead, OpenApp
 from dms3.chain.values import encode_values
 from dms3.core.errors import Dms3Error
-from dms3.core.ids import OverlayId
+from dms3.core.ids import OverlayId, Root
 from dms3.core.multibase import encode_base32
-from dms3.crypto.keys import GENERATION_MAX
+from dms3.crypto.keys import GENERATION_MAX, KeyTree
 from dms3.crypto.signing import SigningKey
 from dms3.io.dapp_tables import DappRow
 from dms3.node.dapps_parts import Parts
 from dms3.node.dapps_sandbox import Declared, Sandbox
-from dms3.node.identity import Identity
 from dms3.node.table import Progress
 
 Call = Callable[[str, Any], Awaitable[Any]]
 _LOOK_SECONDS = 0.25  # between two looks at a runner that is being compiled
+
+
+class Person(Protocol):
+    """Whose node this is, on which device (`node/identity.py`)."""
+
+    @property
+    def root(self) -> Root:
+        """The person's public key."""
+        ...
+
+    @property
+    def device(self) -> bytes:
+        """This home's device."""
+        ...
+
+    @property
+    def tree(self) -> KeyTree:
+        """The person's keys."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -63,12 +81,12 @@ class App:
             "not_ready", f"The app {self.name} is starting{done}.", hint="Ask again in a moment."
         )
 
-    def who(self, identity: Identity) -> dict[str, str]:
+    def who(self, person: Person) -> dict[str, str]:
         """Who this node is in the app, as functions read it."""
         assert self.head is not None, "a chain has begun"
         return {
             "key": encode_base32(self.head.agent),
-            "person": encode_base32(identity.root),
+            "person": encode_base32(person.root),
         }
 
     def set(self, state: Literal["starting", "ready", "failed"], problem: str = "") -> None:
@@ -112,12 +130,12 @@ async def _declared(app: App, sandbox: Sandbox) -> Declared:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def agent_key(app: App, identity: Identity) -> SigningKey:
+def agent_key(app: App, person: Person) -> SigningKey:
     """The key of this device's agent in `app`."""
     assert app.head is not None, "a chain has begun"
     generation = 0
     while generation <= GENERATION_MAX:
-        key = identity.tree.agent(identity.device, app.overlay, generation)
+        key = person.tree.agent(person.device, app.overlay, generation)
         if key.public == app.head.agent:
             return key
         if generation >= _GENERATIONS_TRIED_MAX:
