@@ -47,6 +47,6 @@ def test_nodes_that_lose_what_they_signed_for_are_caught(monkeypatch):
 
 
 def test_a_verdict_that_is_not_asked_of_the_rules_is_caught(monkeypatch):
-    monkeypatch.setattr(Judging, "_app", lambda self, case, program: self.finish(case, Valid()))
+    monkeypatch.setattr(Judging, "_app", lambda self, case, _: self.finish(case, Valid()))
     outcome, _ = chain(6)
     assert "breaks a rule" in outcome.violation

@@ -58,7 +58,7 @@ class Fetch:
     "activity" (of an agent), "agents" (of a root), "warrants" (of an agent), "changes" (updates and
     deletes of an action or entry). `kind`, `tag`: of links, the tag as a prefix. `author`: only by
     this agent (or root). `after`: activity behind this seq (-1: all). `cursor`: other ops behind
-    this op id (empty: from the first), in order of their ids. `since_us`, `until_us`: time of the
+    the one with this id (empty, or not held there: from the first). `since_us`, `until_us`: time of the
     action (0: any).
     """
 
@@ -152,7 +152,7 @@ class FetchedOp:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer to Fetch: ops in order of seq (activity) or of id; `more`: some are left behind.
+    """The answer to Fetch: ops in an order that all keep (docs/wire.md); `more`: some are left behind.
 
     `head`: of activity, the last seq held without a gap; `highest`: the highest seen (-1: none).
     """
