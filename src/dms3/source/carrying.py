@@ -43,6 +43,7 @@ from dms3.source.sessions import Kept, Sessions, fits
 
 _OTHERS_WAIT_US = 2 * SECOND_US  # before a party carries what its proposer should
 _SHOW_AGAIN_US = SECOND_US // 20
+_REST_US = 30 * SECOND_US  # then whoever is there has published what he wrote
 _END_TRIES = 4
 
 
@@ -295,8 +296,20 @@ class Carrying:
                 break
             yield Rest(pause_us)
             pause_us = min(2 * pause_us, SESSION_AGAIN_US_MAX)
-        theirs = tuple(signed for signed in shown.actions if signed.action.author != kept.row.me)
-        try:  # the rest of what the others wrote, in case that their nodes are gone
+        yield Rest(_REST_US)
+        yield from self._show_rest(kept, shown)
+
+    def _show_rest(self, kept: Kept, shown: Shown) -> Flow[None]:
+        """The other parts of what those wrote whose nodes are gone: nobody else will show them."""
+        own = AgentQuestion(accept=SessionAccept(kept.acceptances[kept.row.me]))
+        gone = set()
+        for agent in kept.others:
+            try:
+                yield from self._ask(kept, agent, own)
+            except Dms3Error:
+                gone.add(agent)
+        theirs = tuple(signed for signed in shown.actions if signed.action.author in gone)
+        try:
             yield from show(replace(shown, actions=theirs), ("record", "activity"))
         except Dms3Error:
             return

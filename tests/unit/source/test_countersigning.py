@@ -302,6 +302,20 @@ def test_killed_at_any_point_and_started_again_all_sign(which):
         assert (one.states(), two.states()) == (["complete"], ["complete"]), at
 
 
+def test_what_a_dead_party_wrote_is_brought_to_the_network_in_all_its_parts():
+    world = World("a", "b")
+    one, two = world.parties
+    two.silent.add("dht.ask_near")  # it signs, and publishes nothing
+    propose(one, two)
+    world.wait(SECOND)
+    assert one.session.state == "complete"
+    two.die()
+    world.wait(MINUTE)
+    (signed,) = two.written()
+    held = {op.kind for op in world.overlay.holders[0].ops.values() if op.signed == signed}
+    assert held == {"record", "entry", "activity"}
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["proposer", "party"])
 def test_killed_at_any_point_for_good_the_other_ends_in_time(which):
     """He is not locked for ever; when all had accepted he has it, with both signatures or one."""
