@@ -13,11 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-LANGUAGES = {"sh", "python", "toml", "text"}
+LANGUAGES = {"sh", "python", "toml", "html", "js", "text"}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT = re.compile(r"^(\w*)\$ (.*)$")
-_FILE = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
+_FILE = re.compile(r"(?:#|//|<!--) ([\w-]+\.(?:py|toml|html|js))(?: -->)?\n")
 
 
 @dataclass(frozen=True)
