@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dms3.core.errors import Dms3Error, Failure
@@ -31,7 +32,17 @@ Build = Callable[[int, Sequence[PeerId], Entropy], Sequence[Hosted]]
 """The machines of node `index`, given the peer ids of all nodes and the node's entropy."""
 
 Port = Callable[["SimNode", str, Any], Any]
-"""An io port of a scenario: its answer to an operation and its arguments; may raise Dms3Error."""
+"""An io port of a scenario: its answer to an operation and its arguments; may raise Dms3Error.
+
+One that needs time gives a Later.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class Later:
+    """An answer that a port owes: `give(BODY)` once, when it is there."""
+
+    give: Callable[[Any], None] = field(init=False)
 
 
 class Network(Protocol):
@@ -103,6 +114,11 @@ class SimNode:
             self._instant = instant
             self._now = Now(time + self._mono_base, WALL_START_US + time + self.wall_offset_us)
         return self._now
+
+    @property
+    def committing(self) -> bool:
+        """Whether a transaction is on its way to the disk."""
+        return self._running is not None
 
     def virtual(self, mono_us: int) -> int:
         """The world's time at which the node's monotonic clock shows `mono_us`."""
@@ -265,7 +281,15 @@ class SimNode:
             body = port(self, action.operation, action.arguments)
         except Dms3Error as error:
             body = Failure.of(error)
-        self.world.at(self.world.time_us, self._port_answers, self.boot, action.handle, body)
+        boot = self.boot
+
+        def give(body: Any) -> None:
+            self.world.at(self.world.time_us, self._port_answers, boot, action.handle, body)
+
+        if isinstance(body, Later):
+            body.give = give
+        else:
+            give(body)
 
     def _port_answers(self, boot: int, handle: int, body: Any) -> None:
         if boot == self.boot:

@@ -47,18 +47,23 @@ class ChainMembers:
             member=True,
             verified=self._verified,
         )
-        own = Own(node.peer, _drawn(node.index)[:DEVICE_BYTES], tree, b"sim")
         signing = SigningKey.of_seed(node.key.seed)
         return [
             Hosted("peers", book, {peers.PROTOCOL: Overflow.HOLD}),
             Hosted("dht", dht, {messages.PROTOCOL: Overflow.HOLD}),
-            Hosted("source", source.Source(own, entropy), {source.PROTOCOL: Overflow.HOLD}),
+            Hosted(
+                "source", source.Source(self.own(node), entropy), {source.PROTOCOL: Overflow.HOLD}
+            ),
             Hosted(
                 "validation",
                 validation.Validation(signing),
                 {validation.PROTOCOL: Overflow.DROP_OLDEST},
             ),
         ]
+
+    def own(self, node: SimNode) -> Own:
+        """Whose node `node` is."""
+        return Own(node.peer, _drawn(node.index)[:DEVICE_BYTES], self._tree(node.index), b"sim")
 
     def _tree(self, index: int) -> KeyTree:
         if index not in self._trees:
