@@ -76,6 +76,7 @@ class Writing(Part):
         self._publishing = publishing
         self._queues: dict[OverlayId, deque[tuple[Job, Done]]] = {}
         self._running: set[OverlayId] = set()
+        self._pumping: set[OverlayId] = set()
         self._locks: dict[OverlayId, tuple[Chain, bytes, Callable[[], None]]] = {}
 
     def operations(self) -> Mapping[str, Operation]:
@@ -122,13 +123,23 @@ class Writing(Part):
     # The queue
 
     def _pump(self, overlay: OverlayId) -> None:
+        """Begin what can be; a loop, since a whole queue may fail at once."""
+        if overlay in self._pumping:
+            return
+        self._pumping.add(overlay)
+        while self._begin_next(overlay):
+            pass
+        self._pumping.discard(overlay)
+
+    def _begin_next(self, overlay: OverlayId) -> bool:
+        """Begin the next bundle whose turn it is; whether there was one."""
         queue = self._queues.get(overlay)
         if not queue or overlay in self._running:
-            return
+            return False
         lock = queue[0][0].chain.row.lock
         turn = next((each for each in queue if not lock or each[0].session == lock), None)
         if turn is None:
-            return
+            return False
         queue.remove(turn)
         job, done = turn
         self._running.add(overlay)
@@ -144,6 +155,7 @@ class Writing(Part):
             self._pump(overlay)
 
         self._grounds.flows.start(self._write(job), ended)
+        return True
 
     def _write(self, job: Job) -> Flow[Records | Failure]:
         try:

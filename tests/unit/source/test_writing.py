@@ -2,12 +2,13 @@
 
 import pytest
 
-from dms3.chain.operations import ChainHead, Change, Commit, Committed, Query, Rejected
+from dms3.chain.operations import ChainHead, Change, Close, Commit, Committed, Query, Rejected
 from dms3.core.errors import Failure
+from dms3.core.ids import RequestId
 from dms3.core.limits import BUNDLE_ACTIONS_MAX, COMMITS_WAITING_MAX
-from dms3.core.machine import Now
+from dms3.core.machine import Called, Now
 from dms3.core.verdict import Abandoned, Unresolved, Valid
-from unit.source.chain_kit import DNA, NOWHERE, REFUSAL, WALL, Device, Overlay, check_chain
+from unit.source.chain_kit import DNA, NOWHERE, OTHER, REFUSAL, WALL, Device, Overlay, check_chain
 
 
 def begun() -> Device:
@@ -114,6 +115,20 @@ def test_commits_wait_for_each_other_and_for_no_one_else():
 
 def device_commit(text):
     return Commit(DNA.id, (Change("create", "note", {"text": text}),))
+
+
+def test_a_whole_queue_may_fail_at_once():
+    device = begun()
+    waiting = [device_commit(str(number)) for number in range(COMMITS_WAITING_MAX - 1)]
+    for number, (name, asked) in enumerate(
+        [("close", Close(DNA.id, OTHER.id)), *(("commit", each) for each in waiting)]
+    ):
+        event = Called(name, asked, RequestId(1_000 + number))
+        device._absorb(device.machine.on_event(event, device.now))  # nothing is answered yet
+    device.run()
+    refused = [device.answers[1_001 + number].code for number in range(len(waiting))]
+    assert refused == ["chain_closed"] * len(waiting)
+    check_chain(device.chain)
 
 
 def test_the_queue_of_a_chain_has_an_end():
