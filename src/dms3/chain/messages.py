@@ -58,8 +58,8 @@ class Fetch:
     "activity" (of an agent), "agents" (of a root), "warrants" (of an agent), "changes" (updates and
     deletes of an action or entry). `kind`, `tag`: of links, the tag as a prefix. `author`: only by
     this agent (or root). `after`: activity behind this seq (-1: all). `cursor`: other ops behind
-    the one with this id (empty, or not held there: from the first). `since_us`, `until_us`: time of the
-    action (0: any).
+    the one with this id (empty, or not held there: from the first). `since_us`, `until_us`: time
+    of the action (0: any).
     """
 
     what: str
@@ -152,7 +152,7 @@ class FetchedOp:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer to Fetch: ops in an order that all keep (docs/wire.md); `more`: some are left behind.
+    """The answer to Fetch: ops in the order of docs/wire.md; `more`: some are left behind.
 
     `head`: of activity, the last seq held without a gap; `highest`: the highest seen (-1: none).
     """

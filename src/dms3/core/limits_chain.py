@@ -123,7 +123,8 @@ WHEREABOUTS_AGAIN_US_MAX = 600 * SECOND_US  # ...ever more seldom: alone, there 
 OVERLAYS_MAX = 64  # that one node is in: each has a table and asks a few questions an hour
 RELAYED_NODES_MAX = 20  # asked by one question of another machine: what a lookup finds (k)
 RELAYED_BYTES_MAX = 2 * MIB + 64 * KIB  # of such a question: an entry, its action, and their like
-MEETING_US_MIN, MEETING_US_MAX = 1 * SECOND_US, 1_800 * SECOND_US  # between looks for members
+MEETING_US_MIN = 1 * SECOND_US  # between two looks for members of an app: doubled each time...
+MEETING_US_MAX = 1_800 * SECOND_US  # ...up to half an hour
 MEETING_LIFE_US = 6 * 3_600 * SECOND_US  # of a node's word that it is in an overlay
 
 # apps of a node
@@ -191,7 +192,8 @@ CHARGED_MAX = 4_096  # authors and peers whose cost is known
 SIGNATURES_KNOWN_MAX = 8_192  # signatures of actions found good: each costs about 0.1 ms
 BROUGHT_BYTES_MAX = 16 * MIB  # actions and entries of others remembered for judging
 BRING_FIRST_US = SECOND_US // 4  # a missing action is often on its way
-BRING_US_MIN, BRING_US_MAX = 1 * SECOND_US, 300 * SECOND_US  # between attempts to fetch one
+BRING_US_MIN = 1 * SECOND_US  # between attempts to fetch one: doubled each time...
+BRING_US_MAX = 300 * SECOND_US  # ...up to five minutes
 BRING_HOLDERS = 3  # asked first for something that is missing; then all of the neighbourhood
 BRINGS_AT_ONCE_MAX = 64  # fetches of missing things under way
 PUBLISH_ANSWER_US = 1 * SECOND_US  # a publish is answered, whatever is still judged

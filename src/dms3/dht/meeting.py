@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dms3.core.cid import RAW, Cid
-from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     MEETING_LIFE_US,
@@ -31,11 +30,10 @@ from dms3.dht.lookups import Lookups
 from dms3.dht.messages import Get
 from dms3.dht.placing import Parcel, Placing
 from dms3.dht.presence import Standing
-from dms3.dht.providers import NAME, decode_provider, issue_provider
+from dms3.dht.providers import NAME, decode_provider, dialable, issue_provider
 from dms3.dht.tables import Tables
-from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey
-from dms3.p2p.reach import Reach, others_word, reach_of_text
+from dms3.p2p.reach import Reach, reach_of_text
 
 Met = Callable[[OverlayId, Sequence[NodeAt], Now], list[Effect]]
 """Told of nodes that say that they are in an overlay."""
@@ -162,8 +160,7 @@ class Meeting:
         near = max(map(reach_of_text, remotes), default=Reach.EVERYWHERE)
         nodes: list[NodeAt] = []
         for record in map(decode_provider, records):
-            addresses = [Multiaddr.parse(text) for text in record.addresses if _is_address(text)]
-            fit = others_word(addresses, near)
+            fit = dialable(record.addresses, near)
             if fit and record.peer != self._key.peer_id:
                 nodes.append(NodeAt(PeerId(record.peer), fit))
         chosen: list[NodeAt] = []
@@ -171,11 +168,3 @@ class Meeting:
             drawn = int.from_bytes(self._entropy.draw(2), "big") % len(nodes)
             chosen.append(nodes.pop(drawn))
         return chosen
-
-
-def _is_address(text: str) -> bool:
-    try:
-        Multiaddr.parse(text)
-    except DecodeError:
-        return False
-    return True

@@ -26,7 +26,9 @@ from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import PEER_ID_PREFIX, is_node_peer_id
 from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey
+from dms3.p2p.reach import Reach, others_word
 
 NAME = "provider"
 DOMAIN = b"provider"
@@ -107,6 +109,23 @@ def retention(key: bytes, value: bytes) -> Retention:
     del key
     record = decode_provider(value)
     return Retention(record.peer, record.until_us)
+
+
+def dialable(addresses: Sequence[str], near: Reach) -> tuple[str, ...]:
+    """Those of a record's `addresses` that a stranger's word may make this node dial.
+
+    Whoever put it may be `near`, as far away as the farthest peer: on the Internet it names no
+    address of a private network, and names are not resolved.
+    """
+    return others_word([Multiaddr.parse(text) for text in addresses if _is_address(text)], near)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        Multiaddr.parse(text)
+    except DecodeError:
+        return False
+    return True
 
 
 def provider_type() -> ContentType:

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dms3.core.codec import decode
-from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.core.limits import PROVIDER_DIAL_US_MAX
 from dms3.core.machine import Entropy
 from dms3.core.overlay import NodeAt
-from dms3.dht.providers import ProviderRecord, issue_provider
-from dms3.libp2p.multiaddr import Multiaddr
+from dms3.dht.providers import ProviderRecord, dialable, issue_provider
 from dms3.node.identity import Identity
 from dms3.node.inbox import Hosted, Overflow
 from dms3.p2p.port import DialRequest
-from dms3.p2p.reach import Reach, others_word, reach_of_text
+from dms3.p2p.reach import Reach, reach_of_text
 from dms3.search import publishing
 from dms3.search.fetch import Fetching
 from dms3.search.public import NAME as PUBLIC_NAME
@@ -50,22 +48,9 @@ def provider_at(value: bytes) -> NodeAt:
 
 
 def fit_provider(node: NodeAt, remotes: Iterable[str]) -> NodeAt:
-    """`node` with those of its addresses that a stranger's word may make this node dial.
-
-    Whoever put the record may be as far away as the farthest peer: on the Internet it names no
-    address of a private network, and names are not resolved.
-    """
+    """`node` with those of its addresses that a stranger's word may make this node dial."""
     near = max(map(reach_of_text, remotes), default=Reach.EVERYWHERE)
-    addresses = [Multiaddr.parse(text) for text in node.addresses if _is_address(text)]
-    return NodeAt(node.peer, others_word(addresses, near))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        Multiaddr.parse(text)
-    except DecodeError:
-        return False
-    return True
+    return NodeAt(node.peer, dialable(node.addresses, near))
 
 
 def dial_request(node: NodeAt) -> DialRequest:

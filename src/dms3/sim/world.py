@@ -116,9 +116,9 @@ class SimNode:
         return self._now
 
     @property
-    def committing(self) -> bool:
-        """Whether a transaction is on its way to the disk."""
-        return self._running is not None
+    def committing(self) -> int | None:
+        """The number of the transaction that is on its way to the disk."""
+        return None if self._running is None else self._running.number
 
     def virtual(self, mono_us: int) -> int:
         """The world's time at which the node's monotonic clock shows `mono_us`."""

@@ -12,19 +12,14 @@ from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.verdict import Verdict
 from dms3.crypto.signing import SigningKey
-from dms3.validation.bringing import Bringing
-from dms3.validation.charges import Charges
+from dms3.validation.bench import Bench
 from dms3.validation.deciding import Deciding
-from dms3.validation.finding import Finding
-from dms3.validation.following import Following
 from dms3.validation.holders import Holders, Signatures, Told
 from dms3.validation.holding import Holding
 from dms3.validation.intake import Intake
-from dms3.validation.judging import Case, Judging
-from dms3.validation.linking import Linking
-from dms3.validation.needs import Known
-from dms3.validation.own import OwnJudging
+from dms3.validation.judging import Case
 from dms3.validation.reading import Readers
+from dms3.validation.reads import Reads
 from dms3.validation.rows import Rows
 from dms3.validation.serving import Serving
 
@@ -33,37 +28,29 @@ class Parts:
     """All of them, on one `desk`; `signing`: the node key."""
 
     def __init__(self, desk: Desk, signing: SigningKey) -> None:
+        signatures = Signatures()
         self.rows = Rows(desk)
         self.holding = Holding(self.rows)
         self.serving = Serving(self.holding)
-        signatures, charges = Signatures(), Charges()
         self.holders = Holders(desk, signatures)
-        known = Known(self.holding)
-        self.judging = Judging(desk, known, charges)
-        self.deciding = Deciding(desk, self.holding, self.judging, charges, signing)
-        self.bringing = Bringing(desk, self.holders, known, self.judging, self._borrow)
-        self.judging.bringer = self.bringing
+        self.bench = Bench(desk, self.holding, self.holders)
+        judging = self.judging = self.bench.judging
+        self.deciding = Deciding(desk, self.holding, judging, self.bench.charges, signing)
+        self.bench.connect(self._borrow)
         self.intake = Intake(self.deciding, self.holders, signatures)
-        self.own = OwnJudging(desk, self.judging)
-        readers = Readers(desk, self.serving, self.holders, self.deciding, self.judging)
-        self.finding = Finding(readers)
-        self.linking = Linking(readers)
-        self.following = Following(readers)
-
-    @property
-    def reads(self) -> int:
-        """Reads under way."""
-        return self.finding.open + self.linking.open + self.following.open
+        readers = Readers(desk, self.serving, self.holders, self.deciding, judging)
+        self.reads = Reads(readers)
 
     def withdrawn(self, request: RequestId) -> None:
         """Nobody waits for the answer to `request`."""
-        for part in (self.intake, self.own, self.finding, self.linking, self.following):
-            part.withdrawn(request)
+        self.intake.withdrawn(request)
+        self.bench.own.withdrawn(request)
+        self.reads.withdrawn(request)
 
     def shut(self, overlay: OverlayId) -> None:
         """An app is judged no more."""
         self.intake.shut(overlay)
-        self.own.shut(overlay)
+        self.bench.own.shut(overlay)
         self.deciding.shut(overlay)
         self.judging.shut(overlay)
 

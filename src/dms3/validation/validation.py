@@ -55,11 +55,11 @@ class Validation:
         self._operations: dict[str, Callable[[Any, RequestId], None]] = {
             "open": self._open_app,
             "shut": self._shut,
-            "judge": parts.own.judge,
+            "judge": parts.bench.own.judge,
             "keep": self._keep,
-            "get": parts.finding.get,
-            "links": parts.linking.links,
-            "activity": parts.following.activity,
+            "get": parts.reads.finding.get,
+            "links": parts.reads.linking.links,
+            "activity": parts.reads.following.activity,
             "trace": self._trace,
             "figures": self._figures,
         }
@@ -124,7 +124,7 @@ class Validation:
         overlay = getattr(arguments, "overlay", None)
         if overlay is not None and overlay not in self._open:
             raise Dms3Error("not_found", f"App {short(overlay)} is not open on this node.")
-        if name in _READS and self._parts.reads >= READS_OPEN_MAX:
+        if name in _READS and self._parts.reads.open >= READS_OPEN_MAX:
             raise Dms3Error("limit_reached", "Too many reads are under way; try again later.")
         return method
 

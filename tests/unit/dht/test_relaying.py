@@ -83,7 +83,7 @@ def test_many_questions_at_once_share_one_lookup():
 
 
 def test_a_lookup_that_reached_nobody_says_nothing_about_the_overlay():
-    world, nodes = network(5)
+    _world, nodes = network(5)
     for node in nodes[1:]:
         node.liar = lambda *_: None
     assert nodes[0].ask("ask_near", near(8)).members == 0

@@ -219,7 +219,7 @@ def test_nothing_is_left_in_memory_of_what_is_done():
         chain.create({"text": "hello"}, "note")
         rig.codes(*ops(*chain.records), peer=OTHERS[number % 3])
     parts = rig.machine._parts
-    assert len(parts.deciding.queue) == parts.intake.open == parts.bringing.open == 0
+    assert len(parts.deciding.queue) == parts.intake.open == parts.bench.bringing.open == 0
     assert parts.judging._waiting == {}
     assert parts.deciding._watched == {}
     rig.go(600)

@@ -96,7 +96,7 @@ def test_what_cannot_be_checked_in_time_is_said_to_be_so():
     assert answer.code == "timed_out"
     rig.go(600)
     assert rig.machine._parts.judging._waiting == {}
-    assert rig.machine._parts.bringing.open == 0
+    assert rig.machine._parts.bench.bringing.open == 0
     rig.network = holding(*chain.records)
     assert get(rig, record.signed.hash, seconds=1).live
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from dms3.chain.dna import Dna, EntryKind, LinkKind
 from dms3.chain.operations import (
     Begin,
     Change,
@@ -24,32 +23,25 @@ from dms3.chain.operations import (
     GetRecord,
     OpenApp,
 )
-from dms3.chain.sandboxing import Judge, Judged
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import SECOND_US
 from dms3.core.machine import Entropy
-from dms3.core.verdict import Invalid, Unresolved, Valid
+from dms3.core.verdict import Invalid
 from dms3.node.inbox import Hosted
 from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.faults import FaultPlan, draw_plan
 from dms3.sim.places import address_of
 from dms3.sim.scenario import Scenario
 from dms3.sim.scenarios.chain_members import ChainMembers
+from dms3.sim.scenarios.chain_rules import DNA, TEXT_CHARS_MAX, sandbox
 from dms3.sim.scenarios.members import empty_library
 from dms3.sim.seeds import stream
 from dms3.sim.wiring import Wiring
 from dms3.sim.world import Build, Port, SimNode, World
 
-DNA = Dna(
-    "sim",
-    source=b"# the rules are judge() below",
-    entries=(EntryKind("note"),),
-    links=(LinkKind("all"),),
-)
 BASE = hashlib.sha256(b"dms3 sim chain: all notes").digest()
-TEXT_CHARS_MAX = 40
 WRITE_EVERY_US = 2 * SECOND_US
 LOOK_EVERY_US = 2 * SECOND_US
 BAD_PER_HUNDRED = 10
@@ -105,7 +97,7 @@ class ChainScenario(Scenario):
 
     def ports(self) -> Mapping[str, Port]:
         """A sandbox that knows the one app, an empty library, a person who answers nothing."""
-        return {"library": empty_library, "sandbox": _sandbox, "dapps": _nobody}
+        return {"library": empty_library, "sandbox": sandbox, "dapps": _nobody}
 
     def checkers(self) -> Sequence[Checker]:
         """What was acknowledged is there."""
@@ -257,27 +249,6 @@ class _AllRead(Checker):
         del world
         if not self._scenario.tally.committed:
             raise ViolationError("nothing was committed")
-
-
-def judge(asked: Judge) -> Judged:
-    """The rules of the app: a note is short, and what it is about is a valid record."""
-    if asked.action["kind"] != "create":
-        return Judged(Valid(), 1)
-    about = asked.entry.get("about")
-    question = f"record:{about}"
-    known = dict(asked.known)
-    if len(asked.entry["text"]) > TEXT_CHARS_MAX:
-        return Judged(Invalid("short", "the note is too long", 1), 1)
-    if about is not None and question not in known:
-        return Judged(Unresolved((question.encode(),)), 1)
-    if about is not None and known[question] is None:
-        return Judged(Invalid("about", "what it is about is not valid", 2), 1)
-    return Judged(Valid(), 1)
-
-
-def _sandbox(_node: SimNode, operation: str, arguments: Any) -> Judged:
-    assert operation == "judge", "nothing else is asked of the sandbox here"
-    return judge(arguments)
 
 
 def _nobody(_node: SimNode, _operation: str, _arguments: Any) -> Any:

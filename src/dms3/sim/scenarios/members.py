@@ -5,11 +5,13 @@ Source: docs/simulator.md, "The scenarios of the overlay". The library is empty:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root
 from dms3.core.machine import Entropy
+from dms3.core.overlay import ContentType
 from dms3.dht import messages
 from dms3.dht.dht import Dht
 from dms3.dht.presence import Verified
@@ -25,9 +27,15 @@ BOOTSTRAP_NODES = 3
 
 
 class Members:
-    """Makes them. `reput_us`: how often a holder puts again; `verified`: shared by all nodes."""
+    """Makes them. `reput_us`: how often a holder puts again; `verified`: shared by all nodes.
 
-    def __init__(self, reput_us: int, verified: Verified) -> None:
+    `types`: the content types that they know.
+    """
+
+    def __init__(
+        self, reput_us: int, verified: Verified, types: Sequence[ContentType] | None = None
+    ) -> None:
+        self._types = (note_type(),) if types is None else tuple(types)
         self._reput_us = reput_us
         self._verified = verified
 
@@ -37,7 +45,7 @@ class Members:
         book = PeerBook(node.peer, Root(bytes(32)), tuple(map(_place, first)), entropy)
         dht = Dht(
             node.key,
-            (note_type(),),
+            self._types,
             entropy,
             member=True,
             reput_us=self._reput_us,
