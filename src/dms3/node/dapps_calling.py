@@ -109,6 +109,7 @@ class Calls:
             app.name,
             app.parts.dna,
             partial(agent_key, app, here.person),
+            app.rotated,
             nested,
             partial(here.log, app.name),
         )

@@ -87,12 +87,14 @@ class Budget:
 class Ground:
     """The app whose function runs: its DNA, and the key of its agent here.
 
-    `nested`: calls another function of an app ("": of this one); `debug`: writes to the log.
+    `rotated`: told of its next key. `nested`: calls another function of an app ("": of this one);
+    `debug`: writes to the log.
     """
 
     name: str
     dna: Dna
     key: Callable[[], SigningKey]
+    rotated: Callable[[ChainHead], None]
     nested: Callable[[str, str, Any], Awaitable[Any]]
     debug: Callable[[str], None]
 
@@ -348,6 +350,7 @@ class HostCall:
     async def update_agent(self) -> Any:
         """The agent's next key; the chain goes on."""
         head: ChainHead = await self._call("source.rotate", self.ground.dna.id)
+        self.ground.rotated(head)
         return encode_base32(head.agent)
 
     async def migrate(self, to: Any, state: Any = None) -> Any:

@@ -58,6 +58,7 @@ class App:
     progress: Progress | None = None
     declared: Declared = field(default_factory=Declared)
     head: ChainHead | None = None
+    kept_who: tuple[bytes, dict[str, str]] | None = None  # made once for each key: it is slow
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -84,10 +85,15 @@ class App:
     def who(self, person: Person) -> dict[str, str]:
         """Who this node is in the app, as functions read it."""
         assert self.head is not None, "a chain has begun"
-        return {
-            "key": encode_base32(self.head.agent),
-            "person": encode_base32(person.root),
-        }
+        agent = self.head.agent
+        if self.kept_who is None or self.kept_who[0] != agent:
+            found = {"key": encode_base32(agent), "person": encode_base32(person.root)}
+            self.kept_who = (agent, found)
+        return self.kept_who[1]
+
+    def rotated(self, head: ChainHead) -> None:
+        """Its agent has another key from now on."""
+        self.head = head
 
     def set(self, state: Literal["starting", "ready", "failed"], problem: str = "") -> None:
         """The state changes; whoever waits is told."""
