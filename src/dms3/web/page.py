@@ -15,6 +15,7 @@ from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_US_MAX
 from dms3.web import (
+    apps,
     carrying,
     documents,
     home,
@@ -34,9 +35,12 @@ VIEWS: tuple[View, ...] = (
     messages.VIEW,
     documents.VIEW,
     people.VIEW,
+    apps.VIEW,
     network.VIEW,
     settings.VIEW,
     documents.DOCUMENT,
+    apps.APP,
+    apps.JOURNEY,
     verifying.VIEW,
     carrying.VIEW,
     searching.VIEW,

@@ -11,9 +11,9 @@ const UNDO = 6000; // milliseconds in which a removal can be undone
 
 /** What a failed answer says, for people: what happened, then what to do. */
 class Refusal extends Error {
-  constructor(code, message, hint = "") {
+  constructor(code, message, hint = "", about = null) {
     super(hint ? `${message} ${hint}` : message);
-    this.code = code;
+    Object.assign(this, { code, about });
   }
 }
 
@@ -24,7 +24,7 @@ async function refusal(response) {
   try {
     const told = await response.json();
     if (told.code === "unauthorized") return new Refusal(told.code, "You are logged out.", "Open the page again with: dms3 open");
-    return new Refusal(told.code, told.detail, told.hint);
+    return new Refusal(told.code, told.detail, told.hint, told.about);
   } catch {
     return new Refusal("internal", `The node answered with status ${response.status} and no reason.`, "Its log says more.");
   }
@@ -66,7 +66,7 @@ export async function steps(command, given, onProgress, signal = null) {
       for (const line of lines) {
         const { progress, error, data } = JSON.parse(line);
         if (progress) onProgress(progress);
-        if (error) throw new Refusal(error.code, error.message, error.hint);
+        if (error) throw new Refusal(error.code, error.message, error.hint, error.about);
         if (data) return data;
       }
     }
@@ -604,6 +604,7 @@ class Import {
 }
 
 function begin(zone, found) {
+  if (!zone.dispatchEvent(new CustomEvent("dropped", { detail: found, bubbles: true, cancelable: true }))) return; // its module takes them
   const space = $("[data-space]", zone);
   space.value = space.value.trim() || "documents";
   if (!found.length) return tell("There was no file in what you dropped.");
@@ -633,7 +634,7 @@ document.addEventListener("drop", async (event) => {
   event.preventDefault();
   const zone = $("[data-drop]");
   zone?.classList.remove("over");
-  if (!zone) return tell("Files are imported on Home and on Documents.");
+  if (!zone) return tell("Files are imported on Home and on Documents, apps on Apps.");
   const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const plain = [...event.dataTransfer.files].map((file) => ({ file, path: file.name }));
   const found = [];
