@@ -76,15 +76,25 @@ class Finding:
             answer = self._readers.serving.rows(overlay, fetch)
             union.local(row for row, _ in zip(answer, range(CHAIN_FETCH_MAX), strict=False))
         left_us = get.until_us - self._desk.now.mono_us
-        if get.asked.local or left_us <= 0:
+        if get.asked.local or left_us <= 0 or self._is_known(overlay, fetches, union):
             self._show(get, union, [])
             return
         reach = Reach(READ_HOLDERS, READ_ENOUGH, min(DHT_ASK_US, left_us))
         self._readers.fetch(overlay, fetches, reach, lambda heard: self._heard(get, union, heard))
 
+    def _is_known(self, overlay: OverlayId, fetches: list[Fetch], union: Union) -> bool:
+        """Whether others would not show more than what lies here."""
+        recent = self._readers.recent
+        if any(one.written_us and recent.has_just(one.written_us) for one in _makers(union)):
+            return True
+        return all(recent.knows(overlay, fetch) for fetch in fetches) and bool(_makers(union))
+
     def _heard(self, get: _Get, union: Union, heard: list[Heard]) -> None:
         if self._open.get(get.request) is not get:
             return
+        for what, each in zip(_WHAT, heard, strict=True):
+            fetch = Fetch(what, get.hash.binary, CHAIN_FETCH_MAX)
+            self._readers.recent.looked(get.asked.overlay, fetch, each)
         for each in heard:
             union.heard(each.answers)
         unsure = [one for one in union.of("record", "entry") if one.verdict is None]

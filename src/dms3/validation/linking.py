@@ -68,6 +68,9 @@ class Linking:
         room = 2 * asked.limit  # a link and its unlink
         rows = self._readers.serving.rows(asked.overlay, fetch)
         read.union.local(row for row, _ in zip(rows, range(room), strict=False))
+        if self._readers.recent.knows(asked.overlay, fetch):
+            self._show(read)
+            return
         self._page(read)
 
     def withdrawn(self, request: RequestId) -> None:
@@ -105,6 +108,8 @@ class Linking:
             return
         read.union.heard(heard.answers)
         read.last = heard if read.pages == 1 else None
+        if read.pages == 1:
+            self._readers.recent.looked(read.asked.overlay, self._fetch(read), heard)
         ends = [end for answer in heard.answers if answer.more and (end := _end(answer))]
         read.cut = b"" if not ends else min(ends)[0]
         enough = len(read.union.of("link")) >= read.asked.limit

@@ -22,6 +22,7 @@ from dms3.core.verdict import Valid, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import Answer, Heard, Holders, Reach
 from dms3.validation.judging import Case, Judging
+from dms3.validation.recent import Recent
 from dms3.validation.serving import Row, Serving
 
 _AGREE = 2  # holders that say that an op is valid
@@ -36,6 +37,7 @@ class Seen:
     valid: int = 0  # how many of them say that it is
     verdict: Verdict | None = None
     local: bool = False
+    written_us: int = 0  # when this node wrote it, if it is its own (wall clock)
 
     @property
     def count(self) -> int:
@@ -61,6 +63,7 @@ class Union:
         for row in rows:
             one = self._at(row.op)
             one.local, one.verdict = True, row.held.verdict
+            one.written_us = row.held.received_us if row.held.own else 0
 
     def heard(self, answers: Sequence[Answer]) -> None:
         """What others hold."""
@@ -114,6 +117,7 @@ class Readers:
     ) -> None:
         self.desk = desk
         self.serving = serving
+        self.recent = Recent(desk)
         self._holders = holders
         self._deciding = deciding
         self._judging = judging
