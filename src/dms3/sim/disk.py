@@ -25,6 +25,14 @@ class Disk:
         self.events: deque[StoredEvent] = deque(maxlen=EVENTS_KEPT_MAX)
         self.commits = 0
 
+    def copy(self) -> Disk:
+        """What is committed now, to be put back later."""
+        other = Disk()
+        other._tables = {name: dict(rows) for name, rows in self._tables.items()}
+        other.events.extend(self.events)
+        other.commits = self.commits
+        return other
+
     @property
     def last_event(self) -> int:
         """The id of the newest stored event, or 0."""

@@ -33,7 +33,7 @@ class ChainMembers:
 
     def machines(self, node: SimNode, entropy: Entropy) -> list[Hosted]:
         """The machines of `node`, which joins through the first nodes."""
-        own = Own(node.peer, _drawn(node.index)[:DEVICE_BYTES], self._tree(node.index), b"sim")
+        own = self.own(node)
         signing = SigningKey.of_seed(node.key.seed)
         return [
             *self._members.machines(node, entropy, joins=True),
@@ -44,6 +44,10 @@ class ChainMembers:
                 {validation.PROTOCOL: Overflow.DROP_OLDEST},
             ),
         ]
+
+    def own(self, node: SimNode) -> Own:
+        """Whose node `node` is."""
+        return Own(node.peer, _drawn(node.index)[:DEVICE_BYTES], self._tree(node.index), b"sim")
 
     def _tree(self, index: int) -> KeyTree:
         if index not in self._trees:
