@@ -190,6 +190,7 @@ FUEL_LOST_AUTHOR_MAX = 10 * FUEL_MAX  # in an hour, on what was given up: about 
 FUEL_LOST_PEER_MAX = 4 * FUEL_LOST_AUTHOR_MAX  # who brings the ops of many authors
 CHARGED_MAX = 4_096  # authors and peers whose cost is known
 SIGNATURES_KNOWN_MAX = 8_192  # signatures of actions found good: each costs about 0.1 ms
+ACTIONS_READ_MAX = 1_024  # decoded rows of actions that are remembered: about 2 KB each
 BROUGHT_BYTES_MAX = 16 * MIB  # actions and entries of others remembered for judging
 BRING_FIRST_US = SECOND_US // 4  # a missing action is often on its way
 BRING_US_MIN = 1 * SECOND_US  # between attempts to fetch one: doubled each time...

@@ -14,7 +14,12 @@ from dms3.chain.ops import WITH_ENTRY, Op, bases_of, op_id_of
 from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.codec import decode, encode
 from dms3.core.ids import OverlayId
-from dms3.core.limits import DETAIL_CHARS_MAX, DNA_NAME_CHARS_MAX, ENTRY_PART_BYTES_MAX
+from dms3.core.limits import (
+    ACTIONS_READ_MAX,
+    DETAIL_CHARS_MAX,
+    DNA_NAME_CHARS_MAX,
+    ENTRY_PART_BYTES_MAX,
+)
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
 from dms3.validation.rows import (
     ACTIONS,
@@ -92,13 +97,21 @@ class Holding:
         self.rows = rows
         self._counts: dict[OverlayId, Counts] = {}
         self._changed: dict[OverlayId, None] = {}
+        self._read: dict[bytes, Held] = {}  # rows of actions that were read lately
 
     # Actions
 
     def action(self, overlay: OverlayId, hash_: Cid) -> Held | None:
         """The action with this hash, if it lies here in any state."""
         data = self.rows.get(ACTIONS, action_key(overlay, hash_))
-        return None if data is None else _held(data)
+        if data is None:
+            return None
+        held = self._read.get(data)
+        if held is None:
+            if len(self._read) >= ACTIONS_READ_MAX:
+                del self._read[next(iter(self._read))]
+            held = self._read[data] = _held(data)
+        return held
 
     def add_action(
         self, overlay: OverlayId, signed: SignedAction, state: str, now_us: int, *, own: bool
