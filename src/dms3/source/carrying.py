@@ -43,7 +43,7 @@ from dms3.source.sessions import Kept, Sessions, fits
 
 _OTHERS_WAIT_US = 2 * SECOND_US  # before a party carries what its proposer should
 _SHOW_AGAIN_US = SECOND_US // 20
-_REST_US = 30 * SECOND_US  # then whoever is there has published what he wrote
+_REST_US = 30 * SECOND_US  # then others are not held up by what is not urgent
 _END_TRIES = 4
 
 
@@ -300,15 +300,8 @@ class Carrying:
         yield from self._show_rest(kept, shown)
 
     def _show_rest(self, kept: Kept, shown: Shown) -> Flow[None]:
-        """The other parts of what those wrote whose nodes are gone: nobody else will show them."""
-        own = AgentQuestion(accept=SessionAccept(kept.acceptances[kept.row.me]))
-        gone = set()
-        for agent in kept.others:
-            try:
-                yield from self._ask(kept, agent, own)
-            except Dms3Error:
-                gone.add(agent)
-        theirs = tuple(signed for signed in shown.actions if signed.action.author in gone)
+        """The other parts of what the others wrote: one may be gone, or hide that he forks."""
+        theirs = tuple(signed for signed in shown.actions if signed.action.author != kept.row.me)
         try:
             yield from show(replace(shown, actions=theirs), ("record", "activity"))
         except Dms3Error:
