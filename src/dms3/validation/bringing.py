@@ -1,7 +1,7 @@
 """Bringing what judging misses: fetched from its holders, ever more rarely, while a case waits.
 
 Source: docs/chains.md, "How an op is judged". What comes is checked against its hash; an action
-that a holder calls rejected is judged here before anybody believes that, and so is nothing else.
+that one holder alone names, or that any calls rejected, is judged here before anybody believes it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dms3.chain.messages import Fetch
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
+    BORROWED_MAX,
     BRING_FIRST_US,
     BRING_HOLDERS,
     BRING_US_MAX,
@@ -22,6 +23,7 @@ from dms3.core.limits import (
     CHAIN_FETCH_MAX,
     JUDGED_ACTIVITY_MAX,
     PENDING_US_MAX,
+    READ_AGREE,
 )
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.core.verdict import Abandoned, Invalid, Verdict
@@ -44,7 +46,7 @@ class _Want:
     tries: int = 0
     busy: bool = False
     asked_us: int = 0  # when the last attempt ended
-    borrowed: Case | None = None  # judged because a holder calls it rejected
+    borrowed: Case | None = None  # judged because holders do not agree on it
     chain: dict[int, SignedAction] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ class Bringing:
         self._borrow = borrow
         self._wants: dict[tuple[OverlayId, Need], _Want] = {}
         self._line: dict[tuple[OverlayId, Need], None] = {}
+        self._borrowed: dict[tuple[OverlayId, Need], None] = {}
         self._running = 0
 
     @property
@@ -135,6 +138,7 @@ class Bringing:
     def _drop(self, key: tuple[OverlayId, Need], want: _Want) -> None:
         """Nobody waits for it."""
         del self._wants[key]
+        self._borrowed.pop(key, None)
         self._desk.no_alarm(_name(key))
         if want.borrowed is not None:
             self._judging.cancel(want.borrowed)
@@ -163,23 +167,32 @@ class Bringing:
         told = [each for each in _told(heard) if each.op.signed.hash == want.need.hash]
         if not told:
             return False
-        one = told[0]
+        one, agreed = told[0], _agree(told)
         if want.need.of == "action":
-            self._keep(want, one, _HOLDS if _all_hold(told) else "pending")
+            self._keep(want, one, _HOLDS if agreed else "pending")
             return True
-        if any(each.state == "rejected" for each in told):
-            if want.borrowed is None or want.borrowed.over:
-                want.borrowed = self._borrow(
-                    want.overlay, one, lambda verdict: self._judged(want, one, verdict)
-                )
-            return False
-        if any(each.state == "integrated" for each in told):
+        if agreed:
             self._keep(want, one, _HOLDS)
             return True
+        self._doubt(want, one)
         return False
 
+    def _doubt(self, want: _Want, told: Told) -> None:
+        """Judge what holders do not agree on, or one alone says: he may lie either way."""
+        key = (want.overlay, want.need)
+        under_way = want.borrowed is not None and not want.borrowed.over
+        if under_way or len(self._borrowed) >= BORROWED_MAX:
+            return
+        self._borrowed[key] = None
+        want.borrowed = self._borrow(
+            want.overlay, told, lambda verdict: self._judged(want, told, verdict)
+        )
+        if want.borrowed is None:
+            self._borrowed.pop(key, None)
+
     def _judged(self, want: _Want, told: Told, verdict: Verdict) -> None:
-        """What somebody called rejected has a verdict of this node's own."""
+        """What holders did not agree on has a verdict of this node's own."""
+        self._borrowed.pop((want.overlay, want.need), None)
         if not isinstance(verdict, (Invalid, Abandoned)):
             self._keep(want, told, _HOLDS)
         if not isinstance(verdict, Abandoned):
@@ -224,8 +237,9 @@ def _told(heard: Heard) -> list[Told]:
     return [told for answer in heard.answers for told in answer.ops]
 
 
-def _all_hold(told: list[Told]) -> bool:
-    return all(each.state == "integrated" for each in told)
+def _agree(told: list[Told]) -> bool:
+    """Whether it may be taken for valid unjudged: several say so, and nobody else."""
+    return len(told) >= READ_AGREE and all(each.state == "integrated" for each in told)
 
 
 def _name(key: tuple[OverlayId, Need]) -> str:

@@ -215,9 +215,11 @@ class Deciding:
                 now_us = self.desk.now.wall_us
                 self._holding.add_action(overlay, signed, "pending", now_us, own=False)
                 self._decided(overlay, signed, verdict)
+            elif isinstance(verdict, Valid):
+                self._judging.learn(overlay, record)
             then(verdict)
 
-        case = Case(overlay, signed, decided, NO_BUNDLE, entry=record.entry)
+        case = Case(overlay, signed, decided, NO_BUNDLE, entry=record.entry, urgent=True)
         self._judging.begin(case)
         return None if case.over else case
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dms3.chain.action import SignedAction
-from dms3.chain.dna import Dna
+from dms3.chain.dna import Dna, program_of
 from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
 from dms3.chain.rules import check_action, needed
@@ -30,7 +30,7 @@ from dms3.core.limits import (
 )
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid, Verdict
 from dms3.validation.charges import Charges
-from dms3.validation.needs import MISSING, Bundle, Known, Need, Refused, TooMuch, parse_need
+from dms3.validation.needs import MISSING, Bundle, Known, Lies, Need, Refused, TooMuch, parse_need
 
 _TARGETED = ("update", "delete", "unlink")
 
@@ -88,9 +88,7 @@ class Judging:
 
     def open(self, dna: Dna) -> None:
         """Judge by `dna` in its overlay."""
-        program = None
-        if dna.source:
-            program = Program(dna.id, dna.level, dna.source, dna.properties)
+        program = program_of(dna) if dna.source else None
         self._dnas[dna.id] = (dna, program)
 
     def shut(self, overlay: OverlayId) -> None:
@@ -130,6 +128,13 @@ class Judging:
         """Something has become known: who waits for it is looked at again, in `settle`."""
         if (overlay, hash_) in self._waiting:
             self._woken.append((overlay, hash_))
+
+    def learn(self, overlay: OverlayId, record: Record) -> None:
+        """An action that is not held was found valid: what follows it need not ask again."""
+        need = Need("before", record.signed.hash)
+        entry = None if record.signed.action.private else record.entry
+        self._known.bring(overlay, need, Lies(record.signed, entry, "brought"))
+        self.wake(overlay, need.hash)
 
     def soon(self, then: Callable[[], None]) -> None:
         """Do `then` in `settle`, not deep in what is going on now."""

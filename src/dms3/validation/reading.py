@@ -17,15 +17,13 @@ from dms3.chain.ops import Op, encode_op
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId
-from dms3.core.limits import READ_ENOUGH, READ_JUDGED_MAX, READ_OFFERS_MAX
+from dms3.core.limits import READ_AGREE, READ_ENOUGH, READ_JUDGED_MAX, READ_OFFERS_MAX
 from dms3.core.verdict import Valid, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import Answer, Heard, Holders, Reach
 from dms3.validation.judging import Case, Judging
 from dms3.validation.recent import Recent
 from dms3.validation.serving import Row, Serving
-
-_AGREE = 2  # holders that say that an op is valid
 
 
 @dataclass(slots=True)
@@ -49,7 +47,7 @@ class Seen:
         """Whether it may be shown as valid without judging it."""
         if self.verdict is not None:
             return isinstance(self.verdict, Valid)
-        return self.valid >= _AGREE and self.valid == len(self.holders)
+        return self.valid >= READ_AGREE and self.valid == len(self.holders)
 
 
 @dataclass(slots=True)
