@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ ELSEWHERE = {
     "name add",  # asks Ethereum: tests/interop/test_ens.py
     "message remove-device",  # needs a second device: tests/unit/storage/test_storage.py
     "message keys-from-wallet",  # needs a wallet's signature: tests/network/test_messages.py
+    "chain restore",  # needs a second home: tests/network/test_chain_restore.py
+    "chain revoke",  # needs a second device: tests/network/test_chain_restore.py
 }
 TEXT = "Dear Bob, we meet on Friday at nine to plant the garden.\n"
 
@@ -109,6 +112,7 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         found["delivery status"] = bob.call("delivery", "status")
         ask("delivery rules")
         found |= messages(alice, bob, letter)
+        found |= apps(alice, bob, folder)
         ask("contact remove", contact="bob")
         ask("id protect", passphrase="correct horse battery staple")
         ask("unlock", passphrase="correct horse battery staple")
@@ -153,6 +157,77 @@ def messages(alice: SyncClient, bob: SyncClient, letter: Path) -> dict[str, dict
     ask("name drop", name="alice-of-the-pages.dms3")
     ask("name forget", name="alice-of-the-pages.dms3")
     return found
+
+
+def apps(alice: SyncClient, bob: SyncClient, folder: Path) -> dict[str, dict[str, Any]]:
+    """The data of commands about apps, entries and chains."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def ask(name: str, /, **arguments: Any) -> dict[str, Any]:
+        noun, _, verb = name.partition(" ")
+        found[name] = alice.call(noun, verb, **arguments)
+        return found[name]
+
+    ask("dapp install", what="guestbook")
+    for verb in ("list", "show", "open", "token"):
+        ask(f"dapp {verb}", **({} if verb == "list" else {"dapp": "guestbook"}))
+    line = {"text": TEXT.strip(), "name": "Alice"}
+    ask("dapp call", dapp="guestbook", function="sign", arguments=line)
+    put = ask("entry put", dapp="guestbook", type="entry", content=line | {"name": "A"})
+    ask("entry get", hash=put["entry"])
+    ask("entry links", base="guestbook")
+    ask("entry history")
+    ask("entry journey", hash=put["action"])
+    ask("chain list")
+    ask("chain show", dapp="guestbook")
+    published = ask("dapp publish", dapp="guestbook")
+    wait_until(lambda: bool(bob.call("dapp", "discover")["dapps"]))
+    found["dapp discover"] = bob.call("dapp", "discover")
+    assert found["dapp discover"]["dapps"][0]["cid"] == published["cid"]
+    signed_together(alice, bob, found)
+    granted(ask, folder)
+    ask("dapp remove", dapp="guestbook")
+    return found
+
+
+def signed_together(alice: SyncClient, bob: SyncClient, found: dict[str, dict[str, Any]]) -> None:
+    """Bob proposes two agreements; Alice accepts one."""
+    for one in (alice, bob):
+        one.call("dapp", "install", what="agreement")
+    partner = alice.call("dapp", "call", dapp="agreement", function="me")["value"]
+
+    def waiting() -> list[str]:
+        found["dapp sessions"] = alice.call("dapp", "sessions", dapp="agreement")
+        rows = found["dapp sessions"]["sessions"]
+        return [row["session"] for row in rows if row["state"] == "proposed"]
+
+    def ask_alice(title: str) -> None:
+        text = {"title": title, "text": TEXT, "partner": partner}
+        bob.call("dapp", "call", dapp="agreement", function="propose", arguments=text)
+
+    ask_alice("no")
+    wait_until(lambda: len(waiting()) == 1)
+    found["dapp decline"] = alice.call("dapp", "decline", session=waiting()[0])
+    ask_alice("yes")
+    wait_until(lambda: len(waiting()) == 1)
+    found["dapp accept"] = alice.call("dapp", "accept", session=waiting()[0])
+
+
+def granted(ask: Callable[..., dict[str, Any]], folder: Path) -> None:
+    """An app whose function others may be let call, and the same with other rules."""
+    app = folder / "lent"
+    app.mkdir()
+    (app / "dapp.toml").write_text('name = "lent"\nfunctions = "functions.py"\n')
+    (app / "rules.py").write_text("from dapp import rule\n")
+    (app / "functions.py").write_text(
+        'from dapp import expose\n\n@expose("transferable")\ndef lend():\n    return 1\n'
+    )
+    assert ask("dapp install", files=[str(app)])["state"] == "ready"
+    ask("dapp grant", dapp="lent", functions=["lend"])
+    (grant,) = ask("dapp grants", dapp="lent")["grants"]
+    ask("dapp revoke", dapp="lent", grant=grant["grant"])
+    (app / "rules.py").write_text("from dapp import rule  # other rules\n")
+    ask("dapp migrate", dapp="lent", files=[str(app)])
 
 
 def restored(folder: Path, twelve: list[str] | str) -> dict[str, Any]:
