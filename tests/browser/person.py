@@ -62,6 +62,7 @@ class Person:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self._expected: list[str] = []
+        self._apps: set[str] = set()
         self.context = browser.new_context(
             viewport={"width": width, "height": height},
             base_url=self.origin,
@@ -89,13 +90,18 @@ class Person:
         """Complaints of the console that hold one of `parts` belong to this test."""
         self._expected += parts
 
+    def opens(self, app: str) -> None:
+        """The page of `app`, on an origin of its own, belongs to this test."""
+        self._apps.add(f"{app}.localhost:{urlsplit(self.origin).port}")
+
     def foreign(self) -> list[str]:
         """The requests that left the origin of the node."""
-        own = urlsplit(self.origin).netloc
+        own = {urlsplit(self.origin).netloc, *self._apps}
         return [
             url
             for url in self.requests
-            if urlsplit(url).scheme not in ("data", "blob", "about") and urlsplit(url).netloc != own
+            if urlsplit(url).scheme not in ("data", "blob", "about")
+            and urlsplit(url).netloc not in own
         ]
 
     def unexpected(self) -> list[str]:
