@@ -400,7 +400,9 @@ class GetActivity:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """`state`: empty, valid, forked (two actions at one seq), invalid, closed.
+    """`state`: empty (no chain that is known to have begun), valid, invalid, closed, forked.
+
+    Forked are two actions at one seq.
 
     `actions`: in order of seq; `head`: the last seq that is held without a gap; `highest`: the
     highest seen; `holders`: how many answered; `quorum`: whether most of the live neighbourhood

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dms3.chain.action import Action, SignedAction
+from dms3.chain.action import GENESIS, Action, SignedAction
 from dms3.chain.agent import check_revocation, decode_revocation
 from dms3.chain.messages import Fetch
 from dms3.chain.operations import Activity, GetActivity
-from dms3.chain.rules import ends_chain
+from dms3.chain.rules import ends_chain, next_author
 from dms3.core.cid import Cid
 from dms3.core.codec import INTEGER_MAX
 from dms3.core.desk import Desk
@@ -29,6 +29,7 @@ from dms3.validation.reading import Readers, Seen, Union
 
 State = Literal["empty", "valid", "forked", "invalid", "closed"]
 ACTIVITY_MAX = CHAIN_FETCH_MAX * READ_PAGES_MAX
+_FIRST = 16  # rows beyond the limit: the beginning of the chain, and what is said of its key
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +46,7 @@ class _Read:
     quorum: bool = False
     head: int = -1
     highest: int = -1
-    more: bool = False
+    more: bool = False  # holders have more than was read
 
 
 class Following:
@@ -69,7 +70,7 @@ class Following:
         read = self._open[request] = _Read(asked, request, until_us, asked.after)
         fetch = Fetch("activity", asked.agent, CHAIN_FETCH_MAX, after=asked.after)
         rows = self._readers.serving.rows(asked.overlay, fetch)
-        read.union.local(row for row, _ in zip(rows, range(asked.limit + 1), strict=False))
+        read.union.local(row for row, _ in zip(rows, range(asked.limit + _FIRST), strict=False))
         self._page(read)
 
     def withdrawn(self, request: RequestId) -> None:
@@ -99,27 +100,33 @@ class Following:
             read.head = max(read.head, answer.head)
             read.highest = max(read.highest, answer.highest)
         ends = [
-            end for answer in heard.answers if answer.more and (end := _end(answer)) is not None
+            end
+            for answer in heard.answers
+            if answer.more and (end := _end(answer, read.asked.agent)) is not None
         ]
-        read.more = bool(ends)
         enough = len(_own(read)) >= read.asked.limit and read.asked.until is None
-        if ends and not enough and min(ends) > read.after and read.pages < READ_PAGES_MAX:
-            read.after = min(ends)
-            self._page(read)
-            return
+        if ends and min(ends) > read.after:
+            if not enough and read.pages < READ_PAGES_MAX:
+                read.after = min(ends)
+                self._page(read)
+                return
+            read.more = True
         self._judge(read)
 
     def _judge(self, read: _Read) -> None:
-        """What somebody calls rejected is judged here: it would speak against the agent."""
-        unsure = [
-            one
-            for one in read.union.of("activity")
-            if one.verdict is None and one.valid < len(one.holders)
-        ]
+        """What somebody calls rejected is judged here: it would speak against the agent.
+
+        So is the beginning of a chain that one holder alone shows: it would let the agent in.
+        """
+        doubted = [one for one in _own(read) if one.verdict is None and not one.is_believed]
+        doubted.sort(key=lambda one: one.op.signed.action.seq)
+        refused = [one for one in doubted if one.valid < len(one.holders)]
+        alone = [one for one in doubted if one.valid == len(one.holders)]
+        unsure = refused[:READ_ENOUGH]
+        if not _has_begun(read):
+            unsure += alone[: len(GENESIS)]
         left_us = read.until_us - self._desk.now.mono_us
-        self._readers.judge(
-            read.asked.overlay, unsure[:READ_ENOUGH], left_us, lambda: self._show(read)
-        )
+        self._readers.judge(read.asked.overlay, unsure, left_us, lambda: self._show(read))
 
     def _show(self, read: _Read) -> None:
         if self._open.pop(read.request, None) is not read:
@@ -136,22 +143,46 @@ def _activity(read: _Read) -> Activity:
     )
     if asked.until is not None:
         good = _back_from(asked.until, good)
-    head = asked.after
+    said = [one.op.signed.action for one in read.union.of("activity")]
+    head = max(asked.after, _before(said, good))
     for signed in good:
         if signed.action.seq == head + 1:
             head += 1
     cut = read.more or len(good) > asked.limit
-    highest = max([read.highest, *(signed.action.seq for signed in good)])
+    highest = max([head, *(signed.action.seq for signed in good)])
     return Activity(
         asked.agent,
-        _state(good, refused),
+        _state(good, refused) if refused or _has_begun(read) else "empty",
         tuple(good[: asked.limit]),
         max(head, read.head) if cut else head,
-        max(highest, head),
+        max(highest, read.highest, read.head) if cut else highest,
         read.holders,
         read.quorum,
-        revoked=any(_takes_back(one.op.signed.action, good) for one in read.union.of("activity")),
+        revoked=any(_takes_back(action, good) for action in said),
     )
+
+
+def _has_begun(read: _Read) -> bool:
+    """Whether an action is known to be valid that lets its agent in; so was the proof before it."""
+    return read.asked.after >= 0 or any(
+        one.is_believed and one.op.signed.action.seq >= len(GENESIS) - 1 for one in _own(read)
+    )
+
+
+def _before(said: Sequence[Action], good: Sequence[SignedAction]) -> int:
+    """The place before the first action of a key that took over from another one; -1: none did."""
+    if not good:
+        return -1
+    first = good[0].action
+    certified = (
+        action
+        for action in said
+        if action.seq + 1 == first.seq
+        and action.author != first.author
+        and next_author(action) == first.author
+        and action.root == first.root
+    )
+    return next((action.seq for action in certified), -1)
 
 
 def _takes_back(action: Action, good: Sequence[SignedAction]) -> bool:
@@ -197,7 +228,8 @@ def _state(good: Sequence[SignedAction], refused: Sequence[Seen]) -> State:
     return "closed" if ends_chain(good[-1].action) else "valid"
 
 
-def _end(answer: Answer) -> int | None:
+def _end(answer: Answer, agent: bytes) -> int | None:
     """The last seq of a page."""
-    places = [told.op.signed.action.seq for told in answer.ops]
+    actions = (told.op.signed.action for told in answer.ops)
+    places = [action.seq for action in actions if action.author == agent]
     return min(places[-1], INTEGER_MAX) if places else None

@@ -181,7 +181,7 @@ def index_key(overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction)
         assert action.target is not None, "an unlink has a target"
         tail = action.target.digest + digest
     else:
-        tail = digest
+        tail = action.root + digest if kind == "activity" else digest
     code = OTHERS if kind == "activity" and basis != action.author else CODES[kind]
     return index_prefix(overlay, code, basis) + tail
 
@@ -197,7 +197,8 @@ CODES = {
     "warrant": b"w",
 }
 OTHERS = b"o"
-"""Code under which actions of others are listed that say something of an agent."""
+"""Code under which actions of others are listed that say something of an agent, by their person:
+what a stranger says of a key is never looked at, however much it is."""
 
 REFUSED = b"r"
 """Code under which rejected actions are listed by author and seq."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from dms3.chain.action import Action
 from dms3.chain.messages import Fetch, Fetched, FetchedOp
@@ -16,7 +17,7 @@ from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.codec import INTEGER_MAX
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
-from dms3.core.limits import CHAIN_ANSWER_BYTES_MAX
+from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX
 from dms3.validation.holding import Held, Holding
 from dms3.validation.rows import CODES, OTHERS, REFUSED, index_key, link_tail, number_key
 
@@ -115,13 +116,22 @@ class Serving:
     def _activity(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:
         """The actions of an agent in order of their seq, the refused among them."""
         start = number_key(min(fetch.after + 1, INTEGER_MAX)) if fetch.after >= 0 else b""
-        if fetch.after < 0:  # what others' actions say of this key: certificates, revocations
-            for _, held in self._holding.listed(overlay, OTHERS, fetch.basis):
-                yield from self._row(overlay, "activity", fetch.basis, held)
+        if fetch.after < 0:
+            yield from self._said_of(overlay, fetch.basis)
         valid = self._chain(overlay, CODES["activity"], fetch.basis, start)
         refused = self._chain(overlay, REFUSED, fetch.basis, start)
         for held in _merged(valid, refused):
             yield from self._row(overlay, "activity", fetch.basis, held)
+
+    def _said_of(self, overlay: OverlayId, agent: bytes) -> Iterator[Row]:
+        """What its person's other keys say of this one: certificates and revocations."""
+        first = next(self._chain(overlay, CODES["activity"], agent, b""), None)
+        if first is None:
+            return
+        root = first.signed.action.root
+        said = self._holding.listed(overlay, OTHERS, agent, root)
+        for _, held in islice(said, AGENTS_MAX):
+            yield from self._row(overlay, "activity", agent, held)
 
     def _chain(self, overlay: OverlayId, code: bytes, agent: bytes, start: bytes) -> Iterator[Held]:
         for _, held in self._holding.listed_from(overlay, code, agent, start):
