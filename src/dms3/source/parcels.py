@@ -77,11 +77,12 @@ class Outcome:
     """What a question brought: signers of each place, in its order; who lied; refusals.
 
     `open`: places that somebody did not answer for, or will later. `busy`: most of them are
-    asked too much.
+    asked too much. `asked`: all whom the question went to.
     """
 
     signers: list[set[PeerId]]
     open: list[bool]
+    asked: set[PeerId] = field(default_factory=set)
     busy: bool = False
     forgers: dict[PeerId, str] = field(default_factory=dict)
     refusals: list[tuple[PeerId, Place, OpResult]] = field(default_factory=list)
@@ -93,6 +94,7 @@ def outcome_of(parcel: Parcel, asked: Asked) -> Outcome:
     refused = 0
     outcome = Outcome([set() for _ in range(count)], [False] * count)
     for peer, body in asked.answers:
+        outcome.asked.add(peer)
         results = _results(outcome, peer, body, count)
         for number, (place, result) in enumerate(zip(parcel.places, results, strict=False)):
             if result.code == "held":

@@ -21,6 +21,7 @@ from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     PUBLISH_ACTIONS_MAX,
+    PUBLISH_NODES_MAX,
     PUBLISH_RETRY_US_MAX,
     PUBLISH_RETRY_US_MIN,
     SECOND_US,
@@ -59,6 +60,7 @@ PUBLISH, PENDING = "publish", "pending"
 _ALARM, _SOON = "publish:round", "publish:soon"
 _KEEP, _HELD = "publish:keep:", "publish:held:"
 _LOOKED_AT = 256  # actions, for ops that can travel together
+_EARLY_MAX = 2 * PUBLISH_NODES_MAX  # whose receipts come before it is known that they were asked
 _KEPT_AT_ONCE = 64  # own records given to machine "validation" again after a start
 
 Records = tuple[Record, ...]
@@ -75,6 +77,17 @@ class _Item:
     flying: set[int] = field(default_factory=set)
     record: Record | None = None
     busy: bool = False  # most were asked too much in this round
+    asked: set[PeerId] = field(default_factory=set)  # who lies near it: their receipts count
+    early: dict[PeerId, set[int]] = field(default_factory=dict)  # of whom that is not known yet
+
+    def is_due(self, peer: PeerId, index: int) -> bool:
+        """Whether a receipt of `peer` counts now; of one that may have been asked: in a moment."""
+        if peer in self.asked:
+            return True
+        room = peer in self.early or len(self.early) < _EARLY_MAX
+        if index in self.flying and room:
+            self.early.setdefault(peer, set()).add(index)
+        return False
 
 
 class Publishing(Part):
@@ -185,6 +198,7 @@ class Publishing(Part):
 
     def _begin_round(self, item: _Item) -> None:
         item.due_us, item.busy = 0, False
+        item.early.clear()
         item.todo = {index for index, op in enumerate(item.row.ops) if not op.enough}
         self._ready.setdefault(OverlayId(item.row.overlay), {})[item.row.action] = item
 
@@ -291,6 +305,7 @@ class Publishing(Part):
         if parcel.count >= need.most or len(body.answers) < parcel.count:
             self._pacing.sized(overlay, small=len(body.answers) < parcel.count)
         outcome = outcome_of(parcel, body)
+        self._add_early(parcel, outcome)
         self._pacing.answered(overlay, now_us, busy=outcome.busy)
         for peer in sorted(outcome.forgers):
             self._report(peer, outcome.forgers[peer])
@@ -303,6 +318,15 @@ class Publishing(Part):
             self._landed(parcel, (outcome, uptimes), round_)
 
         self._desk.call("peers.uptime", tuple(signers), told)
+
+    def _add_early(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Who was asked is known now: their receipts that came meanwhile count, others' do not."""
+        for number, place in enumerate(parcel.places):
+            item = self._items.get(place.action)
+            if item is not None:
+                item.asked |= outcome.asked
+                early = {peer for peer, places in item.early.items() if place.index in places}
+                outcome.signers[number] |= early & outcome.asked
 
     def _signers(self, parcel: Parcel) -> Iterator[set[PeerId]]:
         """Who signed in earlier rounds."""
@@ -428,7 +452,8 @@ class Publishing(Part):
             if not signed_by(note.overlay, op, note.peer, receipt):
                 self._report(note.peer, "receipt_forged")
                 return
-            good.append(place)
+            if self._items[place[0]].is_due(note.peer, place[1]):
+                good.append(place)
         if good:
             peers = (note.peer, *sorted(self._known_signers(good) - {note.peer}))
             self._desk.call(

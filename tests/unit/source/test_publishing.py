@@ -242,6 +242,50 @@ def test_receipts_may_come_later_by_themselves():
     assert published(device, action).complete
 
 
+def test_receipts_of_nodes_that_were_not_asked_count_nothing():
+    """However many connect, and whatever they hold: only those near an op hold it for me."""
+    overlay = Overlay(2)
+    overlay.uptime = 1.0
+    device = begun(overlay)
+    overlay.holders[0].code = "pending"
+    (action,) = device.note().actions
+    names = [name for name, op in overlay.holders[0].ops.items() if op.signed.hash == action]
+    for number in range(20, 32):
+        stranger = Holder(number)
+        device.call("receipts", NoteReceipts(DNA.id, stranger.peer, tuple(
+            (name, issue_receipt(stranger.signing, DNA.id, name, device.now.wall_us))
+            for name in names
+        )))  # fmt: skip
+    told = published(device, action)
+    assert not told.complete
+    assert {op.signers for op in told.ops} == {(overlay.holders[1].peer,)}
+    assert device.conduct == []
+
+
+def test_a_receipt_that_overtakes_the_answers_counts_when_they_are_there():
+    overlay = Overlay(2)
+    overlay.uptime = 4.0
+    device = begun(overlay)
+    holder = overlay.holders[0]
+    holder.code = overlay.holders[1].code = "pending"
+    early = []
+
+    def ask_near(asked):
+        answer = overlay.ask_near(asked, device.now.wall_us)
+        early[:] = list(holder.ops)
+        for each in overlay.holders:
+            receipts = tuple(
+                (name, issue_receipt(each.signing, DNA.id, name, device.now.wall_us))
+                for name in early
+            )
+            device.call("receipts", NoteReceipts(DNA.id, each.peer, receipts))
+        return answer
+
+    device.ports["dht.ask_near"] = ask_near
+    (action,) = device.note().actions
+    assert published(device, action).complete
+
+
 def test_nothing_is_known_of_actions_of_others():
     assert published(begun(Overlay(0)), NOWHERE).code == "not_found"
 
