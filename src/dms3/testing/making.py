@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from dms3.chain.whereabouts import whereabouts_type
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.machine import Entropy
+from dms3.dht.providers import provider_type
 from dms3.io.dapp_tables import DappRow
 from dms3.io.runner_cache import RunnerCache
 from dms3.io.sandbox_engine import SandboxEngine
@@ -33,12 +35,22 @@ from dms3.sim.message_network import MessageNetwork
 from dms3.sim.places import address_of
 from dms3.sim.scenarios.chain_members import ChainMembers
 from dms3.sim.scenarios.members import empty_library
-from dms3.sim.wiring import Wiring
+from dms3.sim.wiring import Mesh, Wiring, WiringOf
 from dms3.sim.world import Later, SimNode, World
 from dms3.source.grounds import Own
+from dms3.testing import overlay
 from dms3.testing.byzantine import MASKED, Conduct, Mask
+from dms3.testing.overlay import Board, Known
 from dms3.testing.tasks import Sandboxed, Task, ask
 from dms3.testing.weather import Weather
+
+Overlay = Literal["known", "real"]
+"""How nodes find each other: everybody knows everybody (`overlay.py`), or with the real dht."""
+
+_SHARE = 0.2  # of the time, that a node is on: what newcomers count
+
+
+_MEET_US = 100_000  # from the start of a node until all who are on are connected
 
 
 @cache
@@ -88,8 +100,12 @@ class Member:
 class Making(Checker):
     """Everything of one test that stays out of its sight; `members` by index."""
 
-    def __init__(self, parts: Parts, seed: int, proofs: Sequence[Any]) -> None:
+    def __init__(
+        self, parts: Parts, seed: int, proofs: Sequence[Any], overlay_: Overlay = "known"
+    ) -> None:
         """`proofs`: the membrane proof of each node, None for none; as many as nodes."""
+        self._real = overlay_ == "real"
+        self._board = Board((provider_type(), whereabouts_type()))
         self.parts = parts
         self.weather = Weather(seed)
         self._machines = ChainMembers()
@@ -102,11 +118,13 @@ class Making(Checker):
             faults=self.weather,
             checkers=[self],
         )
-        self.world.ports = {
+        self.world.ports = ports = {
             "library": empty_library,
             "sandbox": _judged,
             "dapps": self._dapps,
         }
+        if not self._real:
+            ports["peers"] = _peers
         self.world.started = self._started
         nodes = zip(self.world.nodes, proofs, strict=True)
         self.members = [
@@ -137,15 +155,21 @@ class Making(Checker):
 
     def _build(self, index: int, _peers: Sequence[PeerId], entropy: Entropy) -> list[Hosted]:
         member = self.members[index]
+        if self._real:
+            machines = self._machines.machines(member.sim, entropy)
+        else:
+            known = Known(member.sim.peer, self.world.peers, self._board)
+            chains = self._machines.chains(member.sim, entropy)
+            machines = [Hosted(overlay.NAME, known), *chains]
         return [
             Hosted(each.name, Mask(each.machine, member.conduct), each.protocols)
             if each.name in MASKED
             else each
-            for each in self._machines.machines(member.sim, entropy)
+            for each in machines
         ]
 
     def _network(self, world: World) -> MessageNetwork:
-        return _Network(self, world)
+        return _Network(self, world, Wiring if self._real else Mesh)
 
     def stopped(self, node: SimNode) -> None:
         """`node` has crashed."""
@@ -175,8 +199,14 @@ class Making(Checker):
             lambda _name, line: member.log.append(line),
         )
         member.calls = Calls(here, _One(member.app), contextlib.nullcontext())
-        node.call("dht.listening", (address_of(node.index),), lambda _: None)
-        self.task(member, self._begin(member))
+        for name in ("dht", "source"):
+            node.call(f"{name}.listening", (address_of(node.index),), lambda _: None)
+        self.world.at(self.world.time_us + _MEET_US, self._meet, member, node.boot)
+
+    def _meet(self, member: Member, boot: int) -> None:
+        """Those who are on have met: the app begins."""
+        if member.sim.boot == boot and member.sim.driver is not None:
+            self.task(member, self._begin(member))
 
     async def _begin(self, member: Member) -> None:
         await begin(member.app, partial(_call, member), self._sandbox)
@@ -201,8 +231,8 @@ class Making(Checker):
 class _Network(MessageNetwork):
     """Tells of nodes that stop."""
 
-    def __init__(self, making: Making, world: World) -> None:
-        super().__init__(world, making.weather, Wiring)
+    def __init__(self, making: Making, world: World, wiring: WiringOf) -> None:
+        super().__init__(world, making.weather, wiring)
         self._making = making
 
     def stopped(self, node: SimNode) -> None:
@@ -241,6 +271,11 @@ async def _call(member: Member, operation: str, arguments: Any) -> Any:
 def _judged(_node: SimNode, operation: str, arguments: Any) -> Any:
     assert operation == "judge", "machines ask nothing else of the sandbox"
     return sandbox_engine().judge(arguments)
+
+
+def _peers(_node: SimNode, operation: str, arguments: Any) -> Any:
+    """What the peer book of newcomers says."""
+    return (_SHARE,) * len(arguments) if operation == "uptime" else None
 
 
 def proofs_of(names: Sequence[str], proofs: Mapping[str, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from dms3.core.multibase import encode_base32
 from dms3.testing import looking
 from dms3.testing.byzantine import way_of
 from dms3.testing.looking import Refusal
-from dms3.testing.making import Making, Member, parts_at, proofs_of
+from dms3.testing.making import Making, Member, Overlay, parts_at, proofs_of
 from dms3.testing.tasks import Task, ask
 
 NAMES = (
@@ -122,10 +122,15 @@ class Nodes:
     """The nodes of a test; `nodes["alice"]`, `nodes[0]`, and a loop over all."""
 
     def __init__(
-        self, names: Sequence[str], dapp: str | Path, seed: int, proofs: Mapping[str, Any]
+        self,
+        names: Sequence[str],
+        dapp: str | Path,
+        seed: int,
+        proofs: Mapping[str, Any],
+        overlay: Overlay,
     ) -> None:
         self.seed = seed
-        self.making = Making(parts_at(dapp), seed, proofs_of(names, proofs))
+        self.making = Making(parts_at(dapp), seed, proofs_of(names, proofs), overlay)
         self.patience = CALL_SECONDS
         self._world = self.making.world
         members = zip(names, self.making.members, strict=True)
@@ -379,6 +384,7 @@ def network(
     *,
     seed: int = 0,
     proofs: Mapping[str, Any] | None = None,
+    overlay: Overlay = "known",
 ) -> Nodes:
     """See `dms3.testing.network`."""
-    return Nodes(names_of(nodes), dapp, seed, dict(proofs or {}))
+    return Nodes(names_of(nodes), dapp, seed, dict(proofs or {}), overlay)

@@ -33,10 +33,13 @@ class ChainMembers:
 
     def machines(self, node: SimNode, entropy: Entropy) -> list[Hosted]:
         """The machines of `node`, which joins through the first nodes."""
+        return [*self._members.machines(node, entropy, joins=True), *self.chains(node, entropy)]
+
+    def chains(self, node: SimNode, entropy: Entropy) -> list[Hosted]:
+        """Those of its machines that are about chains."""
         own = self.own(node)
         signing = SigningKey.of_seed(node.key.seed)
         return [
-            *self._members.machines(node, entropy, joins=True),
             Hosted("source", source.Source(own, entropy), {source.PROTOCOL: Overflow.HOLD}),
             Hosted(
                 "validation",
