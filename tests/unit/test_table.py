@@ -7,10 +7,11 @@ from typing import Annotated
 
 import pytest
 
+from dms3.cli.generated import json_of
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import ARGUMENT_CHARS_MAX, ARGUMENT_ITEMS_MAX
 from dms3.node.commands import TABLE as REAL
-from dms3.node.table import BlobOrPath, Result, Secret, Table, command
+from dms3.node.table import BlobOrPath, Json, Result, Secret, Table, command
 from unit.fronts import TABLE, UPLOAD, FakeNode, count_up, echo, files, path_only, secret
 
 
@@ -160,3 +161,28 @@ def test_every_real_command_has_words_an_example_and_json_defaults():
             )
     assert isinstance(Secret("x"), Secret)
     assert BlobOrPath("/a").blob is None
+
+
+@command("echo", "json", example="dms3 echo json '[1]'")
+async def any_value(
+    node: FakeNode,
+    value: Annotated[Json, "anything"],
+    more: Annotated[Json | None, "or nothing"] = None,
+) -> Result:
+    """Say it again."""
+    return Result({"value": value.value})
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [1, {"a": None}], {"a": [True]}])
+def test_a_parameter_may_take_any_json_value(value):
+    assert bind(any_value, {"value": value}) == {"value": Json(value)}
+    assert bind(any_value, {"value": 1, "more": None}) == {"value": Json(1), "more": None}
+    assert refusal(any_value, {}).code == "argument_invalid"
+
+
+def test_json_is_typed_as_text_on_the_command_line():
+    (value, _) = any_value.parameters
+    assert value.positional
+    assert json_of(value, '{"a": [1]}') == {"a": [1]}
+    with pytest.raises(Dms3Error, match="VALUE is not JSON"):
+        json_of(value, "{a: 1}")

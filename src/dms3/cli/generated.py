@@ -121,13 +121,13 @@ def _arguments(
         elif parameter.type is FolderUrl:
             arguments[parameter.name] = folder_url(value)
         elif parameter.type is Json:
-            arguments[parameter.name] = _json(parameter, value)
+            arguments[parameter.name] = json_of(parameter, value)
         else:
             arguments[parameter.name] = list(value) if parameter.many else value
     return arguments
 
 
-def _json(parameter: Parameter, given: str) -> Any:
+def json_of(parameter: Parameter, given: str) -> Any:
     """The JSON value in the text `given`; raises `argument_invalid`."""
     try:
         return json.loads(given)

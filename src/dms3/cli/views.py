@@ -332,6 +332,8 @@ def _id_show(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [[(data["name"], "bold")]]
     for key, words in (("root", "root"), ("peer_id", "node"), ("account", "account")):
         lines += [[(f"  {words:<8} ", "dim"), (data[key], "")]]
+    for one in data["agents"]:
+        lines += [[("  agent    ", "dim"), (one["agent"], ""), (f" in {one['dapp']}", "")]]
     return lines
 
 

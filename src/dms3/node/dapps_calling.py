@@ -1,6 +1,6 @@
 """Functions of apps being called: by the person, by the node itself, by agents of others.
 
-Source: docs/dapps.md, "Functions"; IPS paper, appendix B. What a function asks meanwhile is
+Source: docs/dapps.md, "What functions can ask"; IPS paper, appendix B. What a function asks meanwhile is
 answered by `node/dapps_host.py`. Awaits nothing but what it is given, so the test kit drives it on
 simulated time (`testing/tasks.py`).
 """

@@ -1,0 +1,97 @@
+from dms3.cli.views import shown
+from dms3.cli.views_dapp import DAPP_VIEWS
+from dms3.node.commands import TABLE
+
+AGENT, HASH = "a" * 52, "bafyrei" + "x" * 52
+FUNCTION = {"function": "sign", "access": "own", "about": "Write a line."}
+APP = {
+    "name": "guestbook",
+    "title": "Guestbook",
+    "description": "Lines.",
+    "state": "ready",
+    "problem": "",
+    "page": "http://guestbook.localhost:7700/",
+    "functions": [FUNCTION],
+    "rules": [{"rule": "short", "line": 9, "about": "Lines are short."}],
+    "chain": {"agent": AGENT, "seq": 4, "head": HASH, "standing": "writable"},
+    "held": {"states": {"integrated": 3, "rejected": 1}, "bytes": 3_000},
+}
+RECORD = {
+    "dapp": "guestbook",
+    "action": {"kind": "create", "author": AGENT, "time": 1_700_000_000_000_000},
+    "entry": {"text": "x" * 9},
+    "live": False,
+    "updates": [],
+    "holders": 2,
+    "verdict": {"verdict": "invalid", "rule": "short", "line": 9, "detail": "too long"},
+}
+
+
+def lines(name: str, data: dict) -> str:
+    found = shown(DAPP_VIEWS[name], data)
+    assert found is not None, f"{name} misses something"
+    return "\n".join("".join(piece for piece, _ in line) for line in found)
+
+
+def test_every_command_about_apps_has_words_for_people() -> None:
+    named = {command.name for command in TABLE if command.noun in ("dapp", "entry")}
+    assert named <= set(DAPP_VIEWS)
+
+
+def test_an_app_shows_how_it_is_called_and_opened() -> None:
+    told = lines("dapp install", APP | {"changed": False})
+    assert "guestbook is installed." in told
+    assert "dms3 dapp call guestbook sign  Write a line." in told
+    assert "dms3 dapp open guestbook" in told
+    assert "has new functions and page" in lines("dapp install", APP | {"changed": True})
+    told = lines("dapp show", APP)
+    assert "rule short  line 9: Lines are short." in told
+    assert "5 actions, writable" in told
+    assert "held here: 4 ops" in told
+
+
+def test_a_list_without_apps_says_what_to_do() -> None:
+    shipped = [{"name": "guestbook", "installed": False}]
+    told = lines("dapp list", {"dapps": [], "shipped": shipped})
+    assert "dms3 dapp install guestbook" in told
+    failed = APP | {"state": "failed", "problem": "The runner is missing."}
+    told = lines("dapp list", {"dapps": [failed], "shipped": [{"name": "x", "installed": True}]})
+    assert "failed" in told
+    assert "The runner is missing." in told
+
+
+def test_a_broken_rule_is_shown_with_name_line_and_author() -> None:
+    told = lines("entry get", RECORD)
+    assert "breaks the rule short, line 9: too long" in told
+    assert AGENT in told
+    assert "deleted" not in told, "nobody deleted it"
+    valid = RECORD | {"verdict": {"verdict": "valid"}}
+    assert "deleted by its author" in lines("entry get", valid)
+
+
+def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
+    here = {"op": "record", "state": "rejected", "why": "too long", "rule": "short", "line": 9}
+    ops = [
+        {"op": "entry", "signers": ["a", "b"], "enough": "everybody"},
+        {"op": "activity", "signers": [], "enough": ""},
+    ]
+    data = {
+        "action": HASH,
+        "author": AGENT,
+        "verdict": {"verdict": "valid"},
+        "holders": 1,
+        "here": [here],
+        "published": {"complete": False, "ops": ops},
+    }
+    told = lines("entry journey", data)
+    assert "record rejected, rule short, line 9: too long" in told
+    assert "entry: signed for by 2 nodes, all there are" in told
+    assert "activity: signed for by 0 nodes, not yet" in told
+    assert "signed for" not in lines("entry journey", data | {"published": None})
+
+
+def test_values_are_shown_as_text_rows_or_json() -> None:
+    assert lines("dapp call", {"value": "hello"}) == "hello"
+    assert lines("dapp call", {"value": [{"a": 1}, {"a": 2}]}) == '{"a": 1}\n{"a": 2}'
+    assert lines("dapp call", {"value": None}) == "null"
+    assert lines("dapp call", {"value": [{"a": "x" * 500}]}).endswith("...")
