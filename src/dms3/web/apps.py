@@ -218,14 +218,14 @@ async def gather_journey(site: Site, request: Request) -> Shown:
         "live": record["live"],
         "updates": record["updates"],
         "mine": mine,
-        "summary": summary(journey, app["uptime"]),
+        "summary": summary(journey, app["uptime"], len(app["members"])),
     }
     values = {**_words(), "names": await _names(site), "title": app["title"]}
     return Shown(data, shell("entry", "journey", hash_, dapp=name), values)
 
 
-def summary(journey: Mapping[str, Any], wanted: int) -> str:
-    """How far an action has got, in one sentence."""
+def summary(journey: Mapping[str, Any], wanted: int, met: int) -> str:
+    """How far an action has got, in one sentence; `met`: how many others have the app."""
     verdict = journey["verdict"]
     if verdict["verdict"] == "invalid":
         return (
@@ -236,18 +236,18 @@ def summary(journey: Mapping[str, Any], wanted: int) -> str:
         return "It is of somebody else; who holds all of it is known to its author."
     signers = {signer for op in far["ops"] for signer in op["signers"]}
     if far["complete"]:
-        ways = {op["enough"] for op in far["ops"]}
-        if ways == {"uptime"}:
+        if all(op["enough"] == "uptime" for op in far["ops"]):
             least = min(op["uptime"] for op in far["ops"])
             return f"Enough nodes hold it: uptime {least:.1f} of {wanted}."
         return f"Everybody holds it: {_nodes(len(signers))} signed a receipt."
-    if not any(op["members"] for op in far["ops"]):
-        return "It is kept here. Nobody else who has this app can be reached yet."
-    done = sum(bool(op["enough"]) for op in far["ops"])
-    return (
-        f"On its way: {_nodes(len(signers))} signed so far, "
-        f"{done} of {len(far['ops'])} parts are held by enough."
+    if signers:
+        done = sum(bool(op["enough"]) for op in far["ops"])
+        parts = f"{done} of {len(far['ops'])} parts are held by enough"
+        return f"On its way: {_nodes(len(signers))} signed so far, {parts}."
+    who = (
+        f"{_nodes(met)} can be asked to hold it, and will be" if met else "nobody else was met yet"
     )
+    return f"It is kept here; {who}."
 
 
 def is_identifier(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Search: what was found, where it was looked for, how long it took.
 
-Source: docs/page.md, "Search". Shows `dms3 search`.
+Source: docs/page.md, "Search". Shows `dms3 search`; installed apps are found by their names, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ async def gather(site: Site, request: Request) -> Shown:
         "more": min(3 * limit, SEARCH_HITS_MAX),
     }
     if not words:
-        return Shown({"query": "", "hits": [], "total": 0}, 'dms3 search "WORDS"', values)
+        return Shown(
+            {"query": "", "hits": [], "apps": [], "total": 0}, 'dms3 search "WORDS"', values
+        )
     options = {name: value for name, value in asked.items() if name in known and value is not None}
     found = dict(await site.ask("search", query=words, **options))
     names = await _names(site)
@@ -47,6 +49,7 @@ async def gather(site: Site, request: Request) -> Shown:
         for hit in found["hits"]
     ]
     found["query"] = words
+    found["apps"] = await _apps(site, words)
     found["searched"] = searched(found["containers"], found["unreachable"])
     command = shell("search", words, **{**asked, "limit": None})
     return Shown(found, command, values)
@@ -88,6 +91,19 @@ async def _people(site: Site, hits: Sequence[Mapping[str, Any]]) -> dict[str, st
         return {}
     people = (await site.ask("message", "people"))["people"]
     return {one["id"]: one["name"] for one in people}
+
+
+async def _apps(site: Site, words: str) -> list[dict[str, str]]:
+    """The installed apps whose name, title or description has every word."""
+    if not site.has("dapp", "list"):
+        return []
+    wanted = words.casefold().split()
+    keys = ("name", "title", "description")
+    return [
+        {key: str(app[key]) for key in keys}
+        for app in (await site.ask("dapp", "list"))["dapps"]
+        if all(word in " ".join(app[key] for key in keys).casefold() for word in wanted)
+    ]
 
 
 def _limit(text: str) -> int:
