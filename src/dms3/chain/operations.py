@@ -406,7 +406,8 @@ class Activity:
 
     `actions`: in order of seq; `head`: the last seq that is held without a gap; `highest`: the
     highest seen; `holders`: how many answered; `quorum`: whether most of the live neighbourhood
-    did. `revoked`: the agent's root has taken its key back (said when asked from the first on).
+    did. `revoked`: the agent's root has taken its key back (said when asked from the first on), or
+    the next key has taken its place (said when the actions reach that far).
     """
 
     agent: bytes

@@ -113,8 +113,8 @@ class Agents:
         """The person behind `agent`, certified and let in by those who hold its chain.
 
         Raises `certificate_invalid`, `not_yet_valid` (nobody holds its chain yet), `forbidden` (it
-        broke a rule, or its key was taken back), `limit_reached`. Devices of this person need no
-        more than the certificate.
+        broke a rule, or its key was taken back or replaced), `limit_reached`. Devices of this
+        person need no more than a certificate that nobody is known to have taken back.
         """
         key = (overlay, agent)
         until_us, known = self._members.get(key, (0, b""))
@@ -122,16 +122,26 @@ class Agents:
             return Root(decode_agent(certificate).root)
         root = certified(overlay, agent, certificate)
         if root != self._root.public:
-            yield from self._check_standing(overlay, agent, root, patience_us)
+            found = yield from self._activity(overlay, agent, patience_us)
+            _check_standing(agent, root, found)
+        else:
+            yield from self._check_own(overlay, agent, patience_us)
         self._members.pop(key, None)
         if len(self._members) >= MEMBERS_KEPT_MAX:
             del self._members[next(iter(self._members))]
         self._members[key] = (self._desk.now.mono_us + MEMBER_KEPT_US, certificate)
         return root
 
-    def _check_standing(
-        self, overlay: OverlayId, agent: bytes, root: Root, patience_us: int
-    ) -> Flow[None]:
+    def _check_own(self, overlay: OverlayId, agent: bytes, patience_us: int) -> Flow[None]:
+        """A key of this person counts, whoever holds its chain, until it is taken back."""
+        try:
+            found = yield from self._activity(overlay, agent, patience_us)
+        except Dms3Error:
+            return
+        if found.revoked:
+            raise _not_let_in(agent, "revoked")
+
+    def _activity(self, overlay: OverlayId, agent: bytes, patience_us: int) -> Flow[Activity]:
         if self._lookups >= MEMBER_LOOKUPS_MAX:
             raise Dms3Error("limit_reached", "This node is looking up too many agents.")
         self._lookups += 1
@@ -139,22 +149,30 @@ class Agents:
         answer = yield Ask("validation.activity", wanted)
         self._lookups -= 1
         found: Activity = answer_or_raise(answer)
-        if found.state == "empty" or not found.actions:
-            raise Dms3Error(
-                "not_yet_valid",
-                f"Agent {short(agent)} is not known in this app yet.",
-                hint="Ask again when its first actions are published.",
-            )
-        if found.state in ("forked", "invalid") or found.revoked:
-            what = "revoked" if found.revoked else found.state
-            raise Dms3Error(
-                "forbidden",
-                f"Agent {short(agent)} is not let in: its chain is {what}.",
-                blame=Blame.PEER,
-                retry=Retry.NEVER,
-            )
-        if found.actions[0].action.root != root:
-            raise Dms3Error("certificate_invalid", "The chain of the agent is another person's.")
+        return found
+
+
+def _check_standing(agent: bytes, root: Root, found: Activity) -> None:
+    """Raise what an agent of somebody else is told whose activity does not let it in."""
+    if found.state == "empty" or not found.actions:
+        raise Dms3Error(
+            "not_yet_valid",
+            f"Agent {short(agent)} is not known in this app yet.",
+            hint="Ask again when its first actions are published.",
+        )
+    if found.state in ("forked", "invalid") or found.revoked:
+        raise _not_let_in(agent, "revoked" if found.revoked else found.state)
+    if found.actions[0].action.root != root:
+        raise Dms3Error("certificate_invalid", "The chain of the agent is another person's.")
+
+
+def _not_let_in(agent: bytes, what: str) -> Dms3Error:
+    return Dms3Error(
+        "forbidden",
+        f"Agent {short(agent)} is not let in: its chain is {what}.",
+        blame=Blame.PEER,
+        retry=Retry.NEVER,
+    )
 
 
 def certified(overlay: OverlayId, agent: bytes, certificate: bytes) -> Root:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dms3.chain.agent_messages import MINORS, PROTOCOL, decode_agent_question
-from dms3.core.errors import DecodeError, Dms3Error, Failure
+from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import RequestId
+from dms3.core.limits import AGENT_PEER_BURST_US, AGENT_PEER_COST_US
 from dms3.core.machine import (
     Answered,
     Called,
@@ -27,6 +28,7 @@ from dms3.core.machine import (
     View,
     Withdrawn,
 )
+from dms3.core.pace import Pace
 from dms3.p2p.port import Conducted
 from dms3.source.agents import Agents
 from dms3.source.capabilities import Capabilities
@@ -40,6 +42,7 @@ from dms3.source.whereabouts import Whereabouts
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Source"]
 
 NAME = "source"
+_TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 
 
 class Source:
@@ -49,6 +52,7 @@ class Source:
         self._grounds = Grounds(own, entropy)
         self._desk = self._grounds.desk
         self._parts: Sequence[Part] = self._made()
+        self._pace = Pace(AGENT_PEER_COST_US, AGENT_PEER_BURST_US)
         self._operations: dict[str, Operation] = {}
         self._questions: dict[str, Question] = {}
         for part in self._parts:
@@ -94,6 +98,7 @@ class Source:
                 for part in self._parts:
                     part.peer_up(peer)
             case PeerDown(peer):
+                self._pace.forget(peer)
                 for part in self._parts:
                     part.peer_down(peer)
             case ClockJumped():
@@ -125,6 +130,9 @@ class Source:
             self._desk.reply(request, Failure.of(error))
 
     def _requested(self, event: Requested) -> None:
+        if self._pace.wait_us(event.peer, 1, self._desk.now):
+            self._desk.reply(event.request, _TOO_OFTEN)
+            return
         try:
             asked = decode_agent_question(event.body)
             for name, question in self._questions.items():

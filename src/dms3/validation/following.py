@@ -158,7 +158,7 @@ def _activity(read: _Read) -> Activity:
         max(highest, read.highest, read.head) if cut else highest,
         read.holders,
         read.quorum,
-        revoked=any(_takes_back(action, good) for action in said),
+        revoked=_is_replaced(good) or any(_takes_back(action, good) for action in said),
     )
 
 
@@ -167,6 +167,11 @@ def _has_begun(read: _Read) -> bool:
     return read.asked.after >= 0 or any(
         one.is_believed and one.op.signed.action.seq >= len(GENESIS) - 1 for one in _own(read)
     )
+
+
+def _is_replaced(good: Sequence[SignedAction]) -> bool:
+    """Whether the last word of this key was the certificate of the next one."""
+    return bool(good) and next_author(good[-1].action) != good[-1].action.author
 
 
 def _before(said: Sequence[Action], good: Sequence[SignedAction]) -> int:

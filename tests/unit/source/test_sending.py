@@ -17,6 +17,8 @@ from dms3.core.codec import encode
 from dms3.core.errors import Failure
 from dms3.core.limits import (
     AGENT_BODY_BYTES_MAX,
+    AGENT_PEER_BURST_US,
+    AGENT_PEER_COST_US,
     AGENT_QUESTION_COST_US,
     AGENT_QUESTION_LIFE_US,
     AGENT_QUESTIONS_BURST_US,
@@ -102,6 +104,29 @@ def test_myself_and_my_other_device_may_all():
     assert send(one, other) is None
     assert heard == [True, True]
     assert world.asks == 1  # oneself is no question to the network
+
+
+def test_my_other_device_may_nothing_when_its_key_was_taken_back():
+    world = World("a")
+    one = world.parties[0]
+    lost = world.join(Party(world, "a", device=b"2" * 16))
+    real = one._activity
+    one.ports["validation.activity"] = lambda asked: dataclasses.replace(real(asked), revoked=True)
+    assert send(lost, one).code == "forbidden"
+    one.ports["validation.activity"] = lambda _: Failure("timed_out", "Nobody answers.")
+    assert send(lost, one) == {"heard": "hello"}
+
+
+def test_a_node_that_asks_for_many_agents_does_not_shut_others_out():
+    world = World("a", "b")
+    one, two = world.parties
+    question = overheard(one, two)
+    count = AGENT_PEER_BURST_US // AGENT_PEER_COST_US
+    for number in range(count):
+        bad = dataclasses.replace(question, sender=number.to_bytes(32, "big"))
+        assert put(two, bad, b"flood").code == "forbidden"
+    assert put(two, bad, b"flood").code == "limit_reached"
+    assert send(one, two) == {"heard": "hello"}
 
 
 def test_what_the_app_refuses_is_told_by_name():

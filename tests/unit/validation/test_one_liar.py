@@ -157,3 +157,6 @@ def test_the_next_key_of_a_chain_goes_on_where_the_first_ended():
     assert rig.state(chain.records[-1]) == "integrated"
     found = activity(rig, chain)
     assert (found.state, found.head, found.highest, len(found.actions)) == ("valid", 4, 4, 1)
+    assert not found.revoked
+    chain.signing = key(1)
+    assert activity(rig, chain, limit=1).revoked, "it was replaced"
