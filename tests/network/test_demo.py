@@ -23,7 +23,7 @@ def test_the_tour_holds_on_the_standard_library() -> None:
     data = json.loads(done.stdout)["data"]
     failed = [check for check in data["checks"] if not check["ok"]]
     assert failed == []
-    assert len(data["checks"]) == 22
+    assert len(data["checks"]) == 27
     assert not Path(data["home"]).exists(), "the nodes are gone and so are their homes"
 
 

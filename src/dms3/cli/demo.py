@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dms3.cli.demo_apps import AppTour
 from dms3.cli.demo_messages import MessageTour, TourError, expect
 from dms3.cli.dev import DevNetwork, node_names
 from dms3.cli.samples import long_words, split_documents, text_files
@@ -76,6 +77,7 @@ class Tour:
             ("a stranger finds it by its words and opens it", self._stranger_finds),
             ("alice is killed; another stranger still finds it", self._found_without_alice),
             *MessageTour(self, self._network).steps(),
+            *AppTour(self, self._network).steps(),
         ]
         checks: list[Check] = []
         for name, step in steps:
