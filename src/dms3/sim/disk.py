@@ -74,6 +74,14 @@ class Disk:
         first = bisect_left(keys, start)
         return [(key, rows[key]) for key in keys[first : first + limit]]
 
+    def tables_with(self, text: bytes) -> list[str]:
+        """The tables that hold `text` in a key or a value, in order."""
+        return sorted(
+            name
+            for name, rows in self._tables.items()
+            if any(text in key or text in value for key, value in rows.items())
+        )
+
     def table(self, name: str) -> dict[bytes, bytes]:
         """All of a stored table, for checkers; not to be changed."""
         return self._tables.get(name, {})

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from dms3.chain.operations import Change, Commit
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US
 from dms3.core.multibase import encode_base32
+from dms3.node import dapps_shown as shown
 from dms3.testing import looking
 from dms3.testing.byzantine import way_of
 from dms3.testing.looking import Refusal
@@ -29,6 +31,7 @@ CALL_SECONDS = 60  # of virtual time, as a real node lets a call take
 SETTLE_SECONDS_MAX = 900  # of virtual time: three of the longest pauses of publishing
 _STEP_US = 5_000  # between two looks at whether something is over
 _LOOK_US = 200_000
+_STILL_US = 3 * _LOOK_US  # without an event: nothing is on its way
 
 
 class Started:
@@ -106,6 +109,16 @@ class Node:
     def ask(self, operation: str, arguments: Any = None) -> Any:
         """What a machine of the node answers; `chain/operations.py` has the operations."""
         return self._nodes.wait(self._nodes.making.task(self.member, ask(operation, arguments)))
+
+    def put(self, kind: str, content: Any) -> dict[str, Any]:
+        """Write an entry past the functions of the app; the hashes of its action and entry."""
+        change = Change("create", kind, content)
+        done = self.ask("source.commit", Commit(self._nodes.making.overlay, (change,)))
+        return shown.committed(done, 0)
+
+    def finds(self, text: bytes) -> list[str]:
+        """The tables on the disk of this node in which `text` stands."""
+        return self.member.sim.disk.tables_with(text)
 
     def refuses(self, function: str, /, **arguments: Any) -> str:
         """The name of the rule that refuses what a function writes; AssertionError if none does."""
@@ -201,9 +214,15 @@ class Nodes:
         AssertionError, with who waits for what, when it is not after so many virtual seconds.
         """
         until_us = self._world.time_us + int(seconds * SECOND_US)
-        while any(self._busy(node) for node in self._running()):
-            if self._world.time_us >= until_us:
-                raise AssertionError(f"not quiet after {seconds:g} s: {self._unquiet()}")
+        events, still_us = -1, 0
+        while still_us < _STILL_US:
+            if any(self._busy(node) for node in self._running()):
+                still_us = 0
+                if self._world.time_us >= until_us:
+                    raise AssertionError(f"not quiet after {seconds:g} s: {self._unquiet()}")
+            elif self._world.trace.events == events or self._world.time_us >= until_us:
+                still_us += _LOOK_US
+            events = self._world.trace.events
             self._world.run(self._world.time_us + _LOOK_US)
 
     def wait(self, task: Task[Any]) -> Any:

@@ -2,46 +2,81 @@
 
 import pytest
 
-TEXT = "Alice plants the garden, Bob waters it."
+pytestmark = pytest.mark.dms3(nodes=3)
+
+TEXT = {"title": "Rent", "text": "Bob rents Alice's boat for a week."}
 
 
-@pytest.mark.dms3(nodes=3)
+def proposed(nodes):
+    """The session that alice has proposed to bob, as bob sees it."""
+    alice, bob = nodes["alice"], nodes["bob"]
+    alice.call("propose", **TEXT, partner=bob.agent, hours=1)
+    nodes.run(seconds=2)
+    (session,) = bob.call("waiting")
+    return session["session"]
+
+
 def test_an_agreement_counts_when_both_have_signed(dms3_network):
     alice, bob, carol = dms3_network
-    bob.call("introduce", name="Bob")
+    session = proposed(dms3_network)
+    assert ["asked", session] in [list(each) for each in bob.signals]
+    assert alice.call("agreements") == []
+
+    bob.call("accept", session=session)
     dms3_network.settle()
-    (found,) = alice.call("people")
-    assert found == {"name": "Bob", "agent": bob.agent}
 
-    alice.call("propose", title="The garden", text=TEXT, partner=found["agent"])
-    dms3_network.run(seconds=5)
-    (waiting,) = bob.call("waiting")
-    assert waiting["content"] == {"title": "The garden", "text": TEXT}
-    assert alice.call("agreements") == [], "one has not signed yet"
-
-    bob.call("accept", session=waiting["session"])
-    dms3_network.run(seconds=20)
-    (mine,), (theirs,) = alice.call("agreements"), bob.call("agreements")
-    assert mine["agreement"] == theirs["agreement"]
-    shown = carol.call("verify", agreement=mine["agreement"])
-    assert shown["valid"]
-    assert sorted(shown["authors"]) == sorted([alice.agent, bob.agent])
-    assert shown["text"] == TEXT
+    (mine,) = alice.call("agreements")
+    (his,) = bob.call("agreements")
+    assert mine["agreement"] == his["agreement"]
+    seen = carol.call("verify", agreement=mine["agreement"])
+    assert seen["valid"]
+    assert set(seen["authors"]) == {alice.agent, bob.agent}
 
 
-@pytest.mark.dms3(nodes=2)
 def test_what_is_declined_is_signed_by_nobody(dms3_network):
-    alice, bob = dms3_network
-    alice.call("propose", title="The garden", text=TEXT, partner=bob.agent)
-    dms3_network.run(seconds=5)
-    (waiting,) = bob.call("waiting")
-    bob.call("decline", session=waiting["session"])
-    dms3_network.run(seconds=10)
-    assert alice.call("waiting") == []
+    alice, bob, _ = dms3_network
+    bob.call("decline", session=proposed(dms3_network))
+    dms3_network.settle()
+
     assert alice.call("agreements") == bob.call("agreements") == []
-    alice.call("introduce", name="Alice")  # her chain is free again
+    assert alice.call("waiting") == []
 
 
-@pytest.mark.dms3(nodes=2)
-def test_nobody_is_listed_under_no_name(dms3_network):
-    assert dms3_network["alice"].refuses("introduce", name="") == "a_card_is_a_name"
+def test_one_person_alone_makes_no_agreement(dms3_network):
+    dms3_network.byzantine("carol", "skips_own_rules")
+    dms3_network["carol"].put("agreement", TEXT)
+    dms3_network.run(seconds=10)
+
+    assert {(one.by, one.rule) for one in dms3_network.rejected()} == {
+        ("alice", "an_agreement_is_signed_by_both"),
+        ("bob", "an_agreement_is_signed_by_both"),
+    }
+
+
+def test_who_is_cut_off_while_signing_signs_when_back_or_nobody_does(dms3_network):
+    alice, bob, carol = dms3_network
+    session = proposed(dms3_network)
+    dms3_network.partition(["alice", "carol"], ["bob"])
+    pending = bob.start("accept", session=session)
+    dms3_network.run(seconds=120)
+    assert alice.call("agreements") == bob.call("agreements") == []
+
+    dms3_network.heal()
+    dms3_network.run(seconds=120)
+    dms3_network.settle()
+
+    mine, his = alice.call("agreements"), bob.call("agreements")
+    assert [each["agreement"] for each in mine] == [each["agreement"] for each in his]
+    assert pending.over
+    for each in mine:
+        assert carol.call("verify", agreement=each["agreement"])["valid"]
+
+
+def test_an_agreement_outlives_a_node(dms3_network):
+    bob, carol = dms3_network["bob"], dms3_network["carol"]
+    bob.call("accept", session=proposed(dms3_network))
+    dms3_network.settle()
+    (agreement,) = bob.call("agreements")
+    dms3_network.crash("bob")
+
+    assert carol.call("verify", agreement=agreement["agreement"])["valid"]
