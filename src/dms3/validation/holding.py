@@ -103,6 +103,8 @@ class Holding:
 
     def action(self, overlay: OverlayId, hash_: Cid) -> Held | None:
         """The action with this hash, if it lies here in any state."""
+        if hash_.codec != DAG_CBOR:
+            return None  # the same digest names something else there
         data = self.rows.get(ACTIONS, action_key(overlay, hash_))
         if data is None:
             return None
@@ -184,7 +186,7 @@ class Holding:
 
     def has_entry(self, overlay: OverlayId, cid: Cid) -> bool:
         """Whether they lie here."""
-        return self.rows.get(ENTRIES, overlay + cid.digest + b"\0") is not None
+        return self.rows.get(ENTRIES, _part_key(overlay, cid, 0)) is not None
 
     def add_entry(self, overlay: OverlayId, cid: Cid, data: bytes) -> None:
         """Keep them, once, in as many rows as they need."""
@@ -193,7 +195,7 @@ class Holding:
         filled = b"\1" + data  # a row is never empty
         step = ENTRY_PART_BYTES_MAX
         for number, start in enumerate(range(0, len(filled), step)):
-            key = overlay + cid.digest + bytes((number,))
+            key = _part_key(overlay, cid, number)
             self.rows.put(ENTRIES, key, filled[start : start + step])
         self._count(overlay, {}, len(data))
 
@@ -201,14 +203,14 @@ class Holding:
         """Let go of what only a pending action had brought."""
         parts = self._parts(overlay, cid)
         for number in range(len(parts)):
-            self.rows.drop(ENTRIES, overlay + cid.digest + bytes((number,)))
+            self.rows.drop(ENTRIES, _part_key(overlay, cid, number))
         self._count(overlay, {}, -max(0, sum(map(len, parts)) - 1))
 
     def _parts(self, overlay: OverlayId, cid: Cid) -> list[bytes]:
         """The rows of an entry: each full one has another behind it, or is the last."""
         parts: list[bytes] = []
         while not parts or len(parts[-1]) == ENTRY_PART_BYTES_MAX:
-            part = self.rows.get(ENTRIES, overlay + cid.digest + bytes((len(parts),)))
+            part = self.rows.get(ENTRIES, _part_key(overlay, cid, len(parts)))
             if part is None:
                 break
             parts.append(part)
@@ -373,6 +375,11 @@ class Holding:
         }
         self._counts[overlay] = Counts(_VERSION, counted, max(0, before.bytes + size))
         self._changed[overlay] = None
+
+
+def _part_key(overlay: OverlayId, cid: Cid, number: int) -> bytes:
+    """Where a part of an entry lies; sealed bytes are apart, since they have another codec."""
+    return overlay + bytes((cid.codec,)) + cid.digest + bytes((number,))
 
 
 def refused_key(overlay: OverlayId, signed: SignedAction) -> bytes:

@@ -13,7 +13,7 @@ from dms3.chain.action import KEY_BYTES, SignedAction, plain
 from dms3.chain.entry import decode_entry
 from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
-from dms3.core.cid import Cid
+from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import BROUGHT_BYTES_MAX, JUDGED_ACTIVITY_MAX
@@ -83,7 +83,10 @@ def parse_need(question: bytes) -> Need | None:
         agent = decode_base32(agent_text) if agent_text else b""
         if len(agent) not in (0, KEY_BYTES):
             return None
-        return Need(cast("Of", of), Cid.parse(text), agent)
+        hash_ = Cid.parse(text)
+        if hash_.codec != DAG_CBOR:
+            return None  # no action and no entry has such a name, whatever has its digest
+        return Need(cast("Of", of), hash_, agent)
     except (DecodeError, UnicodeDecodeError):
         return None
 
