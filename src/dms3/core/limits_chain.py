@@ -201,6 +201,7 @@ BRING_HOLDERS = 3  # asked first for something that is missing; then all of the 
 BORROWED_MAX = 1_024  # missing actions that holders do not agree on, judged without being held
 BRINGS_AT_ONCE_MAX = 64  # fetches of missing things under way
 PUBLISH_ANSWER_US = 1 * SECOND_US  # a publish is answered, whatever is still judged
+PUBLISHES_OF_ONE_MAX = 32  # of one peer: twice what an honest one has under way
 PUBLISHES_OPEN_MAX = 256  # publishes of peers whose answer waits for verdicts
 NOTED_PEERS_MAX = 16  # who is told when one pending action is decided
 CHAIN_ASK_COST_US = SECOND_US // 200  # one peer: 200 questions about ops each second...

@@ -19,6 +19,7 @@ from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     DETAIL_CHARS_MAX,
     PUBLISH_ANSWER_US,
+    PUBLISHES_OF_ONE_MAX,
     PUBLISHES_OPEN_MAX,
 )
 from dms3.core.overlay import RANK_MAX, RankNear
@@ -63,7 +64,8 @@ class Intake:
         self, peer: PeerId, overlay: OverlayId, publish: Publish, request: RequestId
     ) -> None:
         """Take what may be taken; the answer comes now or within PUBLISH_ANSWER_US."""
-        if len(self._open) >= PUBLISHES_OPEN_MAX:
+        of_peer = sum(each.peer == peer for each in self._open.values())
+        if len(self._open) >= PUBLISHES_OPEN_MAX or of_peer >= PUBLISHES_OF_ONE_MAX:
             self._desk.reply(request, _BUSY)
             return
         self._count += 1

@@ -254,8 +254,9 @@ class Judging:
         elif isinstance(body.verdict, Unresolved):
             self._unresolved(case, body.verdict, body.fuel)
         else:
-            if isinstance(body.verdict, Abandoned):
-                self._charge(case, body.fuel)
+            brought = isinstance(body.verdict, Invalid) and case.peer
+            if brought or isinstance(body.verdict, Abandoned):
+                self._charge(case, case.fuel + body.fuel)
             self.finish(case, body.verdict)
         self._run_next()
 

@@ -10,16 +10,20 @@ from dms3.chain.messages import OpResult, ReceiptNote
 from dms3.chain.operations import Record
 from dms3.chain.ops import Op, encode_op, op_id, ops_of
 from dms3.chain.receipt import issue_receipt
+from dms3.chain.sandboxing import Judged
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
 from dms3.core.limits import (
     CHAIN_ASK_BURST_US,
     CHAIN_ASK_COST_US,
     CHAIN_QUESTION_BYTES_MAX,
+    FUEL_LOST_AUTHOR_MAX,
     PENDING_OLD_US,
+    PUBLISHES_OF_ONE_MAX,
     SECOND_US,
 )
 from dms3.core.overlay import RANK_MAX
+from dms3.core.verdict import Invalid, Valid
 from dms3.validation import queue
 from unit.chain.chain_kit import DNA, T0, key
 from unit.validation.validation_kit import (
@@ -231,3 +235,28 @@ def _private(chain):
     cid, sealed = seal_private(b"k" * 32, entry, data)
     record = chain.add("create", data, entry=entry, entry_kind="secret", private=True, sealed=cid)
     return record, sealed
+
+
+def test_what_is_refused_is_paid_for_by_who_wrote_and_who_brought_it():
+    """Else one could keep every node busy with expensive nonsense."""
+    rig = Rig()
+    rig.rules = lambda _: Judged(Invalid("x", "y"), FUEL_LOST_AUTHOR_MAX)
+    codes = [rig.codes(op(begun(DNA, 3 + n).records[0], "record"), dna=DNA)[0] for n in range(6)]
+    assert codes == ["refused"] * 4 + ["busy"] * 2
+    rig.rules = lambda _: Judged(Valid(), 1)
+    mine = begun(DNA, 30).records[0]
+    assert rig.codes(op(mine, "record"), dna=DNA, peer=MALLORY_PEER) == ["held"]
+
+
+def test_one_peer_does_not_take_every_place_of_those_that_wait():
+    rig, chain = Rig(), begun(DNA)
+    rig.hold("sandbox.judge")
+    numbers = [
+        rig.begin_publish(op(begun(DNA, 3 + n).records[0], "record"), dna=DNA, peer=MALLORY_PEER)
+        for n in range(PUBLISHES_OF_ONE_MAX + 1)
+    ]
+    assert isinstance(rig.replies[numbers[-1]], Failure)
+    assert not any(number in rig.replies for number in numbers[:-1])
+    number = rig.begin_publish(op(chain.records[0], "record"), dna=DNA)
+    rig.release("sandbox.judge")
+    assert [each.code for each in rig.results(number, 1)] == ["held"]
