@@ -42,6 +42,7 @@ CATCH_ALL_PLACES = (
     *("io/store.py", "io/pool_worker.py", "guest/app.py"),
 )
 PRINT_PLACES = ("cli/",)
+APP = re.compile(r"src/dms3/dapps/[^/]+/")  # what a person writes: no part of the package
 # The driver and its parts.
 SIM_MAY_USE_OF_NODE = ("dms3.node.driver", "dms3.node.inbox", "dms3.node.questions")
 
@@ -65,8 +66,9 @@ class Source:
 
     @property
     def package_path(self) -> str | None:
-        """The path inside src/dms3, or None for a file outside of it."""
-        return self.path.removeprefix("src/dms3/") if self.path.startswith("src/dms3/") else None
+        """The path inside src/dms3, or None for a file outside of it, or of an app."""
+        inside = self.path.startswith("src/dms3/") and not APP.match(self.path)
+        return self.path.removeprefix("src/dms3/") if inside else None
 
     def inside(self, places: tuple[str, ...]) -> bool:
         """Whether the file lies in one of `places`, paths inside src/dms3."""

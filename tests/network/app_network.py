@@ -68,6 +68,6 @@ async def called(client: Client, dapp: str, function: str, /, **arguments: Any) 
 async def until(look: Callable[[], Awaitable[Any]], within_s: float = WITHIN_SECONDS) -> Any:
     """What `look` returns once it is true: other processes give no sign but an answer."""
     async with asyncio.timeout(within_s):
-        while not (found := await look()):
+        while not (found := await look()):  # noqa: ASYNC110 - another process gives no event
             await asyncio.sleep(0.1)
         return found

@@ -7,27 +7,22 @@ Source: docs/dapps.md. Shapes what `node/dapps.py` and the machines answer. Impl
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dms3.chain.manifest import parse_manifest
-from dms3.chain.operations import AcceptSession, ChainHead, Close, OpFigures, Session
+from dms3.chain.operations import AcceptSession, Close, Session
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import Root
 from dms3.core.multibase import encode_base32
-from dms3.core.overlay import OverlayFigures
 from dms3.crypto.grant import FOREVER_US
-from dms3.libp2p.peer_id import peer_id_text
+from dms3.node import dapps_described as described
 from dms3.node import dapps_public
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_folder import (
     INDEX,
-    MANIFEST,
-    SHIPPED,
     read_cid,
     read_path,
     read_uploads,
@@ -36,8 +31,6 @@ from dms3.node.dapps_folder import (
 )
 from dms3.node.dapps_names import hex_of
 from dms3.node.dapps_running import App
-from dms3.node.dapps_sandbox import Function
-from dms3.node.dapps_signatures import fields
 from dms3.node.documents import end_of_day_us
 from dms3.node.node import Node
 from dms3.node.table import BlobOrPath, Progress, Result, Step
@@ -132,10 +125,10 @@ class DappAnswers:
         apps = self._dapps.apps()
         here = {app.parts.manifest.name for app in apps}
         return {
-            "dapps": [_row(app, self._address(app)) for app in apps],
+            "dapps": [described.row(app, self._address(app)) for app in apps],
             "shipped": [
                 {**about, "installed": about["name"] in here}
-                for about in await asyncio.to_thread(_shipped)
+                for about in await asyncio.to_thread(described.shipped_rows)
             ],
         }
 
@@ -145,35 +138,11 @@ class DappAnswers:
 
     async def about(self, dapp: str) -> dict[str, Any]:
         """What a page may know of its app."""
-        row = _row(self._dapps.app(dapp), "")
+        row = described.row(self._dapps.app(dapp), "")
         return {key: row[key] for key in ("name", "title", "version", "agent", "functions")}
 
     async def _shown(self, app: App) -> dict[str, Any]:
-        figures: OpFigures = await self._node.call("validation.figures", app.overlay)
-        head: ChainHead | None = app.head
-        if app.state == "ready":
-            head = await self._node.call("source.head", app.overlay)
-        manifest = app.parts.manifest
-        every: Sequence[OverlayFigures] = await self._node.call("dht.figures")
-        seen = [node for one in every if one.overlay == app.overlay for node in one.nodes]
-        return {
-            **_row(app, self._address(app)),
-            "functions": [_function(app, one) for one in app.declared.exposed()],
-            "members": [peer_id_text(node.peer) for node in seen],
-            "uptime": app.parts.dna.r,
-            "level": manifest.level,
-            "entries": [kind.name for kind in manifest.entries],
-            "links": [kind.name for kind in manifest.links],
-            "membrane": manifest.membrane,
-            "rules": [
-                {"rule": one.name, "line": one.line, "about": one.doc} for one in app.declared.rules
-            ],
-            "chain": None if head is None else shown.head(head),
-            "held": {"states": dict(figures.states), "bytes": figures.bytes},
-            "source": app.row.source,
-            "installed_us": app.row.installed_us,
-            "changed_us": app.row.changed_us,
-        }
+        return await described.whole(self._node, app, self._address(app))
 
     def _address(self, app: App) -> str:
         return f"http://{app.name}.localhost:{self._port}/" if app.parts.page else ""
@@ -306,45 +275,3 @@ async def _until_ready(app: App) -> AsyncIterator[Progress]:
         yield app.progress or Progress(0, None, "steps", "Starting")
         await app.changed.wait()
     app.check_ready()
-
-
-def _row(app: App, address: str) -> dict[str, Any]:
-    manifest = app.parts.manifest
-    return {
-        "name": app.name,
-        "title": manifest.title or manifest.name,
-        "description": manifest.description,
-        "version": manifest.version,
-        "dna": encode_base32(app.overlay),
-        "agent": None if app.head is None else encode_base32(app.head.agent),
-        "state": app.state,
-        "problem": app.problem,
-        "progress": app.progress.text if app.state == "starting" and app.progress else "",
-        "page": address,
-        "functions": [
-            {"function": one.name, "access": one.access, "about": one.doc}
-            for one in app.declared.exposed()
-        ],
-    }
-
-
-def _function(app: App, one: Function) -> dict[str, Any]:
-    """A function with what it is given; `parameters` None: its arguments are JSON."""
-    text = app.parts.functions.decode()
-    found = fields(text, one.name, one.line)
-    return {
-        "function": one.name,
-        "access": one.access,
-        "about": one.doc,
-        "parameters": None if found is None else [dataclasses.asdict(each) for each in found],
-    }
-
-
-def _shipped() -> list[dict[str, str]]:
-    """The apps that come with dms3."""
-    found = []
-    for name in shipped():
-        manifest = parse_manifest((SHIPPED / name / MANIFEST).read_text())
-        about = {"title": manifest.title, "description": manifest.description}
-        found.append({"name": manifest.name, **about})
-    return found

@@ -1,8 +1,8 @@
 """Functions of apps being called: by the person, by the node itself, by agents of others.
 
-Source: docs/dapps.md, "What functions can ask"; IPS paper, appendix B. What a function asks meanwhile is
-answered by `node/dapps_host.py`. Awaits nothing but what it is given, so the test kit drives it on
-simulated time (`testing/tasks.py`).
+Source: docs/dapps.md, "What functions can ask"; IPS paper, appendix B. What a function asks
+meanwhile is answered by `node/dapps_host.py`. Awaits nothing but what it is given, so the test kit
+drives it on simulated time (`testing/tasks.py`).
 """
 
 from __future__ import annotations
