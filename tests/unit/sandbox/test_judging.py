@@ -6,12 +6,15 @@ import pytest
 
 from dms3.chain.dapp_data import DOMAIN
 from dms3.chain.entry import make_entry
+from dms3.chain.judging import shown_to_rules
 from dms3.chain.sandboxing import Judge, Loaded
+from dms3.chain.values import encode_values
 from dms3.core.errors import Dms3Error
 from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid
 from dms3.crypto.signing import SigningKey
 from dms3.io.sandbox_engine import SandboxEngine
+from unit.chain.chain_kit import DNA, Chain
 from unit.sandbox.kit import ACTION, AGENT, HASH, judged, program, ruled, verdict
 
 RULES = """
@@ -289,3 +292,26 @@ def test_programs_that_are_not_kept_ready_are_judged_alike(runner):
 
 def test_the_hash_of_the_action_is_among_what_a_rule_is_told(engine):
     assert verdict(engine, f"return action['hash'] == '{HASH}' and action['seq'] == 7") == Valid()
+
+
+def test_a_rule_about_the_proof_says_who_may_take_part(engine):
+    rules = program("""
+        from dapp import rule
+
+        @rule()
+        def who_is_invited(proof, action):
+            if action["kind"] == "proof":
+                return bool(proof) and proof.get("code") == "friends"
+        """)
+
+    def of(data):
+        chain = Chain(dna=DNA)
+        chain.add("dna")
+        action, content = shown_to_rules(chain.add("proof", proof=data))
+        return engine.judge(Judge(rules, action, content)).verdict
+
+    assert of(encode_values({"code": "friends"}, "proof")) == Valid()
+    for data in (encode_values({"code": "foes"}, "proof"), b"", b"no values"):
+        refused = of(data)
+        assert isinstance(refused, Invalid)
+        assert refused.rule == "who_is_invited"
