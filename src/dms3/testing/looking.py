@@ -23,9 +23,6 @@ from dms3.validation.digest import digest
 from dms3.validation.holding import Holding
 from dms3.validation.rows import ACTIONS, ActionRow, Rows
 
-_WAITING = ("source/pending", "validation/pending")
-"""Tables that are empty when nothing is to be published or judged."""
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -96,6 +93,11 @@ def held(node: SimNode, overlay: OverlayId) -> dict[str, str]:
     return {str(decode_signed(row.signed).hash): row.state for row in found}
 
 
-def waiting(node: SimNode) -> int:
-    """How many actions wait at the node to be published or judged."""
-    return sum(len(node.disk.table(name)) for name in _WAITING)
+def publishing(node: SimNode) -> int:
+    """How many own actions are not held by enough nodes yet."""
+    return len(node.disk.table("source/pending"))
+
+
+def judging(node: SimNode) -> int:
+    """How many actions wait for their verdict."""
+    return len(node.disk.table("validation/pending"))

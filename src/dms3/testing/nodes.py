@@ -337,11 +337,23 @@ class Nodes:
         return [node for node in self._running() if node.name not in self._liars]
 
     def _busy(self, node: Node) -> bool:
-        return bool(node.member.tasks) or looking.waiting(node.member.sim) > 0
+        """Whether it has something to do; who lies never signs for what others publish."""
+        if node.member.tasks or looking.judging(node.member.sim):
+            return True
+        return not self._liars and looking.publishing(node.member.sim) > 0
 
     def _unquiet(self) -> str:
-        waiting = {node.name: looking.waiting(node.member.sim) for node in self._running()}
-        return ", ".join(f"{name} has {count} actions" for name, count in waiting.items() if count)
+        said = []
+        for node in self._running():
+            sim = node.member.sim
+            for what, count in (
+                ("calls under way", len(node.member.tasks)),
+                ("actions to publish", looking.publishing(sim)),
+                ("actions to judge", looking.judging(sim)),
+            ):
+                if count:
+                    said.append(f"{node.name} has {count} {what}")
+        return ", ".join(said)
 
     def _until(self, over: Any, what: str, task: Task[Any] | None = None) -> None:
         until_us = self._world.time_us + int(self.patience * SECOND_US)
