@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import Fetch
+from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -47,7 +49,19 @@ class _Want:
     busy: bool = False
     asked_us: int = 0  # when the last attempt ended
     borrowed: Case | None = None  # judged because holders do not agree on it
-    chain: dict[int, SignedAction] = field(default_factory=dict)
+    chain: dict[Cid, SignedAction] = field(default_factory=dict)
+    agent: bytes = b""  # whose activity is asked for: earlier keys of the chain have other ones
+    after: int = -1
+
+    def turn(self, agent: bytes, heard: Heard) -> None:
+        """Ask for the next page of activity, or for that of the key before; then from the first."""
+        ends = [
+            max((told.op.signed.action.seq for told in answer.ops), default=0) - 1  # a fork goes on
+            for answer in heard.answers
+            if answer.more
+        ]
+        more = agent == self.agent and ends and min(ends) > self.after
+        self.agent, self.after = agent, min(ends) if more else -1
 
 
 class Bringing:
@@ -76,7 +90,7 @@ class Bringing:
         key = (overlay, need)
         want = self._wants.get(key)
         if want is None:
-            want = self._wants[key] = _Want(overlay, need)
+            want = self._wants[key] = _Want(overlay, need, agent=need.agent)
             self._later(key, 0 if urgent else BRING_FIRST_US)
         elif urgent and not want.busy and key not in self._line:
             rested_us = self._desk.now.mono_us - want.asked_us
@@ -204,20 +218,21 @@ class Bringing:
 
     def _take_activity(self, want: _Want, heard: Heard) -> bool:
         """Actions back from the one that is named, each proven by the hash in the next."""
-        by_hash = {told.op.signed.hash: told.op.signed for told in _told(heard)}
-        by_hash |= {signed.hash: signed for signed in want.chain.values()}
+        said = [told.op.signed for told in _told(heard)]
+        own = [signed for signed in said if signed.action.author == want.agent]
+        before = {signed.action.prev for signed in (*want.chain.values(), *own)}
+        known = {signed.hash: signed for signed in said if signed.hash in before}
+        known |= want.chain | {signed.hash: signed for signed in own}
+        want.chain = dict(islice(known.items(), 2 * JUDGED_ACTIVITY_MAX))
         chain: list[SignedAction] = []
-        at = want.need.hash
-        while at in by_hash and len(chain) < JUDGED_ACTIVITY_MAX:
-            chain.append(by_hash[at])
-            before = chain[-1].action.prev
-            if before is None:
-                self._known.bring(want.overlay, want.need, tuple(chain))
-                return True
-            at = before
-        for signed in by_hash.values():
-            if len(want.chain) < JUDGED_ACTIVITY_MAX:
-                want.chain.setdefault(signed.action.seq, signed)
+        at: Cid | None = want.need.hash
+        while at in known and len(chain) < JUDGED_ACTIVITY_MAX:
+            chain.append(known[at])
+            at = chain[-1].action.prev
+        if at is None:
+            self._known.bring(want.overlay, want.need, tuple(chain))
+            return True
+        want.turn(chain[-1].action.author if chain else want.need.agent, heard)
         return False
 
 
@@ -226,10 +241,7 @@ def _fetch(want: _Want) -> Fetch:
     if need.of == "entry":
         return Fetch("entry", need.hash.binary, 1)
     if need.of == "activity":
-        after = -1
-        while after + 1 in want.chain:
-            after += 1
-        return Fetch("activity", need.agent, CHAIN_FETCH_MAX, after=after)
+        return Fetch("activity", want.agent, CHAIN_FETCH_MAX, after=want.after)
     return Fetch("record", need.hash.binary, 1)
 
 

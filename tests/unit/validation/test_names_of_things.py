@@ -1,11 +1,13 @@
 """One thing has one name: another codec over the same digest is another thing, which nobody has."""
 
+from dms3.chain.agent import AgentPlace, issue_agent
 from dms3.chain.ops import ops_of
 from dms3.chain.sandboxing import Judged
 from dms3.core.cid import DAG_CBOR, RAW, Cid
+from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Invalid, Unresolved, Valid
-from unit.chain.chain_kit import DNA
-from unit.validation.validation_kit import Rig, begun, ops
+from unit.chain.chain_kit import DNA, T0
+from unit.validation.validation_kit import Rig, begun, holding, key, ops
 
 
 def told(rig, chain, question):
@@ -61,3 +63,49 @@ def test_no_holder_looks_like_a_liar_for_a_name_in_another_codec():
     hash_ = chain.records[0].signed.hash
     assert len(rig.fetch("record", hash_.binary).ops) == 1
     assert rig.fetch("record", Cid.of_digest(RAW, hash_.digest).binary).ops == ()
+
+
+def activity_told(rig, chain, of):
+    """What rules about an entry of `chain` are told of all that the last author of `of` did."""
+    last = of.records[-1].signed
+    question = f"activity:{encode_base32(last.action.author)}:{last.hash}"
+    seen = []
+
+    def rules(judge):
+        known = dict(judge.known)
+        if question not in known:
+            return Judged(Unresolved((question.encode(),)), 1)
+        seen.append([each["seq"] for each in known[question]])
+        return Judged(Valid(), 1)
+
+    rig.rules = rules
+    rig.codes(*ops(chain.records[0]), dna=DNA)
+    rig.go(20)
+    return seen, rig.state(chain.records[0])
+
+
+def test_activity_reaches_behind_the_key_that_writes_now_whoever_holds_it():
+    for held in (True, False):
+        other = begun(DNA, 5)
+        after = key(31)
+        place = AgentPlace(DNA.id, after.public, b"d" * 16, 1)
+        other.add("agent", certificate=issue_agent(other.root, place, T0))
+        other.signing = after
+        other.create({"text": "mine"})
+        rig = Rig()
+        if held:
+            rig.codes(*ops(*other.records), dna=DNA)
+        rig.network = holding(*other.records)
+        told_ = activity_told(rig, begun(DNA, 7), other)
+        assert told_ == ([[0, 1, 2, 3, 4]], "integrated")
+
+
+def test_a_second_action_at_a_place_does_not_hide_the_first_from_rules():
+    other = begun(DNA, 5)
+    forks = [other.draft("link", base=bytes([n]) * 32, to=b"t", link_kind="by") for n in range(9)]
+    for number in range(300):
+        other.add("link", base=b"b" * 32, to=str(number).encode(), link_kind="by")
+    rig = Rig()
+    rig.network = holding(*other.records[:3], *forks, *other.records[3:])
+    seen, state = activity_told(rig, begun(DNA, 7), other)
+    assert (len(seen[0]), state) == (303, "integrated")
