@@ -138,7 +138,7 @@ def test_a_type_the_table_does_not_know_is_refused(kind):
 
     odd.__annotations__ = {"value": Annotated[kind, "help"], "return": Result}
     with pytest.raises((AssertionError, ValueError)):
-        command("odd", example="odd")(odd)
+        assert command("odd", example="odd")(odd).parameters
 
 
 def test_help_is_not_optional():
@@ -147,7 +147,7 @@ def test_help_is_not_optional():
         return Result({})
 
     with pytest.raises(AssertionError, match="has no help"):
-        command("odd", example="odd")(silent)
+        assert command("odd", example="odd")(silent).parameters
 
 
 def test_every_real_command_has_words_an_example_and_json_defaults():

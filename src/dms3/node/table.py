@@ -20,6 +20,7 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -257,13 +258,17 @@ class Command:
     noun: str
     verb: str
     function: Callable[..., Awaitable[Result] | AsyncGenerator[Step]]
-    parameters: tuple[Parameter, ...]
     summary: str
     description: str
     example: str
     streams: bool
     download: bool
     needs_token: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its arguments, as the signature has them; looked at when they are needed first."""
+        return _parameters(self.function)
 
     @property
     def name(self) -> str:
@@ -351,13 +356,10 @@ def command(
         text = inspect.cleandoc(function.__doc__ or "")
         assert text, f"{function.__qualname__} has no docstring"
         summary, _, description = text.partition("\n")
-        hints = get_type_hints(function, include_extras=True)
-        given = list(inspect.signature(function).parameters.values())[1:]
         return Command(
             noun=noun,
             verb=verb,
             function=function,
-            parameters=tuple(_parameter(p.name, hints[p.name], p.default) for p in given),
             summary=summary.rstrip("."),
             description=description.strip(),
             example=example,
@@ -381,6 +383,13 @@ def unknown(
 def nearest(given: str, known: Sequence[str]) -> str:
     """The known name that looks most like `given`, or "" when none does."""
     return next(iter(difflib.get_close_matches(given[:64], known, n=1, cutoff=0.6)), "")
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    hints = get_type_hints(function, include_extras=True)
+    given = list(inspect.signature(function).parameters.values())[1:]
+    return tuple(_parameter(p.name, hints[p.name], p.default) for p in given)
 
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
