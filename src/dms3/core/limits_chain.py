@@ -43,6 +43,7 @@ CHAIN_ANSWER_BYTES_MAX = 2 * MIB  # ops of one answer; the asker reads on behind
 CHAIN_SMALL_BYTES_MAX = 4 * KIB  # a question without ops
 CHAIN_OPS_MAX = 64  # ops of one message: to read and verify them takes 10 ms of the loop
 CHAIN_FETCH_MAX = 256  # ops of one answer: activity is headers alone
+FETCH_PASSED_MAX = 256  # ops that are not asked for, between two that are: then the page ends
 CHAIN_MESSAGE_ITEMS_MAX = 4 * KIB  # dag-cbor items of one message: 256 ops have 2,000
 AGENT_BODY_BYTES_MAX = 256 * KIB  # what one agent sends another in one question
 AGENT_MESSAGE_BYTES_MAX = ENTRY_BYTES_MAX + 16 * KIB  # a session's entry with its signatures

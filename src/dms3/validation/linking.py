@@ -112,7 +112,7 @@ class Linking:
             self._readers.recent.looked(read.asked.overlay, self._fetch(read), heard)
         ends = [end for answer in heard.answers if answer.more and (end := _end(answer))]
         read.cut = b"" if not ends else min(ends)[0]
-        enough = len(read.union.of("link")) >= read.asked.limit
+        enough = len(self._asked_for(read)) >= read.asked.limit
         if ends and not enough and read.pages < READ_PAGES_MAX:
             cursor = min(ends)[1]
             if cursor != read.cursor:
@@ -121,10 +121,15 @@ class Linking:
                 return
         self._judge(read)
 
+    def _asked_for(self, read: _Read) -> list[Seen]:
+        """The links of all that was told: a page may end with another one."""
+        fetch = self._fetch(read)
+        return [one for one in read.union.of("link") if fits(one.op.signed.action, fetch)]
+
     def _judge(self, read: _Read) -> None:
         unsure = [
             one
-            for one in read.union.of("link", "unlink")
+            for one in (*self._asked_for(read), *read.union.of("unlink"))
             if one.verdict is None and not one.is_believed
         ]
         left_us = read.until_us - self._desk.now.mono_us
@@ -137,15 +142,13 @@ class Linking:
             one.op.signed.action.target for one in read.union.of("unlink") if one.is_believed
         }
         links = sorted(
-            (one for one in read.union.of("link") if one.is_believed),
+            (one for one in self._asked_for(read) if one.is_believed),
             key=lambda one: link_order(one.op),
         )
-        fetch = self._fetch(read)
         shown = [
             _record(one)
             for one in links
             if one.op.signed.hash not in unlinked
-            and fits(one.op.signed.action, fetch)
             and (not read.cut or link_order(one.op) <= read.cut)
         ]
         self._desk.reply(read.request, tuple(shown[: read.asked.limit]))

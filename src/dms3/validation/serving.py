@@ -7,7 +7,7 @@ evidence; what is pending or given up is not given. Reads the same for peers and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from dms3.chain.action import Action
@@ -17,7 +17,7 @@ from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.codec import INTEGER_MAX
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
-from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX
+from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX, FETCH_PASSED_MAX
 from dms3.validation.holding import Held, Holding
 from dms3.validation.rows import CODES, OTHERS, REFUSED, index_key, link_tail, number_key
 
@@ -27,10 +27,14 @@ _SHOWN = ("integrated", "rejected")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An op that is held, with what was made of its action."""
+    """An op that is held, with what was made of its action.
+
+    `passed`: it is not asked for, and stands where the next page begins.
+    """
 
     op: Op
     held: Held
+    passed: bool = False
 
     @property
     def fetched(self) -> FetchedOp:
@@ -66,13 +70,16 @@ class Serving:
                 more = True
                 break
             found.append(one)
+            if row.passed:
+                more = True
+                break
         if fetch.what != "activity":
             return Fetched(tuple(found), more)
         author = self._holding.author(overlay, fetch.basis)
         return Fetched(tuple(found), more, author.head, author.highest)
 
     def rows(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:
-        """Everything that `fetch` asks for, without its limit."""
+        """Everything that `fetch` asks for, without its limit; after many others, one of them."""
         return self._lists[fetch.what](overlay, fetch)
 
     # What can be fetched
@@ -143,9 +150,15 @@ class Serving:
         self, overlay: OverlayId, kind: str, fetch: Fetch, tail: bytes = b""
     ) -> Iterator[Row]:
         after = self._cursor(overlay, kind, fetch)
+        others = 0
         for _, held in self._holding.listed(overlay, CODES[kind], fetch.basis, tail, after):
-            if fits(held.signed.action, fetch):
+            wanted = fits(held.signed.action, fetch)
+            others = 0 if wanted else others + 1
+            if wanted:
                 yield from self._row(overlay, kind, fetch.basis, held)
+            elif others % FETCH_PASSED_MAX == 0:
+                for row in self._row(overlay, kind, fetch.basis, held):
+                    yield replace(row, passed=True)
 
     def _cursor(self, overlay: OverlayId, kind: str, fetch: Fetch) -> bytes:
         """The key behind which the page begins; b"" when the op is not held: from the first."""

@@ -389,6 +389,33 @@ def test_reads_are_paid_for_by_what_they_find_not_by_what_is_held():
     assert counts[0] == counts[1]
 
 
+def test_what_is_not_asked_for_costs_a_page_and_not_all_that_is_held(monkeypatch):
+    """Else one small question, for links of somebody who made none, reads all of a long list."""
+    monkeypatch.setattr("dms3.validation.serving.FETCH_PASSED_MAX", 10)
+    rig, chain = Rig(), begun()
+    for number in range(35):
+        chain.add("link", base=BASE, to=str(number).encode(), link_kind="by")
+    mine = begun(PLAIN, 5)
+    mine.add("link", base=BASE, to=b"mine", link_kind="by", time_us=T0 + 900)
+    for record in (*chain.records, *mine.records):
+        rig.codes(*ops(record))
+    rig.disk.reads = 0
+    answer = rig.fetch("links", BASE, author=mine.signing.public)
+    assert (len(answer.ops), answer.more) == (1, True)
+    assert rig.disk.reads < 30
+    asker = Rig()
+    asker.network = lambda fetch: [(OTHERS[0], rig.fetch(fetch.what, fetch.basis, **{
+        name: getattr(fetch, name) for name in ("kind", "tag", "author", "cursor", "limit")
+    }))]  # fmt: skip
+    number = asker.begin("links", GetLinks(PLAIN.id, BASE, author=mine.signing.public))
+    asker.go(30)
+    asker.network = holding(*mine.records)
+    here = rig.call("links", GetLinks(PLAIN.id, BASE, author=mine.signing.public))
+    assert [each.to for each in here] == [b"mine"]
+    assert isinstance(asker.replies[number], tuple)
+    assert len(asker.fetches) >= 4
+
+
 def test_encoded_ops_are_what_was_published():
     rig, chain = Rig(), begun()
     record = chain.create({"text": "hello"}, "note")
