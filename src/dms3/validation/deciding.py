@@ -107,8 +107,19 @@ class Deciding:
             self._holding.again(overlay, signed)
             self._begin(overlay, signed, peer, _size(op))
             return ""
-        self._add(overlay, op, held.state)
-        return ""
+        why = self.queue.grow(overlay, signed.hash, self._carried(overlay, op))
+        if not why:
+            self._add(overlay, op, held.state)
+        return why
+
+    def _carried(self, overlay: OverlayId, op: Op) -> int:
+        """The bytes that an op brings and that do not lie here yet."""
+        pairs = (op.signed.action.entry, op.entry), (op.signed.action.sealed, op.sealed)
+        return sum(
+            len(data)
+            for cid, data in pairs
+            if cid is not None and data is not None and not self._holding.has_entry(overlay, cid)
+        )
 
     def _refuses(self, overlay: OverlayId, op: Op, peer: bytes) -> str:
         now, action = self.desk.now, op.signed.action

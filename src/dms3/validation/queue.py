@@ -66,6 +66,17 @@ class Queue:
             return f"{PENDING_BYTES_MAX} bytes are not judged yet"
         return ""
 
+    def grow(self, overlay: OverlayId, hash_: Cid, size: int) -> str:
+        """More bytes come for an action that waits: why they are not taken; "" when they are."""
+        place = self._places.get((overlay, hash_))
+        if place is None or not size:
+            return ""
+        if self._bytes + size > PENDING_BYTES_MAX:
+            return f"{PENDING_BYTES_MAX} bytes are not judged yet"
+        self._places[overlay, hash_] = _Place(place.case, place.size + size)
+        self._bytes += size
+        return ""
+
     def old(self, overlay: OverlayId, now: Now) -> Case | None:
         """The one that may give way: it has waited longest, for something that nobody has."""
         before_us = now.mono_us - PENDING_OLD_US

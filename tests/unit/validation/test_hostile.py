@@ -132,6 +132,21 @@ def test_too_much_at_once_is_refused_by_its_bytes(monkeypatch):
     assert rig.codes(op(chain.records[2], "record")) == ["pending"]
 
 
+def test_what_comes_later_for_an_action_that_waits_counts_too(monkeypatch):
+    """Else small ops that nobody can judge would each open the door for a large one."""
+    monkeypatch.setattr(queue, "PENDING_BYTES_MAX", 100_000)
+    rig, chain = Rig(), begun()
+    large = [chain.create({"text": "x" * 40_000, "number": n}, "note") for n in range(3)]
+    assert rig.codes(*(op(record, "activity") for record in large)) == ["pending"] * 3
+    assert rig.codes(*(op(record, "record") for record in large)) == ["pending"] * 2 + ["busy"]
+    assert rig.codes(*(op(record, "entry") for record in large)) == ["pending"] * 2 + ["busy"]
+    for record in chain.records[:3]:
+        rig.codes(*ops(record))
+    assert rig.state(large[1]) == "integrated"
+    rig.codes(*ops(large[2]))
+    assert rig.state(large[2]) == "integrated"
+
+
 def test_who_asks_without_end_is_told_to_wait():
     rig = Rig()
     most = CHAIN_ASK_BURST_US // CHAIN_ASK_COST_US
