@@ -1,6 +1,8 @@
 """Forms of functions: what their text says they are given, read without running or parsing it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dms3.core.limits import FORM_PARAMETERS_MAX, SIGNATURE_CHARS_MAX
 from dms3.node.dapps_folder import SHIPPED
@@ -8,7 +10,7 @@ from dms3.node.dapps_signatures import Field, fields
 
 
 def read(signature: str) -> tuple[Field, ...] | None:
-    return fields(f"@expose()\ndef act({signature}):\n    pass\n", "act", 2)
+    return fields(f"@expose()\ndef act({signature}):\n    pass\n".split("\n"), "act", 2)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +62,26 @@ def test_as_many_fields_as_a_form_has():
     assert len(found) == FORM_PARAMETERS_MAX
 
 
-def test_a_function_that_is_not_there_or_before_its_line_is_no_form():
-    text = "def one(a): pass\ndef two(b): pass\n"
-    assert fields(text, "three", 1) is None
-    assert fields(text, "one", 2) is None
-    assert fields(text, "two", 9) is None
-    assert fields("", "one", 0) is None
+def test_a_function_that_is_not_in_its_line_is_no_form():
+    lines = ["def one(a): pass", "def two(b): pass"]
+    assert fields(lines, "two", 2) == (Field("b", "text", needed=True),)
+    for function, line in (("three", 1), ("one", 2), ("two", 1), ("two", 9), ("one", 0)):
+        found = fields(lines, function, line)
+        assert found == (None if line else (Field("a", "text", needed=True),)), (function, line)
+    assert fields([], "one", 1) is None
+
+
+@given(st.text(alphabet="def act(,)=:'\"[]{}*#\\\n\t0a", max_size=60))
+def test_whatever_is_written_there_is_read_or_not_and_never_fails(text):
+    found = fields(["def act(" + line for line in text.split("\n")], "act", 1)
+    assert found is None or len({field.name for field in found}) <= FORM_PARAMETERS_MAX
 
 
 def test_every_function_of_the_apps_that_come_along_has_a_form():
     for folder in sorted(SHIPPED.glob("*/functions.py")):
-        text = folder.read_text()
-        names = [line[4 : line.index("(")] for line in text.splitlines() if line.startswith("def ")]
-        assert names
-        for name in names:
-            assert fields(text, name, 1) is not None, (folder, name)
+        lines = folder.read_text().split("\n")
+        heads = [(at, line) for at, line in enumerate(lines, 1) if line.startswith("def ")]
+        assert heads
+        for at, line in heads:
+            name = line[4 : line.index("(")]
+            assert fields(lines, name, at) is not None, (folder, name)

@@ -31,9 +31,10 @@ async def whole(node: Node, app: App, address: str) -> dict[str, Any]:
     manifest = app.parts.manifest
     every: Sequence[OverlayFigures] = await node.call("dht.figures")
     seen = [each for one in every if one.overlay == app.overlay for each in one.nodes]
+    lines = app.parts.functions.decode().split("\n")
     return {
         **row(app, address),
-        "functions": [_function(app, one) for one in app.declared.exposed()],
+        "functions": [_function(lines, one) for one in app.declared.exposed()],
         "members": [peer_id_text(each.peer) for each in seen],
         "uptime": app.parts.dna.r,
         "level": manifest.level,
@@ -72,10 +73,9 @@ def row(app: App, address: str) -> dict[str, Any]:
     }
 
 
-def _function(app: App, one: Function) -> dict[str, Any]:
+def _function(lines: Sequence[str], one: Function) -> dict[str, Any]:
     """A function with what it is given; `parameters` None: its arguments are JSON."""
-    text = app.parts.functions.decode()
-    found = fields(text, one.name, one.line)
+    found = fields(lines, one.name, one.line)
     return {
         "function": one.name,
         "access": one.access,

@@ -8,7 +8,7 @@ arguments are then given as JSON. What a function really takes is decided in the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,16 +37,17 @@ class Field:
     default: Any = None
 
 
-def fields(text: str, function: str, line: int) -> tuple[Field, ...] | None:
-    """The parameters of `function`, whose definition begins in `line` (from 1) of `text` or after.
+def fields(lines: Sequence[str], function: str, line: int) -> tuple[Field, ...] | None:
+    """The parameters of `function`, whose definition begins in `line` (from 1) of a text.
 
     None when it is written in another way than names with plain defaults.
     """
-    rest = "\n".join(text.split("\n")[max(0, line - 1) :])
-    head = re.search(rf"^def\s+{re.escape(function)}\s*\(", rest, re.MULTILINE)
+    first = max(0, line - 1)
+    text = "\n".join(lines[first : first + FORM_PARAMETERS_MAX + 2])[:SIGNATURE_CHARS_MAX]
+    head = re.match(rf"def[ \t]+{re.escape(function)}[ \t]*\(", text)
     if head is None:
         return None
-    body = rest[head.end() : head.end() + SIGNATURE_CHARS_MAX]
+    body = text[head.end() :]
     parts = list(_parts(body))
     if not parts or parts[-1] is not None or len(parts) > FORM_PARAMETERS_MAX + 1:
         return None
