@@ -28,8 +28,11 @@ COLOURS_MAX = 256
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-async def fill(network: DevNetwork) -> None:
-    """Two people with documents, who share; alice knows some of the others."""
+async def fill(network: DevNetwork) -> str:
+    """Two people with documents, who share; alice knows some of the others.
+
+    Returns where the journey of what alice wrote is shown.
+    """
     nodes = network.nodes  # in the order in which they were ready
     cards = {name: (await ask(node, "contact", "card"))["card"] for name, node in nodes.items()}
     alice, bob, carol, frank = (nodes[name] for name in ("alice", "bob", "carol", "frank"))
@@ -51,6 +54,30 @@ async def fill(network: DevNetwork) -> None:
     hello = "Hello! Dave told me that you have the tide tables."
     await ask(frank, "message", "send", name="alice", text=hello)
     await talk(alice, bob)
+    return await book([nodes[name] for name in ("alice", "bob", "carol", "dave", "erin")])
+
+
+async def book(nodes: list[DevNode]) -> str:
+    """The same guestbook at `nodes`, signed by some; where the journey of the first's line is."""
+    for node in nodes:
+        await ask(node, "dapp", "install", what="guestbook")
+    alice, bob, *_ = nodes
+    await sign(bob, "Bob", "The weir is open until Friday.")
+    await sign(alice, "Alice", "High water at six; the boat lies at the long pier.")
+    chain: Any = await ask(alice, "chain", "show", dapp="guestbook")
+    action = chain["records"][-2]["action"]["hash"]
+    async with asyncio.timeout(120):
+        while True:
+            journey: Any = await ask(alice, "entry", "journey", hash=action, dapp="guestbook")
+            if journey["published"]["complete"]:
+                return f"/apps/guestbook/{action}"
+            await asyncio.sleep(0.5)
+
+
+async def sign(node: DevNode, name: str, text: str) -> None:
+    """A line in the guestbook."""
+    given = {"name": name, "text": text}
+    await ask(node, "dapp", "call", dapp="guestbook", function="sign", arguments=given)
 
 
 async def talk(alice: DevNode, bob: DevNode) -> None:
@@ -95,8 +122,8 @@ async def ask(node: DevNode, noun: str, verb: str, **arguments: object) -> dict[
         return dict(await client.call(noun, verb, **arguments))
 
 
-async def take(browser: Browser, node: DevNode) -> None:
-    """All pictures, from the page of `node`."""
+async def take(browser: Browser, node: DevNode, journey: str) -> None:
+    """All pictures, from the page of `node`; `journey`: where that of an entry is shown."""
     views = (
         ("home", "/", DESK, "light"),
         ("documents", "/documents", DESK, "light"),
@@ -105,6 +132,8 @@ async def take(browser: Browser, node: DevNode) -> None:
         ("messages-dark", "/messages?with=bob", DESK, "dark"),
         ("messages-small", "/messages?with=bob", PHONE, "light"),
         ("messages-small-dark", "/messages?with=bob", PHONE, "dark"),
+        ("app", "/apps/guestbook", DESK, "light"),
+        ("journey", journey, DESK, "light"),
         ("network", "/network", DESK, "light"),
         ("network-dark", "/network", DESK, "dark"),
         ("search-small", "/search?q=grant+certificate&scope=local", PHONE, "light"),
@@ -213,11 +242,11 @@ async def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with dev_network(Path(folder), NODES) as network, async_playwright() as playwright:
-            await fill(network)
+            journey = await fill(network)
             browser = await playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
             )
-            await take(browser, network.nodes["alice"])
+            await take(browser, network.nodes["alice"], journey)
             await browser.close()
 
 
