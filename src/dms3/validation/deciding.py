@@ -27,7 +27,7 @@ from dms3.core.limits import (
     NOTED_PEERS_MAX,
     PARKED_US_MAX,
 )
-from dms3.core.verdict import Invalid, Valid, Verdict
+from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
 from dms3.crypto.signing import SigningKey
 from dms3.validation.charges import Charges
 from dms3.validation.holding import Held, Holding
@@ -271,6 +271,8 @@ class Deciding:
         self.queue.remove(case)
         self._holding.unpend(case.overlay, case.signed.hash)
         self._decided(case.overlay, case.signed, verdict)
+        if case.unpaid and isinstance(verdict, Abandoned):
+            self._drop(case.overlay, case.signed)  # whoever else brings it is listened to
 
     def _decided(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> None:
         found = self._holding.decide(overlay, signed, verdict)
@@ -306,12 +308,15 @@ class Deciding:
         self._judging.cancel(case)
         self.queue.remove(case)
         self._holding.unpend(overlay, signed.hash)
-        self._holding.forget(overlay, signed)
         self._watched.pop((overlay, signed.hash), None)
+        self._drop(overlay, signed)
+        self._judging.wake(overlay, signed.hash)
+
+    def _drop(self, overlay: OverlayId, signed: SignedAction) -> None:
+        self._holding.forget(overlay, signed)
         for cid in (signed.action.entry, signed.action.sealed):
             if cid is not None and not any(self._holding.listed(overlay, b"e", cid.binary)):
                 self._holding.drop_entry(overlay, cid)
-        self._judging.wake(overlay, signed.hash)
 
     def trace(self, overlay: OverlayId, hash_: Cid) -> list[OpState]:
         """How far each op of an action has come here."""

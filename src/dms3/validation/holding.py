@@ -170,12 +170,14 @@ class Holding:
         self._write(overlay, signed.hash, row)
 
     def forget(self, overlay: OverlayId, signed: SignedAction) -> None:
-        """Let go of a pending action and its ops, as if it had never come."""
+        """Let go of an action without a verdict and its ops, as if it had never come."""
+        held = self.action(overlay, signed.hash)
+        assert held is not None, "it is kept"
         ops = self.ops(overlay, signed)
         for kind, basis in ops:
             self.rows.drop(OPS, overlay + op_id_of(kind, basis, signed))
         self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
-        self._count(overlay, {"pending": -len(ops)}, -len(encode_signed(signed)))
+        self._count(overlay, {held.state: -len(ops)}, -len(encode_signed(held.signed)))
 
     # Entries, of public and of sealed private content alike
 

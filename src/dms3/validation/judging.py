@@ -61,6 +61,7 @@ class Case:
     tries: int = 0
     token: Token | None = None
     over: bool = False
+    unpaid: bool = False  # who brought it has cost too much, not its author
 
 
 class Bringer(Protocol):
@@ -214,8 +215,10 @@ class Judging:
 
     def _app(self, case: Case, program: Program) -> None:
         case.stage = "app"
-        why = self._charges.refuses(case.signed.action.author, case.peer, self._desk.now)
+        author, now = case.signed.action.author, self._desk.now
+        why = self._charges.refuses(author, case.peer, now)
         if why:
+            case.unpaid = not self._charges.refuses(author, b"", now)
             self.finish(case, Abandoned(why))
             return
         if case.urgent:

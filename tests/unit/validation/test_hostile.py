@@ -275,3 +275,18 @@ def test_one_peer_does_not_take_every_place_of_those_that_wait():
     number = rig.begin_publish(op(chain.records[0], "record"), dna=DNA)
     rig.release("sandbox.judge")
     assert [each.code for each in rig.results(number, 1)] == ["held"]
+
+
+def test_who_has_cost_too_much_does_not_keep_others_actions_out():
+    rig, chain = Rig(), begun(DNA)
+    rig.codes(*ops(chain.records[1]), dna=DNA, peer=MALLORY_PEER)  # it waits for the first
+    rig.rules = lambda _: Judged(Invalid("x", "y"), FUEL_LOST_AUTHOR_MAX)
+    for number in range(4):
+        bad = op(begun(DNA, 3 + number).records[0], "record")
+        assert rig.codes(bad, dna=DNA, peer=MALLORY_PEER) == ["refused"]
+    rig.rules = lambda _: Judged(Valid(), 1)
+    assert rig.codes(*ops(chain.records[0]), dna=DNA) == ["held"] * 2
+    assert rig.state(chain.records[1]) == ""
+    assert rig.codes(*ops(chain.records[1]), dna=DNA) == ["held"] * 2
+    figures = dict(rig.call("figures", DNA.id).states)
+    assert figures == {"integrated": 4, "rejected": 4}
