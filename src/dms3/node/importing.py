@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 from dms3.core.cid import Cid
 from dms3.core.dag_pb import Link
 from dms3.core.database import Database
+from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
     IMPORT_BATCH_BYTES,
     IMPORT_BATCH_FILES_MAX,
     IMPORT_PART_BYTES,
+    PATH_PARTS_MAX,
 )
-from dms3.core.unixfs import Block, Built, FileBuilder, build_directory
+from dms3.core.unixfs import Block, Built, FileBuilder, build_directory, name_fault
 from dms3.io.extract import Extracted
 from dms3.io.intake import UnreadableError, extract_beginning, read_parts
 from dms3.io.packs import Packs, Staged
@@ -29,6 +31,7 @@ from dms3.io.pool import Pool
 from dms3.node.batch import Batch, body_of, read_batch
 from dms3.node.shelving import FOLDER, Item, Shelf
 from dms3.node.walk import File, Folder, Skip, Walked
+from dms3.search.kind import MESSAGE, check_kind
 
 BINARY = "binary: stored, found by its name only"
 PARTIAL = f"only the first {IMPORT_PART_BYTES >> 20} MiB are searchable"
@@ -77,6 +80,19 @@ class Upload:
     size: int
     pieces: Callable[[], Iterator[bytes]]
     folders: tuple[str, ...] = ()
+
+
+def check_uploads(uploads: Sequence[Upload], kind: str | None) -> None:
+    """Raise `argument_invalid` for a name that no folder takes, and for a kind no file can have."""
+    if kind is not None and check_kind(kind) == MESSAGE:
+        raise Dms3Error("argument_invalid", "A file cannot be imported as a message.")
+    for upload in uploads:
+        faults = (name_fault(name) for name in (*upload.folders, upload.name))
+        fault = next((one for one in faults if one is not None), None)
+        if fault is None and len(upload.folders) > PATH_PARTS_MAX:
+            fault = f"it lies deeper than {PATH_PARTS_MAX} folders"
+        if fault is not None:
+            raise Dms3Error("argument_invalid", f"The upload cannot be stored: {fault}.")
 
 
 class Import:

@@ -24,13 +24,11 @@ from dms3.core.limits import (
     DOCUMENTS_LISTED_MAX,
     HELD_PAGE_MAX,
     HIT_SNIPPET_CHARS_MAX,
-    PATH_PARTS_MAX,
     SPACE_NAME_CHARS_MAX,
     SPACES_MAX,
 )
 from dms3.core.machine import Entropy, Now
 from dms3.core.overlay import HoldBlocks
-from dms3.core.unixfs import name_fault
 from dms3.core.unixfs_read import FileNode, decode_block, list_folder, read_file
 from dms3.io import catalogue
 from dms3.io.catalogue import DocumentRow, SpaceRow
@@ -39,12 +37,11 @@ from dms3.io.pool import Pool
 from dms3.node.car_import import CarImport, CarImported, CarStep, opened_car
 from dms3.node.checking import Check, Verified
 from dms3.node.finding import Hits, Question, RecentBlocks, find
-from dms3.node.importing import Import, Imported, Progress, Upload
+from dms3.node.importing import Import, Imported, Progress, Upload, check_uploads
 from dms3.node.keeping import NOBODYS, hold_blocks, keep_blocks, release_blocks
 from dms3.node.shelving import remove_document
 from dms3.node.walk import walk
 from dms3.search import operations
-from dms3.search.kind import MESSAGE, check_kind
 
 DEFAULT_SPACE = "documents"
 _SPACE_BYTES = 32
@@ -148,16 +145,8 @@ class Library:
         """
         if not paths:
             raise Dms3Error("argument_invalid", "There is nothing to import.", hint="Name a path.")
-        if kind is not None and check_kind(kind) == MESSAGE:
-            raise Dms3Error("argument_invalid", "A file cannot be imported as a message.")
         uploads = [path for path in paths if isinstance(path, Upload)]
-        for upload in uploads:
-            faults = (name_fault(name) for name in (*upload.folders, upload.name))
-            fault = next((one for one in faults if one is not None), None)
-            if fault is None and len(upload.folders) > PATH_PARTS_MAX:
-                fault = f"it lies deeper than {PATH_PARTS_MAX} folders"
-            if fault is not None:
-                raise Dms3Error("argument_invalid", f"The upload cannot be stored: {fault}.")
+        check_uploads(uploads, kind)
         async with self._importing:
             names = [path for path in paths if isinstance(path, str)]
             walked = await asyncio.to_thread(walk, names)
