@@ -337,10 +337,16 @@ class Nodes:
         return [node for node in self._running() if node.name not in self._liars]
 
     def _busy(self, node: Node) -> bool:
-        """Whether it has something to do; who lies never signs for what others publish."""
+        """Whether it has something to do, and somebody to do it with.
+
+        Who lies never signs for what others publish, so they try for ever.
+        """
         if node.member.tasks or looking.judging(node.member.sim):
             return True
-        return not self._liars and looking.publishing(node.member.sim) > 0
+        index, blocked = node.member.sim.index, self.making.weather.blocked
+        others = [other for other in self._running() if other is not node]
+        alone = all(blocked(index, other.member.sim.index) for other in others)
+        return not alone and not self._liars and looking.publishing(node.member.sim) > 0
 
     def _unquiet(self) -> str:
         said = []

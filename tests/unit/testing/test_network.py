@@ -212,3 +212,10 @@ def test_what_differs_is_named():
         nodes.same_view("bob", "carol")
         with pytest.raises(AssertionError, match="alice integrated, bob nothing"):
             nodes.same_view()
+
+
+def test_a_node_that_is_alone_is_quiet_with_what_nobody_holds():
+    with network(1) as nodes:
+        nodes["alice"].call("sign", text="hello")
+        nodes.settle()
+        assert texts(nodes["alice"]) == ["hello"]
