@@ -185,7 +185,9 @@ class Capabilities(Part):
             )
         self._make_room(wall_us)
         secret = b"" if wanted.reader is not None else self._entropy.draw(SEED_BYTES)
-        reader = wanted.reader or Root(SigningKey.of_seed(secret).public)
+        reader = wanted.reader
+        if reader is None:
+            reader = Root(SigningKey.of_seed(secret).public)
         try:
             grant = issue_grant(
                 self._root,

@@ -203,7 +203,7 @@ class Carrying:
                     for entry in entries[:1]:
                         if entry is not None and kept.state == "accepted":
                             self._steps.agreed(kept, entry)
-                    return True
+                    return bool(entries)  # all have accepted: the set is somewhere
             if len(found.actions) < SESSION_ACTIVITY_MAX:
                 return found.quorum
 

@@ -8,7 +8,7 @@ import pytest
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.ids import OverlayId, PeerId, RequestId, SpaceId
+from dms3.core.ids import OverlayId, PeerId, RequestId, Root, SpaceId
 from dms3.core.limits import (
     CALL_GRANTS_MAX,
     CAPABILITY_BYTES_MAX,
@@ -30,6 +30,7 @@ from dms3.source.capabilities import (
     decode_token,
 )
 from dms3.source.grounds import Grounds, Own
+from unit.source.parties_kit import World
 
 WALL_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -238,3 +239,9 @@ def test_secrets_are_not_shown_and_lie_in_one_table():
         assert secret.hex() not in shown
     assert {table for table, _ in book.rows} == {TABLE}
     assert book.call("grants", APP)[0].name == "for the club"
+
+
+def test_nobody_is_no_reader():
+    (party,) = World("a").parties
+    answer = party.call("grant", Give(party.call("chains", None)[0].overlay, ("read",), Root(b"")))
+    assert answer.code == "argument_invalid"

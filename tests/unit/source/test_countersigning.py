@@ -353,3 +353,22 @@ def test_the_set_is_found_in_the_chain_of_a_dead_proposer():
     one.live()
     world.wait(MINUTE)
     assert (one.session.state, two.session.state) == ("complete", "complete")
+
+
+def test_a_chain_waits_while_the_set_is_known_to_be_somewhere():
+    """The other's action shows that all have accepted; its entry cannot be had for a while."""
+    world = World("a", "b")
+    one, two = world.parties
+    two.countersigns = lambda _session: None
+    propose(one, two)
+    one.lost.add(two.peer)
+    two.call("accept", AcceptSession(two.session.id))
+    world.run()
+    assert one.written()
+    real, two.ports["validation.get"] = two.ports["validation.get"], lambda _: None
+    one.die()
+    world.wait(MINUTE + SESSION_SETTLE_US + SECOND)
+    assert two.session.state == "locked"
+    two.ports["validation.get"] = real
+    world.wait(SESSION_GRACE_US)
+    assert two.written()
