@@ -142,18 +142,28 @@ def test_an_agreement_waits_for_the_other_and_counts_when_both_have_signed(
     expect(page.get_by_role("heading", name="Signed together agreement")).to_be_visible()
 
 
-def test_a_folder_that_is_dropped_is_installed_and_other_rules_are_gone_on_in(
+def test_a_folder_is_installed_its_functions_are_granted_and_other_rules_gone_on_in(
     alice: Running, visit: Visit, tmp_path: Path
 ):
     folder = tmp_path / "album"
     shutil.copytree(SHIPPED / "guestbook", folder, ignore=shutil.ignore_patterns("__pycache__"))
     manifest = folder / "dapp.toml"
     manifest.write_text(re.sub("(?i)guestbook", "album", manifest.read_text(), count=2))
+    functions = folder / "functions.py"
+    functions.write_text(functions.read_text().replace("@expose()", '@expose("assigned")'))
     person = visit(alice)
     person.expect("status of 409")
     page = person.go("/apps")
     drop(page, [folder])
     expect(page).to_have_url(re.compile("/apps/album$"))
+    page.get_by_role("button", name="Let somebody ...").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Function").select_option("entries")
+    dialog.get_by_label("Who").select_option("bob")
+    dialog.get_by_role("button", name="Let them").click()
+    expect(page.locator("#grants")).to_contain_text("bob: entries")
+    page.get_by_role("button", name="Take back from bob").click()
+    expect(page.locator("#grants")).to_contain_text("Nobody but you")
     rules = folder / "rules.py"
     rules.write_text(rules.read_text() + "\n\nSTRICTER = True\n")
     page.locator("#update summary").click()
