@@ -26,6 +26,7 @@ from dms3.core.limits import (
     SANDBOX_INSTANCES_MAX,
     SANDBOX_LOAD_FUEL_MAX,
     SANDBOX_MAKER_BYTES_MAX,
+    SANDBOX_MESSAGE_BYTES_MAX,
     SANDBOX_RUNS_MAX,
     SANDBOX_TIDY_RUNS,
 )
@@ -147,9 +148,9 @@ class SandboxEngine:
         try:
             if kept.module is not None:
                 module = WasmInstance(self._engine, kept.module, kept.program, meter)
-                return parsed(module.answer(job, meter, _pure)), meter.used
+                return _short(module.answer(job, meter, _Counted(_pure))), meter.used
             instance = self._fresh(key, kept, meter)
-            answer = parsed(instance.answer(job, kept.program.fuel, meter, _pure))
+            answer = _short(instance.answer(job, kept.program.fuel, meter, _Counted(_pure)))
         except StoppedError as error:
             return ["abandoned", error.why], meter.used
         if key not in self._ready and answer[0] != "abandoned":
@@ -167,7 +168,7 @@ class SandboxEngine:
                 instance = self._fresh(key, kept, meter)
                 if not (key in self._ready and self._ready[key].busy):
                     self._put_ready(key, instance)
-            answer = parsed(instance.answer(job, kept.program.fuel, meter, asked))
+            answer = _short(instance.answer(job, kept.program.fuel, meter, asked))
             self._tidy(key, instance)
         except StoppedError as error:
             self._drop(key, instance)
@@ -235,7 +236,8 @@ class SandboxEngine:
             self._drop(key, instance)
             return False
         try:
-            valid = instance.answer(job, kept.program.fuel // 2, meter, _pure) == _VALID_TEXT
+            answer = instance.answer(job, kept.program.fuel // 2, meter, _Counted(_pure))
+            valid = answer == _VALID_TEXT
             if valid:
                 self._tidy(key, instance)
                 self._ready.move_to_end(key)
@@ -281,13 +283,23 @@ class _Counted:
         self.times += 1
         if self.times > HOST_CALLS_MAX:
             raise StoppedError(f"more than {HOST_CALLS_MAX} questions to the node")
+        if len(question) > SANDBOX_MESSAGE_BYTES_MAX:
+            return _TOO_LONG
         if question.startswith(_PURE):
             return _pure(question)
         return self.host(question)
 
 
 _VALID_TEXT = json.dumps([VALID])
+_TOO_LONG = '{"error": {"code": "body_too_large", "message": "the question is too long"}}'
 _PURE = ('["verifySignature"', '["makeHash"')
+
+
+def _short(answer: str) -> Answer:
+    """As `parsed`; StoppedError also when it is longer than what is passed on."""
+    if len(answer) > SANDBOX_MESSAGE_BYTES_MAX:
+        raise StoppedError("what it said is too long")
+    return parsed(answer)
 
 
 def _pure(question: str) -> str:

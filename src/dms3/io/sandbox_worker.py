@@ -21,7 +21,6 @@ from typing import cast
 import wasmtime
 
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.limits import SANDBOX_MESSAGE_BYTES_MAX
 from dms3.io import sandbox_frames as frames
 from dms3.io.runner_cache import Runner
 from dms3.io.sandbox_engine import SandboxEngine, UnknownProgramError
@@ -86,9 +85,6 @@ class Worker:
         self._send(frames.frame(frames.CALLED, json.dumps(found).encode()))
 
     def _ask(self, question: str) -> str:
-        if len(question) > SANDBOX_MESSAGE_BYTES_MAX:
-            too_long = {"code": "body_too_large", "message": "the question is too long"}
-            return json.dumps({"error": too_long})
         self._send(frames.frame(frames.ASK, question.encode()))
         _, _, answer = self._next()  # nothing else comes while a call runs
         return answer.decode()
