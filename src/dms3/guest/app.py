@@ -19,7 +19,7 @@ from typing import Any
 
 import wit_world  # type: ignore[import-not-found]  # made by componentize-py from runner.wit
 
-from dms3.guest.confine import Missing, allowed, ending, shown
+from dms3.guest.confine import NOTED, Missing, allowed, ending, missing, shown
 from dms3.guest.dapp import CALLBACKS, NOW, Rule, Run, debug
 from dms3.guest.source import SourceError, compiled
 
@@ -48,6 +48,7 @@ class Program:
             function: Any = module.get(name)
             if callable(function):
                 run.exposed.setdefault(name, ("callback", function))
+        NOTED.check()
 
 
 PROGRAMS: dict[str, Program] = {}
@@ -82,7 +83,7 @@ def answer(job: str) -> str:
     except BaseException as error:  # noqa: BLE001 - an error that leaves here ends the instance
         found = ["abandoned", _brief(error)]
     finally:
-        NOW.run = Run({}, "{}")
+        NOW.run, NOTED.error = Run({}, "{}"), None
     try:
         return json.dumps(found)
     except BaseException as error:  # noqa: BLE001 - as above
@@ -110,8 +111,9 @@ def _load(request: dict[str, Any]) -> list[Any]:
     try:
         program.run(run)
     except BaseException as error:  # noqa: BLE001 - the text of a dapp may raise anything
-        if ending(error) is not None:
-            return ["abandoned", _brief(error)]
+        end = NOTED.error or ending(error)
+        if end is not None:
+            return ["abandoned", _brief(end)]
         return ["source", _line(error, program.name), _detail(error)]
     rules = [(each.name, each.line, each.doc) for each in run.rules]
     exposed = [
@@ -134,14 +136,15 @@ def _judge(request: dict[str, Any]) -> list[Any]:
             applies, subject = _subject(rule, action, entry)
             if applies:
                 broken = _broken(rule, subject, action)
+                NOTED.check()
                 if broken is not None:
                     return ["invalid", rule.name, broken[:DETAIL_CHARS_MAX], rule.line]
     except BaseException as error:  # noqa: BLE001 - a rule may raise anything
-        end = ending(error)
+        end = NOTED.error or ending(error)
         if isinstance(end, Missing):
             return ["unresolved", end.question]
         if end is not None or rule is None:
-            return ["abandoned", _brief(error)]
+            return ["abandoned", _brief(end or error)]
         return ["invalid", rule.name, _detail(error), _line(error, program.name) or rule.line]
     return ["valid"]
 
@@ -162,7 +165,7 @@ def _subject(rule: Rule, action: dict[str, Any], entry: Any) -> tuple[bool, Any]
     name = f"action:{action['target']}"
     known = NOW.run.known or {}
     if name not in known:
-        raise Missing(name)
+        raise missing(name)
     target = known[name]
     of = "link_kind" if kind == "unlink" else "entry_kind"
     return target is not None and target.get(of) == rule.kind, target
@@ -199,13 +202,21 @@ def _call(request: dict[str, Any]) -> list[Any]:
             value = function(**arguments)
         else:
             value = function(*arguments)
-        return ["result", json.loads(json.dumps(value, allow_nan=False))]
+        return ["result", _result(value)]
     except BaseException as error:  # noqa: BLE001 - a function may raise anything
-        if ending(error) is not None:
-            return ["abandoned", _brief(error)]
+        end = NOTED.error or ending(error)
+        if end is not None:
+            return ["abandoned", _brief(end)]
         line = _line(error, program.name)
         code = getattr(error, "code", "") if type(error).__name__ == "Failure" else ""
         return ["failed", code, _detail(error), line]
+
+
+def _result(value: Any) -> Any:
+    """`value` as the JSON value that it is; raises what has ended the run."""
+    result = json.loads(json.dumps(value, allow_nan=False))
+    NOTED.check()
+    return result
 
 
 def _misfit(function: Any, given: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from dms3.guest.modules import MODULES
 from dms3.guest.ordered import Ordered, OrderedFrozenSet, OrderedSet, View
-from dms3.guest.source import VIEWS, attribute_refused
+from dms3.guest.source import VIEWS, attribute_refused, is_private
 
 OWN = ("rules", "functions")  # names of the modules that are a dapp's own
 _ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
@@ -33,6 +33,36 @@ class Missing(Ended):
     def __init__(self, question: str) -> None:
         super().__init__(question)
         self.question = question
+
+
+class _Noted:
+    """What has ended the run under way, also where Python has put another error in its place."""
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise it, if there is any."""
+        if self.error is not None:
+            raise self.error
+
+
+NOTED = _Noted()
+
+
+def missing(question: str) -> Missing:
+    """The error for what the node does not have yet; the run has ended, whoever drops it."""
+    NOTED.error = Missing(question)
+    return NOTED.error
+
+
+def noted() -> None:
+    """The last thing in a method that Python calls: built-in functions drop errors of some."""
+    error = sys.exception()
+    if error is not None and NOTED.error is None:
+        NOTED.error = ending(error)
 
 
 def caught() -> None:
@@ -178,7 +208,7 @@ def _checked(name: Any) -> str:
 def _getattr(target: Any, name: Any, *default: Any) -> Any:
     if _checked(name) in VIEWS:
         return view(target, name)
-    if name.startswith("_"):
+    if is_private(name):
         target = own(target)
     return getattr(target, name, *default)
 
@@ -254,10 +284,11 @@ def allowed(debug: Callable[..., None]) -> dict[str, Any]:
         ".view": view,
         ".each": each,
         ".caught": caught,
+        ".noted": noted,
         ".set": OrderedSet,
         ".str": str,
     }
     return names
 
 
-__all__ = ["Ended", "Missing", "Ordered", "allowed", "ending", "shown"]
+__all__ = ["NOTED", "Ended", "Missing", "Ordered", "allowed", "ending", "missing", "shown"]

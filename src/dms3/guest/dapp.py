@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from dms3.guest.confine import Missing
-from dms3.guest.modules import MODULES, Module
+from dms3.guest.confine import missing
+from dms3.guest.modules import MODULES, module
 
 ACCESS = ("own", "unrestricted", "transferable", "assigned")
 CALLBACKS = ("init", "receive", "post_commit", "countersign", "carry")
@@ -157,7 +157,7 @@ def _known(question: str) -> Any:
     if known is None:
         raise TypeError("must_get is for rules; a function calls get")
     if question not in known:
-        raise Missing(question)
+        raise missing(question)
     return known[question]
 
 
@@ -252,7 +252,7 @@ HOST = (
     HostFunction("sessions"),
 )
 
-MODULES["dapp"] = Module(
+MODULES["dapp"] = module(
     "dapp",
     {
         **{each._name: each for each in HOST},  # noqa: SLF001 - the same module

@@ -21,24 +21,31 @@ import re
 import string
 import struct
 import unicodedata
-from collections.abc import Callable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 _PREPARED = (heapq,)  # collections.Counter imports it when it is asked for the most common
 
 
 class Module:
-    """What `import name` gives: names and their values, not to be changed."""
+    """What `import name` gives: names and their values, not to be changed.
+
+    Whoever could make one would have an object with names of Python's own, which `copy` follows.
+    """
 
     __slots__ = ("__dict__",)
 
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
-        self.__dict__["__name__"] = name
-
     def __repr__(self) -> str:
         return f"<module {self.__dict__['__name__']!r}>"
+
+
+def module(name: str, values: Mapping[str, Any]) -> Module:
+    """What `import name` gives for these values."""
+    made = Module()
+    made.__dict__.update(values)
+    made.__dict__["__name__"] = name
+    return made
 
 
 def _shown(module: ModuleType, names: str) -> dict[str, Any]:
@@ -79,6 +86,54 @@ def _own(kind: Any) -> Any:
     return kind
 
 
+class _Nothing:
+    """An empty mapping that nobody can put anything into."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def get(self, _key: Any, default: Any = None) -> Any:
+        """As of a dict."""
+        return default
+
+    def keys(self) -> Any:
+        """As of a dict."""
+        return {}.keys()
+
+    def values(self) -> Any:
+        """As of a dict."""
+        return {}.values()
+
+    def items(self) -> Any:
+        """As of a dict."""
+        return {}.items()
+
+    def copy(self) -> dict[Any, Any]:
+        """As of a dict."""
+        return {}
+
+
+# All fields without metadata share it, and whoever compares it is given what is behind it.
+dataclasses._EMPTY_METADATA = MappingProxyType(_Nothing())  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class ChainMap(collections.ChainMap[Any, Any]):
+    """As collections.ChainMap, which would remember `register` for whoever runs next."""
+
+    register: Any = None
+
+
 class _Kind(enum.EnumType):
     """Enumerations are classes that stand in the text, never made from names at run time."""
 
@@ -105,12 +160,13 @@ _TEXTS = "ascii_letters ascii_lowercase ascii_uppercase digits hexdigits octdigi
 _CHARACTERS = "bidirectional category combining decimal digit east_asian_width is_normalized"
 
 MODULES: dict[str, Module] = {
-    name: Module(name, values)
+    name: module(name, values)
     for name, values in {
         "base64": _shown(base64, f"{_CODES} urlsafe_b64decode urlsafe_b64encode"),
-        "collections": _shown(
-            collections, "ChainMap Counter OrderedDict defaultdict deque namedtuple"
-        ),
+        "collections": {
+            **_shown(collections, "Counter OrderedDict defaultdict deque namedtuple"),
+            "ChainMap": ChainMap,
+        },
         "dataclasses": {
             **_shown(dataclasses, "KW_ONLY asdict astuple field fields is_dataclass replace"),
             "dataclass": dataclass,

@@ -7,7 +7,7 @@ next, and with it the order of Python's sets; a rule must not see it. Slower tha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from typing import Any, Self
 
 
@@ -41,21 +41,21 @@ class Ordered:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ordered):
             return NotImplemented
-        return self._items.keys() == other._items.keys()
+        return _keys(self) == _keys(other)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __le__(self, other: Ordered) -> bool:
-        return self._items.keys() <= other._items.keys()
+    def __le__(self, other: object) -> bool:
+        return _keys(self) <= _keys(other) if isinstance(other, Ordered) else NotImplemented
 
-    def __lt__(self, other: Ordered) -> bool:
-        return self._items.keys() < other._items.keys()
+    def __lt__(self, other: object) -> bool:
+        return _keys(self) < _keys(other) if isinstance(other, Ordered) else NotImplemented
 
-    def __ge__(self, other: Ordered) -> bool:
-        return self._items.keys() >= other._items.keys()
+    def __ge__(self, other: object) -> bool:
+        return _keys(self) >= _keys(other) if isinstance(other, Ordered) else NotImplemented
 
-    def __gt__(self, other: Ordered) -> bool:
-        return self._items.keys() > other._items.keys()
+    def __gt__(self, other: object) -> bool:
+        return _keys(self) > _keys(other) if isinstance(other, Ordered) else NotImplemented
 
     def __and__(self, other: Iterable[Any]) -> Any:
         return self.intersection(other)
@@ -100,15 +100,20 @@ class Ordered:
 
     def issubset(self, other: Iterable[Any]) -> bool:
         """Whether `other` has everything that is in this set."""
-        return self._items.keys() <= dict.fromkeys(other).keys()
+        return _keys(self) <= dict.fromkeys(other).keys()
 
     def issuperset(self, other: Iterable[Any]) -> bool:
         """Whether this set has everything that is in `other`."""
-        return self._items.keys() >= dict.fromkeys(other).keys()
+        return _keys(self) >= dict.fromkeys(other).keys()
 
     def copy(self) -> Any:
         """A set of its own with the same things."""
         return type(self)(self._items)
+
+
+def _keys(of: Ordered) -> KeysView[Any]:
+    """The things of a set, to be compared. Of a dict: a dapp's object would be given them."""
+    return dict.keys(of._items)  # noqa: SLF001 - the same module
 
 
 class OrderedSet(Ordered):

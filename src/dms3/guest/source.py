@@ -40,6 +40,8 @@ BANNED_ATTRIBUTES = {
     "today": 'there is no clock here; use action["time"]',
     "mro": "classes are not walked",
 }
+# Of errors and patterns of Python, to what the next run sees. A dapp's own may be so called.
+PRIVATE = frozenset({"obj", "groupindex"})
 SINGLETONS = (None, True, False)
 FIXED_NAMES = frozenset({"str", "super", "type"})  # the checks below rely on their meaning
 VIEWS = frozenset({"keys", "items"})
@@ -65,6 +67,11 @@ def attribute_refused(name: str) -> str:
     if name.startswith(FRAME_PREFIXES):
         return f".{name} is not available: names that begin so are those of frames"
     return ""
+
+
+def is_private(name: str) -> bool:
+    """Whether only a dapp's own objects may be asked for attribute `name`."""
+    return name.startswith("_") or name in PRIVATE
 
 
 def compiled(text: str, filename: str) -> tuple[object, dict[str, int]]:
@@ -191,10 +198,14 @@ class _Confined(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """A function; inside a class one of METHODS, or a name of the dapp's own."""
-        if not (self._in_class and node.name in METHODS):
+        called_by_python = self._in_class and node.name in METHODS
+        if not called_by_python:
             self._bind(node, node.name)
         self._check_parameters(node)
-        return self._body(node, in_class=False)
+        self._body(node, in_class=False)
+        if called_by_python:
+            _note_endings(node)
+        return node
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
         """A function without a name."""
@@ -226,7 +237,7 @@ class _Confined(ast.NodeTransformer):
         reason = attribute_refused(node.attr)
         if reason and not (node.attr in ("__init__", "__post_init__") and _is_super(node.value)):
             _refuse(node, reason)
-        if not isinstance(node.ctx, ast.Load) or node.attr.startswith("_"):
+        if not isinstance(node.ctx, ast.Load) or is_private(node.attr):
             if not reason:
                 node.value = _guard("own", node, self._visited(node.value))
             return node
@@ -241,7 +252,7 @@ class _Confined(ast.NodeTransformer):
         """`case Kind(name=...)` reads attributes, too."""
         for name in node.kwd_attrs:
             reason = attribute_refused(name)
-            if reason or name in VIEWS:
+            if reason or name in VIEWS or is_private(name):
                 _refuse(node, reason or f"{name} cannot be matched by")
         if isinstance(node.cls, ast.Name) and node.cls.id == "str":
             node.cls.id = ".str"
@@ -312,8 +323,10 @@ class _Confined(ast.NodeTransformer):
             pair = sides[place : place + 2]
             if isinstance(op, ast.Is | ast.IsNot) and not any(map(_is_fixed, pair)):
                 _refuse(node, "`is` compares with None, True, False or type(x); use ==")
-            if isinstance(op, ast.In | ast.NotIn) and _is_view(sides[place + 1]):
-                self._leave_view(sides[place + 1])
+        if isinstance(
+            node.ops[-1], ast.In | ast.NotIn
+        ):  # another comparison would be given it, too
+            self._leave_view(sides[-1])
         return self.generic_visit(node)
 
     def visit_For(self, node: ast.For) -> ast.AST:
@@ -365,6 +378,18 @@ class _Confined(ast.NodeTransformer):
         return self.generic_visit(node)
 
     visit_YieldFrom = visit_Yield
+
+
+def _note_endings(node: ast.FunctionDef) -> None:
+    """Have a method note what ends the run: Python may put another error in its place."""
+    kept = 1 if ast.get_docstring(node, clean=False) is not None else 0
+    body = node.body[kept:]
+    if not body:
+        return
+    noted = ast.Expr(ast.Call(ast.Name(".noted", ast.Load()), [], []))
+    handler = ast.ExceptHandler(None, None, [noted, ast.Raise(None, None)])
+    guarded = ast.copy_location(ast.Try(body, [handler], [], []), body[0])
+    node.body[kept:] = [guarded]
 
 
 def _caught(where: ast.AST) -> ast.stmt:
