@@ -136,7 +136,9 @@ class Agents:
         """A key of this person counts, whoever holds its chain, until it is taken back."""
         try:
             found = yield from self._activity(overlay, agent, patience_us)
-        except Dms3Error:
+        except Dms3Error as error:
+            if error.code == "limit_reached":
+                raise  # who asks too much does not get in unseen
             return
         if found.revoked:
             raise _not_let_in(agent, "revoked")

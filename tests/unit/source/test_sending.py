@@ -113,6 +113,8 @@ def test_my_other_device_may_nothing_when_its_key_was_taken_back():
     real = one._activity
     one.ports["validation.activity"] = lambda asked: dataclasses.replace(real(asked), revoked=True)
     assert send(lost, one).code == "forbidden"
+    one.ports["validation.activity"] = lambda _: Failure("limit_reached", "Too many reads.")
+    assert send(lost, one).code == "limit_reached"
     one.ports["validation.activity"] = lambda _: Failure("timed_out", "Nobody answers.")
     assert send(lost, one) == {"heard": "hello"}
 
