@@ -280,6 +280,27 @@ async def test_others_call_what_is_open_to_them_and_nothing_else(tmp_path):
         assert isinstance(await made.dapps.serve("other", None), Failure)
 
 
+ASKING = """
+from dapp import call, expose
+
+@expose()
+def ask(function):
+    return call("asked", function, {})
+"""
+
+
+@in_loop
+async def test_an_app_calls_what_another_app_opens_to_everybody_and_nothing_else(tmp_path):
+    async with kit(tmp_path) as made:
+        stricter = guestbook(rules__py="# other\n" + guestbook()["rules.py"].decode())
+        await made.ready(stricter | {"functions.py": ACCESS.encode()}, "asked")
+        app = await made.ready(with_functions(ASKING))
+        assert await made.dapps.call(app, "ask", {"function": "open"}) == "open"
+        for function in ("mine", "given"):
+            await refused(made.dapps.call(app, "ask", {"function": function}), "forbidden")
+        assert await made.dapps.call(made.dapps.app("asked"), "mine", {}) == "mine"
+
+
 @in_loop
 async def test_an_app_may_sign_by_itself_what_it_says_yes_to_and_the_rest_the_person(tmp_path):
     async with kit(tmp_path) as made:

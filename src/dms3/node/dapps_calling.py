@@ -102,7 +102,9 @@ class Calls:
         async def nested(other: str, name: str, given: Any) -> Any:
             target = self._known.app(other) if other else app
             target.check_ready()
-            self._exposed(target, name)
+            found = self._exposed(target, name)
+            if target is not app:
+                _check_open(app, target, found)
             return await self._run(target, name, given, budget.deeper())
 
         ground = Ground(
@@ -183,3 +185,13 @@ class Calls:
         app = self._known.of_overlay(session.overlay)
         answer = await self.callback(app, "countersign", {"session": shown.session(session)})
         return answer if isinstance(answer, bool) else None
+
+
+def _check_open(app: App, target: App, function: Function) -> None:
+    """Raise `forbidden` unless any agent may call `function`: apps do not trust each other."""
+    if function.access != UNRESTRICTED:
+        raise Dms3Error(
+            "forbidden",
+            f"{app.name} may not call {function.name} of {target.name}: it is not open to others.",
+            hint='Only functions with @expose("unrestricted") are called by other apps.',
+        )
