@@ -191,6 +191,16 @@ async def test_a_code_is_for_one_app_once_and_for_a_minute():
 
 
 @in_loop
+async def test_a_page_leaves_no_service_worker_to_the_next_app_of_its_name():
+    made, dapps = fixture()
+    async with entered(made, dapps) as client:
+        assert (await client.get("/book.js")).status_code == 200
+        for path in ("/book.js", "/dapp.js"):
+            refused = await client.get(path, headers={"Service-Worker": "script"})
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+
+@in_loop
 async def test_an_app_nobody_installed_has_no_address():
     made, _ = fixture()
     async with browser(made, "http://elsewhere.localhost:7700") as client:

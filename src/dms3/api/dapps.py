@@ -116,6 +116,12 @@ class DappPages:
     async def _answer(self, request: Request) -> Response:
         dapps = self._node.dapps
         _check_origin(request)
+        if request.headers.get("service-worker", "").lower() == "script":
+            raise Dms3Error(
+                "forbidden",
+                "A page of an app has no service worker.",
+                hint="It would outlive the app, and serve the pages of the next one of its name.",
+            )
         token, named = _bearer(request.headers), _has_suffix(request)
         name = host_name(request.headers["host"]).removesuffix(SUFFIX)
         if named and not dapps.known(name):
