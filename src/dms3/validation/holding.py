@@ -345,8 +345,10 @@ class Holding:
         """The chain of its author has one more action; another one at the same place, if any."""
         author, seq = signed.action.author, signed.action.seq
         row = self.author(overlay, author)
-        here = self.listed(overlay, CODES["activity"], author, number_key(seq))
-        fork = next((held.signed.hash for _, held in here if held.signed.hash != signed.hash), None)
+        place = index_prefix(overlay, CODES["activity"], author) + number_key(seq)
+        here = (key[-_DIGEST:] for key, _ in self.rows.under(INDEX, place))
+        other = next((digest for digest in here if digest != signed.hash.digest), None)
+        fork = None if other is None else Cid.of_digest(DAG_CBOR, other)
         forked = row.forked
         if fork is not None and (forked < 0 or seq < forked):
             forked = seq
