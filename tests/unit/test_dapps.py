@@ -72,6 +72,23 @@ async def test_other_functions_and_page_are_the_same_app_other_rules_are_not(tmp
 
 
 @in_loop
+async def test_what_others_published_takes_the_place_of_an_app_only_by_its_name(tmp_path):
+    async with kit(tmp_path) as made:
+        app = await made.ready(guestbook())
+        lying = guestbook(functions__py=ACCESS)
+        error = await refused(made.dapps.install(lying, "bafyother", None, None), "already_exists")
+        assert "--name guestbook" in error.hint
+        await refused(made.dapps.install(lying, "bafyother", "game", None), "already_exists")
+        assert "sign" in app.declared.functions
+        again, _ = await made.dapps.install(lying, "bafyother", "guestbook", None)
+        assert again is app
+        assert "mine" in app.declared.functions
+        await made.dapps.install(lying, "bafyother", None, None)  # from where it is
+        await made.dapps.install(guestbook(), "folder", None, None)  # the person's own
+        assert "sign" in app.declared.functions
+
+
+@in_loop
 async def test_a_removed_app_is_gone_and_its_chain_is_only_ended(tmp_path):
     async with kit(tmp_path) as made:
         app = await made.ready(guestbook())

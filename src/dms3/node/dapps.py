@@ -32,6 +32,8 @@ from dms3.node.library import Clock
 from dms3.node.noting import DappChanged
 from dms3.node.table import unknown
 
+FOLDER = "folder"  # where an app came from: a folder of the person, or uploads
+SHIPPED_PREFIX = "shipped:"  # ...or what comes with dms3; else the CID of a published folder
 _NEXT = "-next"  # ends the name of an app that is to take over
 
 
@@ -136,7 +138,8 @@ class Dapps:
     ) -> tuple[App, bool]:
         """The app of `files`, and whether it was there before (with other functions and page).
 
-        Raises `content_invalid`, `already_exists` for another app with this name, `limit_reached`.
+        Raises `content_invalid`, `already_exists` for another app with this name, or for what
+        somebody else published with the rules of an app unless it is named, `limit_reached`.
         """
         parts = parts_of(files)
         chosen = check_name(name or address_name(parts.manifest.name))
@@ -145,6 +148,8 @@ class Dapps:
             before = next((app for app in self.apps() if app.overlay == parts.dna.id), None)
             if before is None:
                 self._check_room(chosen)
+            elif name != before.name:
+                _check_source(before, source)
             text = "" if proof is None else json.dumps(proof)
             row = tables.DappRow(0, bytes(parts.dna.id), chosen, text, source, now_us, now_us)
             number = await self._keep(row, files)
@@ -243,6 +248,22 @@ class Dapps:
     async def serve(self, operation: str, arguments: Any) -> Any:
         """Operations of port "dapps" (`chain/operations.py`)."""
         return await self._calls.serve(operation, arguments)
+
+
+def _check_source(app: App, source: str) -> None:
+    """Raises `already_exists` for a folder that others have published, and that is not its own.
+
+    Equal rules are one app, and its functions and page see what its person wrote: whoever installs
+    what looks like another app has to say that this one is meant.
+    """
+    is_published = source != FOLDER and not source.startswith(SHIPPED_PREFIX)
+    if is_published and source != app.row.source:
+        raise Dms3Error(
+            "already_exists",
+            f"This has the rules of {app.name}, which is installed: its functions and its page "
+            f"would take the place of those, and see what you wrote in {app.name}.",
+            hint=f"If you trust who published it: dms3 dapp install {source} --name {app.name}",
+        )
 
 
 def _no_app(name: str, known: list[str]) -> Dms3Error:

@@ -20,7 +20,7 @@ from dms3.crypto.grant import FOREVER_US
 from dms3.node import dapps_described as described
 from dms3.node import dapps_public
 from dms3.node import dapps_shown as shown
-from dms3.node.dapps import Dapps
+from dms3.node.dapps import FOLDER, SHIPPED_PREFIX, Dapps
 from dms3.node.dapps_folder import (
     INDEX,
     read_cid,
@@ -94,16 +94,16 @@ class DappAnswers:
             )
         if files and all(one.blob is not None for one in files):
             uploads = await asyncio.to_thread(read_uploads, files, self._node.spool)
-            return uploads, "folder"
+            return uploads, FOLDER
         if files:
             if len(files) > 1:
                 raise Dms3Error("argument_invalid", "An app is one folder.")
-            return await read_path(Path(files[0].value)), "folder"
+            return await read_path(Path(files[0].value)), FOLDER
         try:
             cid = Cid.parse(what)
         except DecodeError:
             folder = await read_path(shipped_folder(what))
-            return folder, f"shipped:{what}"
+            return folder, f"{SHIPPED_PREFIX}{what}"
         cid = await dapps_public.folder_of(self._node, cid)
         return await read_cid(self._node, cid), str(cid)
 
