@@ -19,6 +19,7 @@ from dms3.chain.whereabouts import whereabouts_type
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.machine import Entropy
+from dms3.core.network import BUCKET_SIZE
 from dms3.dht.providers import provider_type
 from dms3.io.dapp_tables import DappRow
 from dms3.io.runner_cache import RunnerCache
@@ -38,7 +39,7 @@ from dms3.sim.scenarios.members import empty_library
 from dms3.sim.wiring import Mesh, Wiring, WiringOf
 from dms3.sim.world import Later, SimNode, World
 from dms3.source.grounds import Own
-from dms3.testing import overlay
+from dms3.testing import overlay, past
 from dms3.testing.byzantine import MASKED, Conduct, Mask
 from dms3.testing.overlay import Board, Known
 from dms3.testing.tasks import Sandboxed, Task, ask
@@ -47,7 +48,7 @@ from dms3.testing.weather import Weather
 Overlay = Literal["known", "real"]
 """How nodes find each other: everybody knows everybody (`overlay.py`), or with the real dht."""
 
-_SHARE = 0.2  # of the time, that a node is on: what newcomers count
+SHARE = 0.2  # of the time, that a node is on: what newcomers count
 
 
 _MEET_US = 100_000  # from the start of a node until all who are on are connected
@@ -136,9 +137,30 @@ class Making(Checker):
         """The app's."""
         return self.parts.dna.id
 
-    def start(self) -> None:
-        """Start all nodes."""
+    @property
+    def may_share(self) -> bool:
+        """Whether chains may begin apart: nobody is asked for a proof, and `init` does nothing."""
+        few = 1 < len(self.members) < BUCKET_SIZE + 1
+        proofs = any(member.proof is not None for member in self.members)
+        functions = sandbox_engine().load(self.parts.code).functions if self.parts.functions else ()
+        init = any(name == "init" for name, *_ in functions)
+        return few and not self._real and not proofs and not init
+
+    def start(self, *, apart: bool) -> None:
+        """Start all nodes; `apart`: nobody hears of anybody, until `share`."""
+        if apart:
+            self.weather.part([[node.index] for node in self.world.nodes])
         self.world.start()
+
+    def share(self) -> None:
+        """All have begun alone: start again, with all chains at all nodes."""
+        for node in self.world.nodes:
+            node.crash(durable=True)
+        self.world.run(self.world.time_us)
+        past.share(self.world.nodes, self.overlay, SHARE)
+        self.weather.heal(self.world)
+        for node in self.world.nodes:
+            self.world.restart(node)
 
     def task(self, member: Member, coroutine: Any) -> Task[Any]:
         """Run something of `member`; it ends when the node does."""
@@ -275,7 +297,7 @@ def _judged(_node: SimNode, operation: str, arguments: Any) -> Any:
 
 def _peers(_node: SimNode, operation: str, arguments: Any) -> Any:
     """What the peer book of newcomers says."""
-    return (_SHARE,) * len(arguments) if operation == "uptime" else None
+    return (SHARE,) * len(arguments) if operation == "uptime" else None
 
 
 def proofs_of(names: Sequence[str], proofs: Mapping[str, Any]) -> list[Any]:

@@ -150,8 +150,13 @@ class Nodes:
         self._nodes = {name: Node(self, name, member) for name, member in members}
         self._liars: dict[str, str] = {}
         self._closed = False
-        self.making.start()
-        self._until(lambda: all(node.state != "starting" for node in self), "an app begins")
+        apart = self.making.may_share
+        self.making.start(apart=apart)
+        self._until(self._begun, "an app begins")
+        if apart:
+            self.run(seconds=_WRITTEN_SECONDS)
+            self.making.share()
+            self._until(self._begun, "an app begins")
         for node in self:
             if node.state == "failed" and node.name not in proofs:
                 raise Dms3Error("not_ready", f"{node.name}: {node.problem}")
@@ -321,7 +326,7 @@ class Nodes:
     def same_view(self, *which: str | int) -> None:
         """AssertionError unless the nodes hold the same: those named, or all honest ones that run.
 
-        Up to 20 nodes everybody holds everything; of more only who is near.
+        Up to 12 nodes everybody holds everything; of more only who is near.
         """
         views = self.views()
         chosen = [self[each].name for each in which] or list(views)
@@ -361,6 +366,9 @@ class Nodes:
                     said.append(f"{node.name} has {count} {what}")
         return ", ".join(said)
 
+    def _begun(self) -> bool:
+        return all(node.state != "starting" for node in self)
+
     def _until(self, over: Any, what: str, task: Task[Any] | None = None) -> None:
         until_us = self._world.time_us + int(self.patience * SECOND_US)
         while not over():
@@ -398,6 +406,7 @@ class Nodes:
         return "\n".join(lines[:20])
 
 
+_WRITTEN_SECONDS = 0.1  # what has begun is on the disk
 _FORK_SECONDS = 2  # others hear of the first branch
 
 

@@ -115,7 +115,7 @@ def test_a_node_that_is_down_takes_no_calls_and_comes_back_with_its_chain():
 
 @pytest.mark.parametrize("when", ["writing", "written"])
 def test_a_commit_in_which_the_node_dies_is_there_wholly_or_not_at_all(when):
-    for transactions in (1, 2, 3):
+    for transactions in (1, 2):
         with network(2) as nodes:
             alice, bob = nodes
             nodes.crash("alice", when=when, transactions=transactions)
