@@ -7,7 +7,7 @@ is dropped and the peer reported. Whether an op keeps the rules is for `judging.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +21,16 @@ from dms3.chain.messages import (
     Publish,
     decode_fetched,
 )
-from dms3.chain.ops import Op, decode_op
+from dms3.chain.ops import OP_BYTES_MAX, Op, decode_op
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
-from dms3.core.limits import DHT_ASK_US, SIGNATURES_KNOWN_MAX
+from dms3.core.limits import CHAIN_ANSWER_BYTES_MAX, DHT_ASK_US, SIGNATURES_KNOWN_MAX
 from dms3.core.overlay import Asked, AskNear, location
 from dms3.p2p.port import Conducted
+from dms3.validation.serving import ROOM_BYTES, fits
 
 LIED, MALFORMED = "content_invalid", "body_malformed"
 
@@ -157,6 +158,9 @@ class Holders:
         except _LieError:
             self.blame(peer, LIED)
             return None
+        if fetched.more and _is_cut_short(fetch, ops, sum(len(each.op) for each in fetched.ops)):
+            self.blame(peer, LIED)
+            return None
         return _answer(peer, fetched, ops)
 
     def _told(self, overlay: OverlayId, fetch: Fetch, fetched: FetchedOp) -> Told:
@@ -168,6 +172,13 @@ class Holders:
         if not asked or op.signed.action.dna != overlay or not self._signatures.holds(op.signed):
             raise _LieError
         return Told(op, fetched.state, fetched.rule, fetched.detail, fetched.line)
+
+
+def _is_cut_short(fetch: Fetch, ops: Sequence[Told], size: int) -> bool:
+    """Whether a page that says that there is more has room for it: so what follows is hidden."""
+    full = size > CHAIN_ANSWER_BYTES_MAX - ROOM_BYTES - OP_BYTES_MAX
+    passed = bool(ops) and not fits(ops[-1].op.signed.action, fetch)
+    return not (full or passed or len(ops) >= fetch.limit)
 
 
 class _LieError(Exception):

@@ -21,7 +21,7 @@ from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX, FETCH_PASSED_MA
 from dms3.validation.holding import Held, Holding
 from dms3.validation.rows import CODES, OTHERS, REFUSED, index_key, link_tail, number_key
 
-_ROOM_BYTES = 64 * 1_024  # names and verdicts around the ops of one answer
+ROOM_BYTES = 64 * 1_024  # names and verdicts around the ops of one answer
 _SHOWN = ("integrated", "rejected")
 
 
@@ -66,7 +66,7 @@ class Serving:
         for row in self.rows(overlay, fetch):
             one = row.fetched
             size += len(one.op)
-            if found and (len(found) == fetch.limit or size > CHAIN_ANSWER_BYTES_MAX - _ROOM_BYTES):
+            if found and (len(found) == fetch.limit or size > CHAIN_ANSWER_BYTES_MAX - ROOM_BYTES):
                 more = True
                 break
             found.append(one)

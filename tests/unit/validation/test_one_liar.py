@@ -1,9 +1,11 @@
 """One holder that lies: it makes nothing valid, lets nobody in, and blocks nobody."""
 
+from dataclasses import replace
+
 from dms3.chain.agent import AgentPlace, issue_agent, revoke_agent
 from dms3.chain.dna import Dna, EntryKind
 from dms3.chain.messages import Fetched
-from dms3.chain.operations import GetActivity, Record
+from dms3.chain.operations import GetActivity, GetLinks, Record
 from dms3.chain.sandboxing import Judged
 from dms3.core.verdict import Invalid, Valid
 from unit.chain.chain_kit import DNA, T0, Chain
@@ -160,3 +162,23 @@ def test_the_next_key_of_a_chain_goes_on_where_the_first_ended():
     assert not found.revoked
     chain.signing = key(1)
     assert activity(rig, chain, limit=1).revoked, "it was replaced"
+
+
+def test_who_ends_his_pages_early_does_not_hide_what_others_show():
+    """Of pages of unequal length only what all of them cover is taken."""
+    rig, chain = Rig(), begun()
+    for number in range(70):
+        chain.add("link", base=b"b" * 32, to=str(number).encode(), link_kind="by")
+
+    def network(fetch):
+        honest = fetched(fetch, *chain.records)
+        if fetch.what != "links":
+            return [(OTHERS[0], honest), (OTHERS[1], honest)]
+        liar = replace(honest, ops=honest.ops[:1], more=True)
+        return [(OTHERS[0], honest), (OTHERS[1], honest), (OTHERS[2], liar)]
+
+    rig.network = network
+    number = rig.begin("links", GetLinks(PLAIN.id, b"b" * 32))
+    rig.go(30)
+    assert len(rig.replies[number]) == 70
+    assert rig.conduct == [(OTHERS[2], "content_invalid")]
