@@ -51,6 +51,7 @@ CAPABILITY_BYTES_MAX = 2 * KIB  # the proof that a function may be called
 COUNTERSIGNERS_MIN = 2  # parties of one session: with oneself there is nothing to agree
 COUNTERSIGNERS_MAX = 8  # as Holochain has it: all must be awake within one window
 RECEIPT_UPTIME = 8  # r: the sum of uptimes of who holds an op; P(nobody is on) <= e**-8
+PUBLISH_ALONE_US = 15 * SECOND_US  # as long as nobody else has the app: one look for all that waits
 PUBLISH_RETRY_US_MIN = 5 * SECOND_US  # ops that too few hold: twice as late, PUBLISH_RETRY_US_MAX
 
 # uptime of peers
@@ -141,6 +142,7 @@ DAPP_NAME_CHARS_MAX = 32  # of a name that is a part of an address
 SIGNATURE_CHARS_MAX = 2_000  # of a function, read to make a form of it: a screen of parameters
 FORM_PARAMETERS_MAX = 24  # fields of such a form; with more of them JSON is easier
 CALLS_AT_ONCE_MAX = 64  # calls of functions under way, of all apps and for all callers
+CALLS_OF_APP_MAX = 48  # of these by one app: whatever it does, others have room
 CALLS_NESTED_MAX = 4  # a function that calls one that calls one...
 HOST_CALLS_MAX = 1_000  # of one function call, as reads of a rule
 CALL_SECONDS_MAX = 60  # one call of a function with all that it waits for

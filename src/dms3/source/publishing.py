@@ -21,6 +21,7 @@ from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     PUBLISH_ACTIONS_MAX,
+    PUBLISH_ALONE_US,
     PUBLISH_NODES_MAX,
     PUBLISH_RETRY_US_MAX,
     PUBLISH_RETRY_US_MIN,
@@ -372,6 +373,10 @@ class Publishing(Part):
                 wait_us, tries = BUSY_US, row.tries
             elif large and not row.tries:
                 wait_us = 1  # those farther away are asked at once
+            elif not any(op.members for op in row.ops):
+                wait_us = min(
+                    wait_us, PUBLISH_ALONE_US
+                )  # nobody else has the app yet: costs nobody
             again_us = self._desk.now.wall_us + wait_us
             item.row = row = replace(row, tries=tries, again_us=again_us)
             item.record = None
