@@ -297,6 +297,19 @@ async def test_others_call_what_is_open_to_them_and_nothing_else(tmp_path):
         assert isinstance(await made.dapps.serve("other", None), Failure)
 
 
+@in_loop
+async def test_one_app_does_not_take_all_places_for_calls(tmp_path, monkeypatch):
+    monkeypatch.setattr("dms3.node.dapps_calling.CALLS_OF_APP_MAX", 2)
+    async with kit(tmp_path) as made:
+        app = await made.ready(with_functions(ACCESS))
+        given = [made.dapps.call(app, "mine", {}) for _ in range(3)]
+        found = await asyncio.gather(*given, return_exceptions=True)
+        assert found[:2] == ["mine", "mine"]
+        assert isinstance(found[2], Dms3Error)
+        assert found[2].code == "node_busy"
+        assert await made.dapps.call(app, "mine", {}) == "mine"
+
+
 ASKING = """
 from dapp import call, expose
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from dms3.chain.sandboxing import Called, CallFunction, Judge, Judged, Loaded, Program
 from dms3.core.errors import Dms3Error, Failure
@@ -338,19 +339,24 @@ class _Callers:
     _idle: list[Channel] = field(default_factory=list)
     _all: list[Channel] = field(default_factory=list)
     _seats: asyncio.Semaphore = field(init=False)
+    _shares: WeakValueDictionary[bytes, asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary
+    )
     _waiting: int = 0
 
     def __post_init__(self) -> None:
         self._seats = asyncio.Semaphore(self._most)
 
     @contextlib.asynccontextmanager
-    async def _seat(self) -> AsyncIterator[None]:
+    async def _seat(self, dna: bytes) -> AsyncIterator[None]:
         """A place to work. A call that another call waits for has one at once, or fails at once.
 
-        Would it wait for a place that the other has, both would wait for ever.
+        Would it wait for a place that the other has, both would wait for ever. One app, by its
+        DNA, never has all of them: others would wait for what it waits for.
         """
         if not _INSIDE.get():
-            async with self._seats:
+            share = self._shares.setdefault(dna, asyncio.Semaphore(max(1, self._most - 1)))
+            async with share, self._seats:
                 yield
         elif len(self._all) - len(self._idle) >= SANDBOX_NESTED_MAX:
             raise Dms3Error("node_busy", f"{SANDBOX_NESTED_MAX} calls wait for other calls.")
@@ -379,7 +385,8 @@ class _Callers:
             _, _, body = await channel.take()
             return json.loads(body)
 
-        found = await self._with_worker(work, SANDBOX_JOB_SECONDS_MAX, f"{program.part}.py")
+        what = f"{program.part}.py"
+        found = await self._with_worker(work, SANDBOX_JOB_SECONDS_MAX, what, program.dna)
         if "code" in found:
             raise Dms3Error(found["code"], found["message"], hint=found["hint"])
         return Loaded(
@@ -416,11 +423,13 @@ class _Callers:
                     given = True
                     channel.send(frames.program_frame(key, call.program))
 
-        answer, fuel, asked = await self._with_worker(work, call.seconds, call.function[:64])
+        answer, fuel, asked = await self._with_worker(
+            work, call.seconds, call.function[:64], call.program.dna
+        )
         return called(call, answer, fuel, asked)
 
     async def _with_worker(
-        self, work: Callable[[Channel], Awaitable[Any]], seconds: float, what: str
+        self, work: Callable[[Channel], Awaitable[Any]], seconds: float, what: str, dna: bytes
     ) -> Any:
         """What `work` returns with a worker of its own; one that failed is not kept."""
         if self._waiting >= SANDBOX_WAITING_MAX:
@@ -428,7 +437,7 @@ class _Callers:
         runner = await self._ready()
         self._waiting += 1
         try:
-            async with asyncio.timeout(seconds), self._seat():
+            async with asyncio.timeout(seconds), self._seat(dna):
                 channel = await self._take(runner)
                 try:
                     found = await work(channel)

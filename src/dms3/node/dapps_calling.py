@@ -7,8 +7,9 @@ drives it on simulated time (`testing/tasks.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from dms3.chain.operations import Incoming, Session
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId
+from dms3.core.limits import CALLS_OF_APP_MAX
 from dms3.core.multibase import encode_base32
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps_host import Budget, Ground, HostCall
@@ -55,6 +57,23 @@ class Calls:
         self._here = here
         self._known = known
         self._slots = slots
+        self._under_way: Counter[OverlayId] = Counter()  # asked by id alone
+
+    @asynccontextmanager
+    async def _place(self, app: App) -> AsyncIterator[None]:
+        """A place for a call of `app`; raises `node_busy` when it has its share of them."""
+        if self._under_way[app.overlay] >= CALLS_OF_APP_MAX:
+            raise Dms3Error(
+                "node_busy",
+                f"{CALLS_OF_APP_MAX} calls of {app.name} are under way.",
+                hint="Ask again when some of them have ended.",
+            )
+        self._under_way[app.overlay] += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._under_way[app.overlay] -= 1
 
     def check_grantable(self, app: App, function: str) -> None:
         """Raises `method_unknown`, or `argument_invalid` when no grant is for this function."""
@@ -71,7 +90,7 @@ class Calls:
         """What an exposed function returns to the person of this node."""
         app.check_ready()
         self._exposed(app, function)
-        async with self._slots:
+        async with self._place(app):
             return await self._run(app, function, arguments, Budget())
 
     def _exposed(self, app: App, function: str) -> Function:
@@ -159,7 +178,7 @@ class Calls:
         if not question.function:
             return await self._received(app, question)
         self._check_access(self._exposed(app, question.function), question)
-        async with self._slots:
+        async with self._place(app):
             return await self._run(app, question.function, question.body, Budget())
 
     def _check_access(self, function: Function, question: Incoming) -> None:
@@ -178,7 +197,7 @@ class Calls:
         if not app.declared.has_callback("receive"):
             raise Dms3Error("method_unknown", f"The app {app.name} takes no questions of others.")
         given = {"sender": encode_base32(question.sender), "body": question.body}
-        async with self._slots:
+        async with self._place(app):
             return await self._run(app, "receive", given, Budget(), callback=True)
 
     async def _countersign(self, session: Session) -> bool | None:

@@ -187,6 +187,26 @@ def test_calls_inside_calls_need_no_place_of_those_that_wait(runner):
         with_sandbox(runner, use)
 
 
+def test_an_app_that_waits_leaves_a_place_to_others(shared):
+    async def use(sandbox):
+        asked, told = asyncio.Event(), asyncio.Event()
+
+        async def late(_name, _arguments):
+            asked.set()
+            await told.wait()
+
+        waiting = program("# another\n" + FUNCTIONS.source.decode(), part="functions")
+        call = CallFunction(waiting, "ask", {"name": "x"})
+        async with asyncio.TaskGroup() as group:
+            calls = [group.create_task(sandbox.call(call, late)) for _ in range(3)]
+            await asked.wait()
+            assert (await sandbox.call(add(2, 3), nobody)).value == 5
+            told.set()
+        assert [found.result().value for found in calls] == [None] * 3
+
+    shared(use)
+
+
 def test_a_stopped_function_costs_itself_alone(shared):
     async def use(sandbox):
         with pytest.raises(Dms3Error, match="fuel") as caught:
