@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from dms3.core.cid import DAG_CBOR, RAW, Cid
@@ -18,6 +19,7 @@ from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     ACTION_BYTES_MAX,
+    ACTIONS_DECODED_MAX,
     DNA_NAME_CHARS_MAX,
     EVIDENCE_BYTES_MAX,
     MEMBRANE_PROOF_BYTES_MAX,
@@ -199,6 +201,7 @@ def decode_action(data: bytes) -> Action:
     return action
 
 
+@lru_cache(maxsize=ACTIONS_DECODED_MAX)  # one action comes in each of its ops, and in its rows
 def decode_signed(data: bytes) -> SignedAction:
     """The signed action in `data`, its signature not yet checked; raises DecodeError only."""
     if len(data) > SIGNED_WARRANT_BYTES_MAX:

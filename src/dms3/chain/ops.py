@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from dms3.chain.action import SignedAction, decode_signed, encode_signed
 from dms3.chain.agent import decode_agent, decode_revocation
 from dms3.core.codec import check_items, decode, encode
 from dms3.core.errors import DecodeError
-from dms3.core.limits import ENTRY_BYTES_MAX, OPS_PER_ACTION_MAX, SEALED_BYTES_MAX
+from dms3.core.limits import (
+    ENTRY_BYTES_MAX,
+    OP_IDS_KNOWN_MAX,
+    OPS_PER_ACTION_MAX,
+    SEALED_BYTES_MAX,
+)
 from dms3.core.overlay import location
 
 KINDS = ("record", "entry", "activity", "update", "delete", "link", "unlink", "agent", "warrant")
@@ -119,7 +125,12 @@ def op_id(op: Op) -> bytes:
 
 def op_id_of(kind: str, basis: bytes, signed: SignedAction) -> bytes:
     """The same for an op whose entry is not at hand."""
-    return hashlib.sha256(encode(_Named(kind, basis, signed.hash.binary))).digest()
+    return _op_id(kind, basis, signed.hash.binary)
+
+
+@lru_cache(maxsize=OP_IDS_KNOWN_MAX)
+def _op_id(kind: str, basis: bytes, action: bytes) -> bytes:
+    return hashlib.sha256(encode(_Named(kind, basis, action))).digest()
 
 
 def encode_op(op: Op) -> bytes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dms3.core.errors import DecodeError
+from dms3.core.limits import CID_TEXTS_KNOWN_MAX
 from dms3.core.multibase import decode_base32, decode_base58, encode_base32
 
 RAW = 0x55  # multicodec table: raw
@@ -79,4 +81,9 @@ class Cid:
         return hashlib.sha256(data).digest() == self.digest
 
     def __str__(self) -> str:
-        return "b" + encode_base32(self.binary)
+        return _text_of(self.binary)
+
+
+@lru_cache(maxsize=CID_TEXTS_KNOWN_MAX)  # one hash is shown again and again
+def _text_of(binary: bytes) -> str:
+    return "b" + encode_base32(binary)
