@@ -6,8 +6,7 @@ a mask before each says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import RequestId
@@ -33,10 +32,10 @@ MASKED = ("source", "validation")
 
 def way_of(text: str) -> Way:
     """`text` when nodes can lie so; raises `argument_invalid`."""
-    for way in get_args(Way)[1:]:
-        if way == text:
-            return way
-    raise Dms3Error("argument_invalid", f"No node lies so: {text!r}.", hint=", ".join(WAYS) + ".")
+    if text not in WAYS:
+        hint = ", ".join(WAYS) + "."
+        raise Dms3Error("argument_invalid", f"No node lies so: {text!r}.", hint=hint)
+    return cast("Way", text)
 
 
 class Conduct:
@@ -54,11 +53,11 @@ class Mask:
         self._conduct = conduct
         self._asked: dict[RequestId, None] = {}  # questions of peers
 
-    def on_start(self, view: View, now: Now) -> Sequence[Effect]:
+    def on_start(self, view: View, now: Now) -> list[Effect]:
         """As the machine."""
         return self._machine.on_start(view, now)
 
-    def on_event(self, event: Event, now: Now) -> Sequence[Effect]:
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
         """As the machine, but for what is changed."""
         if isinstance(event, Requested):
             self._asked[event.request] = None
@@ -72,7 +71,7 @@ class Mask:
             return [Reply(event.request, Valid())]
         return self._changed(self._machine.on_event(event, now))
 
-    def on_timer(self, now: Now) -> Sequence[Effect]:
+    def on_timer(self, now: Now) -> list[Effect]:
         """As the machine, but for what is changed."""
         return self._changed(self._machine.on_timer(now))
 
@@ -80,7 +79,7 @@ class Mask:
         """As the machine."""
         return self._machine.next_timer()
 
-    def _changed(self, effects: Sequence[Effect]) -> Sequence[Effect]:
+    def _changed(self, effects: list[Effect]) -> list[Effect]:
         said: list[Effect] = []
         for effect in effects:
             if not isinstance(effect, Reply) or effect.request not in self._asked:

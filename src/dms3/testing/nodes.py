@@ -16,10 +16,12 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US
 from dms3.core.multibase import encode_base32
 from dms3.node import dapps_shown as shown
-from dms3.testing import looking
+from dms3.testing import looking, sandboxes
 from dms3.testing.byzantine import way_of
 from dms3.testing.looking import Refusal
-from dms3.testing.making import Making, Member, Overlay, parts_at, proofs_of
+from dms3.testing.machines import Overlay
+from dms3.testing.making import Making, proofs_of
+from dms3.testing.member import Member
 from dms3.testing.tasks import Task, ask
 
 NAMES = (
@@ -108,7 +110,7 @@ class Node:
 
     def ask(self, operation: str, arguments: Any = None) -> Any:
         """What a machine of the node answers; `chain/operations.py` has the operations."""
-        return self._nodes.wait(self._nodes.making.task(self.member, ask(operation, arguments)))
+        return self._nodes.wait(self.member.task(ask(operation, arguments)))
 
     def put(self, kind: str, content: Any) -> dict[str, Any]:
         """Write an entry past the functions of the app; the hashes of its action and entry."""
@@ -143,7 +145,7 @@ class Nodes:
         overlay: Overlay,
     ) -> None:
         self.seed = seed
-        self.making = Making(parts_at(dapp), seed, proofs_of(names, proofs), overlay)
+        self.making = Making(sandboxes.parts_at(dapp), seed, proofs_of(names, proofs), overlay)
         self.patience = CALL_SECONDS
         self._world = self.making.world
         members = zip(names, self.making.members, strict=True)
@@ -195,7 +197,7 @@ class Nodes:
         if not self._closed:
             self._closed = True
             for node in self:
-                self.making.end_tasks(node.member, "The test is over.")
+                node.member.end_tasks("The test is over.")
 
     # Time
 
@@ -244,7 +246,7 @@ class Nodes:
         if self._liars.get(node.name) == "forks":
             self._fork(node, function, given)
         call = member.calls.call(member.app, function, given)
-        return Started(self, self.making.task(member, call))
+        return Started(self, member.task(call))
 
     # Faults
 

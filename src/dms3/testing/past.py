@@ -66,8 +66,10 @@ def _publish(node: SimNode, others: Sequence[bytes], uptime: float) -> None:
     rows = {}
     for key, value in node.disk.table(_PUBLISH).items():
         row = decode(PublishRow, value)
-        held = {"signers": signers, "uptime_ppm": known, "members": len(others)}
-        ops = tuple(replace(op, **held, enough="everybody") for op in row.ops)
+        ops = tuple(
+            replace(op, signers=signers, uptime_ppm=known, members=len(others), enough="everybody")
+            for op in row.ops
+        )
         rows[key] = encode(replace(row, ops=ops, again_us=0, tries=0))
     node.disk.fill(_PUBLISH, rows)
     node.disk.fill(_PENDING, {})

@@ -127,13 +127,13 @@ class _Guest:
         self._back = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._work, name=f"dms3 {call.function}")
         self._answer: Any = None
-        self._said: _Question | Called | BaseException | None = None
+        self._said: _Question | Called | Exception | None = None
         self._gone = False
 
     def go(self, answer: Any = None) -> _Question | Called:
         """What it asks next, or has returned; raises what it fails with."""
         self._answer = answer
-        if self._said is None:
+        if self._thread.ident is None:
             self._thread.start()
         else:
             self._turn.release()
@@ -143,7 +143,7 @@ class _Guest:
         self._thread.join()
         if isinstance(self._said, Called):
             return self._said
-        assert self._said is not None, "it has said something"
+        assert self._said is not None, "the sandbox has a bug: see the error of its thread"
         raise self._said
 
     def end(self) -> None:
@@ -162,9 +162,10 @@ class _Guest:
         return self._answer
 
     def _work(self) -> None:
+        self._said = None
         try:
             self._said = self._engine.call(self._call, self._ask)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        except (Dms3Error, _GoneError) as error:
             self._said = error
         finally:
             self._back.release()

@@ -8,9 +8,9 @@ import pytest
 from dms3.cli.making import new
 from dms3.cli.shared import Shared
 from dms3.node.dapps_folder import SHIPPED, shipped
-from dms3.testing import making, nodes
+from dms3.testing import nodes
 
-assert making, nodes  # loaded here: pytester would load them anew for each run inside
+assert nodes  # loaded here: pytester would load them anew for each run inside
 
 pytest_plugins = ["pytester"]
 
