@@ -1,6 +1,6 @@
 """What a test sees of the nodes' disks: what was refused, what is not published, equal views.
 
-Source: docs/testing.md, "What can be asked"; `validation/rows.py`. Looks from outside and changes
+Source: docs/testing.md, "Nodes that lie"; `validation/rows.py`. Looks from outside and changes
 nothing.
 """
 
