@@ -1,6 +1,6 @@
 """The machines of a node in scenario "chain": chains, dht and peer book of a real node.
 
-Source: docs/simulator.md, "The scenario `chain`". Every node is a person of its own.
+Source: docs/simulator.md, "The scenario chain". Every node is a person of its own.
 """
 
 from __future__ import annotations

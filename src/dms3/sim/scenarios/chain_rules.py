@@ -1,6 +1,6 @@
 """The app of scenario "chain": its DNA, and its rules as a function in place of the sandbox.
 
-Source: docs/simulator.md, "The scenario `chain`".
+Source: docs/simulator.md, "The scenario chain".
 """
 
 from __future__ import annotations
