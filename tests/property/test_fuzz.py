@@ -2,7 +2,7 @@
 
 Collects `FUZZ = {name: callable taking bytes}` and `SEEDS = {name: [valid sample, ...]}` from
 tests/property/fuzz_*.py. 100,000 inputs a decoder, 1,000,000 in `make long`. Those that take 25 us
-or more an input are in its `SLOW = {name, ...}`: 30,000, and as many as the others in `make long`.
+or more an input are in its `SLOW = {name, ...}`: 10,000, and as many as the others in `make long`.
 `COUNTS = {name: (inputs, reason)}` lowers both for what costs much more than a decoder does.
 DMS3_FUZZ_SEED chooses another stream of inputs; a failure prints the input and how to replay it.
 """
@@ -23,7 +23,7 @@ from dms3.core.errors import DecodeError
 
 HERE = Path(__file__).parent
 INPUTS = 100_000
-INPUTS_SLOW = 30_000
+INPUTS_SLOW = 10_000
 INPUTS_LONG = 1_000_000
 SEED = int(os.environ.get("DMS3_FUZZ_SEED", "1"))
 ACCEPTED_KEPT = 64  # accepted mutants become samples: they reach deeper than the given ones

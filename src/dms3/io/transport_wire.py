@@ -220,7 +220,8 @@ class Wire(asyncio.Protocol):
         """Write what is due, deliver what that caused, and set the timer."""
         self._scheduled = False
         connection = self.connection
-        while self._socket is not None and not self.paused:
+        # uvloop refuses to write once a socket has gone, before it says that it has.
+        while self._socket is not None and not self._socket.is_closing() and not self.paused:
             data = connection.data_to_send()
             if not data:
                 break
