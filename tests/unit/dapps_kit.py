@@ -192,7 +192,7 @@ class Chains:
         if operation in self.failing:
             raise self.failing[operation]
         match operation, arguments:
-            case ("source.begin" | "source.head"), _:
+            case (("source.begin" | "source.head"), _):
                 return self._head(getattr(arguments, "dna", arguments))
             case "source.commit", Commit():
                 return self._commit(arguments)
