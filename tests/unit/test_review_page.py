@@ -16,7 +16,7 @@ def front():
 
 def test_the_commands_that_need_the_token_are_those_about_secrets():
     assert [command.name for command in TABLE if command.needs_token] == [
-        *("id words", "id protect", "message keys-from-wallet")
+        *("id words", "id protect", "message keys-from-wallet", "dapp token")
     ]
 
 

@@ -245,7 +245,9 @@ from dms3.core.machine import Persist
 from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
 store = Store.open(pathlib.Path(sys.argv[1]), bytes(range(32)), MIGRATIONS)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+folder = pathlib.Path(sys.argv[1]).parent
+most = max(path.stat().st_size for path in folder.iterdir()) + 400_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 codes = []
 for number in range(40):
     try:

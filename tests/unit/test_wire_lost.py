@@ -23,6 +23,9 @@ class Silent:
     def get_extra_info(self, _name: str) -> None:
         return None
 
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, _data: bytes) -> None:
         pass
 
