@@ -173,6 +173,7 @@ def test_a_folder_is_installed_its_functions_are_granted_and_other_rules_gone_on
     page.get_by_role("button", name="Go on in it").click()
     expect(page.locator("#about")).not_to_contain_text(before[:12])
     assert alice.call("dapp", "show", dapp="album")["dna"] != before
+    page.close()  # which would look at what is not there any more
     alice.call("dapp", "remove", dapp="album")
 
 

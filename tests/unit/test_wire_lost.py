@@ -23,9 +23,6 @@ class Silent:
     def get_extra_info(self, _name: str) -> None:
         return None
 
-    def is_closing(self) -> bool:
-        return False
-
     def write(self, _data: bytes) -> None:
         pass
 
@@ -80,6 +77,28 @@ def test_a_dial_whose_socket_goes_silently_is_forgotten_once_it_is_aborted():
         assert owner.forgotten == [wire]
         assert socket.aborted == 2
         wire.connection_lost(None)  # late, and harmless
+        return owner
+
+    owner = asyncio.run(scene())
+    assert len(owner.closed_codes) == 1
+
+
+class Gone(Silent):
+    """A socket of uvloop that was closed without a word: whoever writes to it is told so."""
+
+    def write(self, _data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+
+def test_a_socket_that_went_without_a_word_is_forgotten_at_the_next_write():
+    async def scene() -> Owner:
+        owner = Owner()
+        wire = Wire(owner, expected=None, remote=Multiaddr.parse("/ip4/192.0.2.1/tcp/1"))
+        wire.connection_made(Gone())
+        wire.flush()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert owner.forgotten == [wire]
         return owner
 
     owner = asyncio.run(scene())

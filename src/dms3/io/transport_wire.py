@@ -220,12 +220,15 @@ class Wire(asyncio.Protocol):
         """Write what is due, deliver what that caused, and set the timer."""
         self._scheduled = False
         connection = self.connection
-        # uvloop refuses to write once a socket has gone, before it says that it has.
-        while self._socket is not None and not self._socket.is_closing() and not self.paused:
+        while self._socket is not None and not self.paused:
             data = connection.data_to_send()
             if not data:
                 break
-            self._socket.write(data)
+            try:
+                self._socket.write(data)
+            except RuntimeError:  # uvloop, of a socket that it has closed and said nothing of
+                self._loop.call_soon(self._lose)
+                return
         self._set_timer()
         if connection.closed:
             self._end()
