@@ -206,9 +206,13 @@ async function fetched(address, signal) {
 const regions = () => $$("[data-live][id]");
 const topicsOf = (region) => region.dataset.live.split(" ").filter(Boolean);
 
+let looks = 0;
+const answered = new Map(); // id of a region -> the question whose answer it shows
+
 /** Asks for this view again and exchanges its [data-live] regions; `wanted` chooses among them. */
 export async function refresh(wanted = () => true) {
   const address = location.href;
+  const number = ++looks;
   let fresh;
   try {
     fresh = await fetched(address);
@@ -218,7 +222,8 @@ export async function refresh(wanted = () => true) {
   if (address !== location.href) return;
   for (const old of regions()) {
     const now = fresh.getElementById(old.id);
-    if (!now || !wanted(old)) continue;
+    if (!now || !wanted(old) || (answered.get(old.id) ?? 0) > number) continue; // answers may overtake
+    answered.set(old.id, number);
     localise(now);
     for (const one of $$("details[open][id]", old)) now.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("open", "");
     if (old.isEqualNode(now)) continue;
@@ -244,7 +249,9 @@ function heard(topics) {
   waiting ||= setTimeout(() => {
     waiting = 0;
     asking = performance.now();
-    refresh((region) => changed.delete(region.id));
+    const about = new Set(changed); // what changes from now on is not in this answer
+    changed.clear();
+    refresh((region) => about.has(region.id));
   }, pause);
 }
 
