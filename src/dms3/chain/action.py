@@ -16,7 +16,6 @@ from typing import Any
 from dms3.core.cid import DAG_CBOR, RAW, Cid
 from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
 from dms3.core.errors import DecodeError
-from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     ACTION_BYTES_MAX,
     ACTIONS_DECODED_MAX,
@@ -215,11 +214,6 @@ def decode_signed(data: bytes) -> SignedAction:
 def check_signature(signed: SignedAction) -> bool:
     """Whether its author has signed it."""
     return verify(signed.action.author, DOMAIN, signed.data, signed.signature)
-
-
-def overlay_of(action: Action) -> OverlayId:
-    """The overlay of an action: its DNA id."""
-    return OverlayId(action.dna)
 
 
 def plain(signed: SignedAction) -> dict[str, Any]:

@@ -135,11 +135,6 @@ class _Wire:
         _need(0 < self.memory <= MEMORY_BYTES_MAX, f"memory is not 1 to {MEMORY_BYTES_MAX}")
 
 
-def dna_id(dna: Dna) -> OverlayId:
-    """The id of `dna`, which is its overlay: SHA-256 of its canonical bytes."""
-    return dna.id
-
-
 def program_of(dna: Dna) -> Program:
     """The rules of `dna` for the sandbox, with its bounds: verdicts depend on them, too."""
     return Program(

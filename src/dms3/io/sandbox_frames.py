@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from dms3.chain.sandboxing import Program
 from dms3.core.errors import DecodeError
@@ -97,8 +96,3 @@ class Frames:
             body = bytes(self._bytes[_HEAD.size : _HEAD.size + length])
             del self._bytes[: _HEAD.size + length]
             yield kind, number, body
-
-
-def failure_of(body: bytes) -> Any:
-    """What a LOADED or BROKEN message says."""
-    return json.loads(body)

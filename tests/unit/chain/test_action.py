@@ -15,7 +15,6 @@ from dms3.chain.action import (
     decode_signed,
     encode_signed,
     name_of,
-    overlay_of,
     plain,
     sign_action,
 )
@@ -152,7 +151,7 @@ def test_the_greatest_action():
 def test_an_action_is_signed_by_its_author():
     signed = sign_action(ALICE, action("create"))
     assert check_signature(signed)
-    assert overlay_of(signed.action) == DNA.id
+    assert signed.action.dna == DNA.id
     with pytest.raises(AssertionError):
         sign_action(BOB, action("create"))
     other = dataclasses.replace(signed, signature=BOB.sign(b"action", signed.data))
