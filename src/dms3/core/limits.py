@@ -5,6 +5,7 @@ Names end in their unit and `_MAX` (or `_MIN`). A subsystem takes its bounds fro
 
 from dms3.core.limits_chain import *  # noqa: F403 - one place to take bounds from
 from dms3.core.limits_messaging import *  # noqa: F403 - one place to take bounds from
+from dms3.core.limits_overlay import *  # noqa: F403 - one place to take bounds from
 from dms3.core.units import KIB as KIB  # noqa: PLC0414 - taken from here, too
 from dms3.core.units import MIB as MIB  # noqa: PLC0414 - taken from here, too
 from dms3.core.units import SECOND_US as SECOND_US  # noqa: PLC0414 - taken from here, too
