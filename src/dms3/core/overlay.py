@@ -9,11 +9,12 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.get` | GetContent | Got |
 | `dht.find` | FindNodes | FoundNodes |
 | `dht.drop` | DropContent | how many values this node held and holds no more |
-| `dht.join` | OverlayId: take part in it from now on | None |
+| `dht.join` | JoinOverlay, or an OverlayId that is open: take part from now on | None |
 | `dht.leave` | OverlayId | None |
 | `dht.ask` | AskNodes: put a question to these nodes | Asked |
 | `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
-| `dht.rank` | RankNear: how near this node is to locations | tuple of int, see RankNear |
+| `dht.rank` | RankNear: how near this node is to locations | tuple of Rank |
+| `dht.neighbours` | OverlayId | Neighbours |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `dht.figures` | None | tuple of OverlayFigures |
 | `library.hold` | HoldBlocks | True, when the blocks are durable |
@@ -33,6 +34,7 @@ from typing import Any, Literal
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import GET_PATIENCE_US, HELD_LIFE_US, HOLDERS_SLACK, PUT_PATIENCE_US
+from dms3.core.neighbourhood import Duty
 from dms3.core.verdict import Verdict
 
 LOCATION_BYTES = 32
@@ -214,14 +216,57 @@ class AskNear:
 
 
 @dataclass(frozen=True, slots=True)
-class RankNear:
-    """How many nodes are surely nearer to each of `targets` than this one; RANK_MAX at most.
+class JoinOverlay:
+    """Take part in `overlay` from now on.
 
-    Below RANK_MAX this node is to hold what lies there, though tables of nodes differ a little.
+    `membrane`: who may be a member ("open": everybody whose key has cost the work); `proof`: this
+    node's own, that it may. `duty`: how many are to hold a key there.
     """
 
     overlay: OverlayId
+    membrane: Any = "open"
+    proof: bytes = b""
+    duty: Duty = Duty()  # noqa: RUF009  # frozen
+
+
+@dataclass(frozen=True, slots=True)
+class RankNear:
+    """How near this node is to each of `targets`."""
+
+    overlay: OverlayId
     targets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Of a location: `nearer` live nodes are surely nearer than this one; `needed` are to hold it.
+
+    `nearer` is not counted beyond what `keeps` asks; `needed` is as this node sees it.
+    """
+
+    nearer: int
+    needed: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether this node is one of those that are to hold what lies there."""
+        return self.nearer < self.needed
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it takes and keeps it, for tables of nodes differ a little."""
+        return self.nearer < self.needed + HOLDERS_SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Where this node lies (`at`), and the live nodes of its routing table, nearest to it first.
+
+    Each with its location and its uptime, a share of one.
+    """
+
+    at: bytes
+    nodes: tuple[tuple[NodeAt, bytes, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,15 @@ from dms3.core.limits import (
     DHT_ITEMS_MAX,
     DHT_KEY_BYTES_MAX,
     DHT_PUT_BYTES_MAX,
+    HOLDERS_SLACK,
     MEND_LIFE_US,
     PUT_CONTENTS_MAX,
+    UPTIME_NEWCOMER_PPM,
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply
 from dms3.core.overlay import (
     HOLDERS_MIN,
     LOCATION_BYTES,
-    RANK_MAX,
     Content,
     ContentType,
     DropContent,
@@ -32,9 +33,11 @@ from dms3.core.overlay import (
     FoundNodes,
     GetContent,
     Got,
+    Neighbours,
     OverlayFigures,
     Placed,
     PutContent,
+    Rank,
     RankNear,
 )
 from dms3.core.verdict import Valid
@@ -82,6 +85,7 @@ class Commands:
             "listening": self._listening,
             "figures": self._figures,
             "rank": self._rank,
+            "neighbours": self._neighbours,
         }
 
     @property
@@ -260,7 +264,17 @@ class Commands:
 
     def _rank(self, asked: RankNear, request: RequestId, _: Now) -> list[Effect]:
         table = self._table(asked.overlay)
-        return [Reply(request, tuple(table.rank(target, RANK_MAX) for target in asked.targets))]
+        needed = HOLDERS_MIN
+        most = needed + HOLDERS_SLACK
+        ranks = (Rank(table.rank(target, most), needed) for target in asked.targets)
+        return [Reply(request, tuple(ranks))]
+
+    def _neighbours(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
+        at = node_location(self._parts.own)
+        live = self._table(overlay).live(at)
+        uptime = UPTIME_NEWCOMER_PPM / 1_000_000
+        nodes = tuple((node, place.to_bytes(LOCATION_BYTES, "big"), uptime) for node, place in live)
+        return [Reply(request, Neighbours(at, nodes))]
 
     # Small parts
 

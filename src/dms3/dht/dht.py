@@ -28,7 +28,7 @@ from dms3.core.machine import (
     View,
     Withdrawn,
 )
-from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, location
+from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
 from dms3.dht import answering, asking, commands, placing, taking
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
@@ -171,8 +171,10 @@ class Dht:
 
     # Overlays come and go
 
-    def _join(self, overlay: OverlayId, request: RequestId, now: Now) -> list[Effect]:
-        """Take part in `overlay`, if this node does not yet."""
+    def _join(self, asked: JoinOverlay | OverlayId, request: RequestId, now: Now) -> list[Effect]:
+        """Take part in an overlay, if this node does not yet."""
+        join = asked if isinstance(asked, JoinOverlay) else JoinOverlay(asked)
+        overlay = join.overlay
         if len(overlay) != LOCATION_BYTES:
             raise Dms3Error("argument_invalid", f"An overlay has {LOCATION_BYTES} bytes.")
         effects: list[Effect] = [Reply(request, None)]

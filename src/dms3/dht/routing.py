@@ -155,6 +155,12 @@ class Table:
         )
         return sum(1 for _ in islice(nearer, count))
 
+    def live(self, target: bytes) -> Iterator[tuple[NodeAt, int]]:
+        """The nodes that are surely there, with their locations as numbers, nearest first."""
+        for entry in self._outward(target):
+            if entry.heard and not entry.failures:
+                yield entry.node, entry.proven.at
+
     def silent(self, before_us: int, wall_us: int, count: int) -> list[NodeAt]:
         """At most `count` nodes to ask whether they are there, the longest unheard first.
 

@@ -37,8 +37,11 @@ from dms3.core.overlay import (
     ContentType,
     GetContent,
     Got,
+    Neighbours,
+    NodeAt,
     Placed,
     PutContent,
+    Rank,
     RankNear,
     distance,
     location,
@@ -108,6 +111,7 @@ class Known:
             "ask": self._ask,
             "ask_near": self._ask_near,
             "rank": self._rank,
+            "neighbours": self._neighbours,
             "put": self._put,
             "get": self._get,
         }
@@ -153,8 +157,16 @@ class Known:
         return sum(distance(self._places[peer], target) < mine for peer in peers)
 
     def _rank(self, asked: RankNear, request: RequestId) -> None:
-        ranks = (min(RANK_MAX, self._nearer(target, self._up)) for target in asked.targets)
+        ranks = (
+            Rank(min(RANK_MAX, self._nearer(target, self._up)), HOLDERS_MIN)
+            for target in asked.targets
+        )
         self._desk.reply(request, tuple(ranks))
+
+    def _neighbours(self, _overlay: OverlayId, request: RequestId) -> None:
+        at = self._places[self._own]
+        nodes = ((NodeAt(peer, ()), self._places[peer], 1.0) for peer in self._nearest(at))
+        self._desk.reply(request, Neighbours(at, tuple(nodes)))
 
     # Questions
 

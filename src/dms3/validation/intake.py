@@ -22,7 +22,7 @@ from dms3.core.limits import (
     PUBLISHES_OF_ONE_MAX,
     PUBLISHES_OPEN_MAX,
 )
-from dms3.core.overlay import RANK_MAX, RankNear
+from dms3.core.overlay import RankNear
 from dms3.core.verdict import Valid, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import LIED, Holders, Signatures
@@ -116,7 +116,7 @@ class Intake:
             self._end(publishing, OpResult("unknown"))
             return
         for (place, op), rank in zip(list(publishing.ops.items()), body, strict=True):
-            self._take(publishing, place, op, near=rank < RANK_MAX)
+            self._take(publishing, place, op, near=rank.keeps)
         if publishing.ops:
             wait = PUBLISH_ANSWER_US
             pending = OpResult("pending")

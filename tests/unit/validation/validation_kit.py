@@ -44,7 +44,7 @@ from dms3.core.machine import (
     Send,
     Withdrawn,
 )
-from dms3.core.overlay import Asked, AskNear
+from dms3.core.overlay import HOLDERS_MIN, Asked, AskNear, Rank
 from dms3.core.verdict import Valid
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.p2p.port import Conducted
@@ -251,7 +251,7 @@ class Rig:
             case "dht.join" | "dht.leave":
                 return None
             case "dht.rank":
-                return (self.rank,) * len(call.arguments.targets)
+                return (Rank(self.rank, HOLDERS_MIN),) * len(call.arguments.targets)
             case "dht.ask_near":
                 self.fetches.append(call.arguments)
                 return self._near(call.arguments)
