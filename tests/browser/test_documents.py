@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from browser.conftest import Visit
 from browser.person import drop
@@ -154,3 +154,19 @@ def test_what_another_program_adds_and_removes_shows_at_once(
     alice.call("store", "remove", cid=cid, space="quick")
     expect(card).to_contain_text("0 documents")
     expect(one).to_be_hidden()
+
+
+def test_what_happens_before_the_page_listens_is_not_missed(
+    alice: Running, visit: Visit, tmp_path: Path
+):
+    (tmp_path / "early.txt").write_text("a sanderling that did not wait\n")
+    visitor = visit(alice)
+
+    def happen_first(route: Route) -> None:
+        alice.call("store", "add", paths=[str(tmp_path / "early.txt")], space="early")
+        route.continue_()
+
+    visitor.page.route("**/api/v1/events**", happen_first, times=1)
+    page = visitor.go("/documents")
+    card = page.get_by_role("article").filter(has=page.get_by_role("link", name="early"))
+    expect(card).to_contain_text("1 document,")

@@ -142,6 +142,7 @@ class Site:
             scope=scope if scope in self.scopes else self.scopes[0],
             has=self.has,
             words_written=status.get("words_written", True),
+            last_event=status.get("last_event", ""),  # asked for before the view was made
         )
 
 

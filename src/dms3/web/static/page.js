@@ -209,8 +209,10 @@ const topicsOf = (region) => region.dataset.live.split(" ").filter(Boolean);
 let looks = 0;
 const answered = new Map(); // id of a region -> the question whose answer it shows
 
+const everything = () => true;
+
 /** Asks for this view again and exchanges its [data-live] regions; `wanted` chooses among them. */
-export async function refresh(wanted = () => true) {
+export async function refresh(wanted = everything) {
   const address = location.href;
   const number = ++looks;
   let fresh;
@@ -220,6 +222,7 @@ export async function refresh(wanted = () => true) {
     return;
   }
   if (address !== location.href) return;
+  if (wanted === everything) knows(fresh);
   for (const old of regions()) {
     const now = fresh.getElementById(old.id);
     if (!now || !wanted(old) || (answered.get(old.id) ?? 0) > number) continue; // answers may overtake
@@ -236,6 +239,7 @@ export async function refresh(wanted = () => true) {
 
 let source = null;
 let followed = "";
+let since = $("#main").dataset.event; // the last event of the node that what is shown knows of
 let waiting = 0;
 let asking = -Infinity; // when live regions were last asked for
 const changed = new Set();
@@ -268,15 +272,23 @@ function running({ running: works }) {
   }
 }
 
+/** What is shown from now on is that of `fresh`, a view: its events are followed from there. */
+function knows(fresh) {
+  since = fresh.getElementById("main")?.dataset.event ?? since;
+}
+
 /** Follows the node's events while the page is looked at: a browser opens six connections at most. */
 function follow() {
   const topics = String([...new Set(regions().flatMap(topicsOf))]);
   if (document.hidden || topics !== followed) source?.close(), (source = null);
   followed = topics;
   if (document.hidden || !topics || source) return;
-  source = new EventSource(`${API}events?topics=${topics}`);
+  source = new EventSource(`${API}events?topics=${topics}${since && `&since=${since}`}`);
   const offline = $("#offline");
-  source.onmessage = ({ data }) => heard([JSON.parse(data).topic]);
+  source.onmessage = ({ data, lastEventId }) => {
+    since = lastEventId || since; // a notice about several events has no number
+    heard([JSON.parse(data).topic]);
+  };
   source.addEventListener("running", ({ data }) => running(JSON.parse(data)));
   source.onopen = () => {
     if (!offline.hidden) refresh();
@@ -291,9 +303,9 @@ function follow() {
   };
 }
 
-document.addEventListener("visibilitychange", () => {
+document.addEventListener("visibilitychange", async () => {
+  if (!document.hidden) await refresh();
   follow();
-  if (!document.hidden) refresh();
 });
 addEventListener("pagehide", () => source?.close());
 
@@ -317,6 +329,7 @@ async function visit(address, how) {
   if (!main) return location.assign(address);
   if (how) history[how](null, "", address);
   view = location.pathname + location.search;
+  knows(fresh);
   localise(fresh.body);
   document.title = fresh.title;
   const same = $("#results") && fresh.getElementById("results");
