@@ -2,19 +2,34 @@
 
 Source: IPS paper, warrants; docs/wire.md, "Source chains". The evidence proves itself: a fork by
 two signed actions at one place, a broken rule by the action that breaks it, which everybody judges
-again. What follows from a warrant is not decided here.
+again. Not every broken rule is an offence: who relies on what others say is good may be deceived.
+What follows from a warrant is not decided here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dms3.chain.action import SignedAction, check_signature, decode_signed
+from dms3.chain.action import (
+    GENESIS,
+    SIGNED_WARRANT_BYTES_MAX,
+    Action,
+    SignedAction,
+    check_signature,
+    decode_signed,
+    encode_signed,
+)
 from dms3.core.codec import check_items, decode, encode
 from dms3.core.errors import DecodeError
-from dms3.core.limits import DETAIL_CHARS_MAX, EVIDENCE_BYTES_MAX
+from dms3.core.limits import DETAIL_CHARS_MAX, EVIDENCE_BYTES_MAX, WARRANT_NEWS_BYTES_MAX
+from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid, Verdict
 
 VERSION = 1
+FALSE = "warrant-false"
+"""The rule that a warrant breaks whose accused action is valid."""
+NO_OFFENCE = ("signature", "dna", "entry-hash", "previous-refused", "target-refused")
+"""Rules that an honest author may seem to break: who brought the action did it, or who told the
+author that what it refers to is valid."""
 _ITEMS_MAX = 16
 
 
@@ -69,7 +84,82 @@ def check_evidence(data: bytes, dna: bytes, agent: bytes) -> str:
             return "an action of the evidence is not signed by who is warned of"
         if signed.action.dna != dna:
             return "an action of the evidence is of another app"
-    return _check_fork(*actions) if evidence.of == "fork" else ""
+    if evidence.of == "fork":
+        return _check_fork(*actions)
+    if actions[0].action.seq < len(GENESIS):
+        return "who was never let in is not warned of"
+    return "to break this rule is no offence" * (evidence.rule in NO_OFFENCE)
+
+
+def fork_evidence(one: SignedAction, two: SignedAction) -> bytes:
+    """That their author signed both at one place; b"" when that is too long to be written."""
+    first, second = sorted((one, two), key=lambda signed: signed.hash)
+    return _fitting(Evidence(VERSION, "fork", (encode_signed(first), encode_signed(second))))
+
+
+def rule_evidence(signed: SignedAction, rule: str) -> bytes:
+    """That `signed` breaks `rule`; b"" when that is too long to be written."""
+    return _fitting(Evidence(VERSION, "rule", (encode_signed(signed),), rule[:DETAIL_CHARS_MAX]))
+
+
+def _fitting(evidence: Evidence) -> bytes:
+    data = encode_evidence(evidence)
+    return data if len(data) <= EVIDENCE_BYTES_MAX else b""
+
+
+def accused_of(warrant: Action) -> SignedAction | None:
+    """The action that a warrant, whose evidence is checked, has everybody judge; None: a fork."""
+    evidence = decode_evidence(warrant.proof)
+    return decode_signed(evidence.actions[0]) if evidence.of == "rule" else None
+
+
+def check_warrant(accused: Verdict) -> Verdict:
+    """What a warrant is when the action that it accuses was found to be `accused` here."""
+    match accused:
+        case Invalid(rule):
+            why = "that it breaks its rule is known only by what others say"
+            return Abandoned(why) if rule in NO_OFFENCE else Valid()
+        case Valid():
+            return Invalid(FALSE, "the action of which it warns breaks no rule")
+        case Abandoned(reason):
+            return Abandoned(f"the action of which it warns could not be judged: {reason}")
+        case Unresolved():
+            return accused
+
+
+@dataclass(frozen=True, slots=True)
+class WarrantNews:
+    """A warrant as it is handed on: the signed action, and the op that it has everybody judge.
+
+    `op`: an op of the accused action with its entry, encoded (see `chain/ops.py`); b"" of a fork,
+    and when the entry is too long to be handed on: then it is fetched.
+    """
+
+    v: int
+    warrant: bytes = field(repr=False)
+    op: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        _need(self.v == VERSION, f"version {self.v} of warrant news is not known")
+        _need(0 < len(self.warrant) <= SIGNED_WARRANT_BYTES_MAX, "the warrant is too long")
+
+
+def encode_news(news: WarrantNews) -> bytes:
+    """The bytes of it, as gossip brings them; b"" for too many."""
+    data = encode(news)
+    return data if len(data) <= WARRANT_NEWS_BYTES_MAX else b""
+
+
+def decode_news(data: bytes) -> tuple[SignedAction, bytes]:
+    """The warrant, its signature not yet checked, and the op; raises DecodeError, nothing else."""
+    if len(data) > WARRANT_NEWS_BYTES_MAX:
+        raise DecodeError(WARRANT_NEWS_BYTES_MAX, "too long for news of a warrant")
+    check_items(data, _ITEMS_MAX)
+    found = decode(WarrantNews, data, strict=True)
+    signed = decode_signed(found.warrant)
+    if signed.action.kind != "warrant":
+        raise DecodeError(0, "news of a warrant is about none")
+    return signed, found.op
 
 
 def _check_fork(one: SignedAction, two: SignedAction) -> str:

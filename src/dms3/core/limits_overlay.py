@@ -3,7 +3,7 @@
 Names end in their unit and `_MAX` (or `_MIN`).
 """
 
-from dms3.core.units import SECOND_US
+from dms3.core.units import KIB, SECOND_US
 
 # neighbourhoods
 NEIGHBOURS_MIN = 8  # q_min: the nearest live nodes that hold a key whatever their uptime
@@ -12,3 +12,72 @@ NEIGHBOURS_MAX = 40  # q_max: more than these do not hold it, however little the
 # reconciling
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
 GOSSIP_REST_US = 60 * SECOND_US  # the same while nothing does
+
+# membranes
+ADMINS_MAX = 16  # keys that one membrane names: a board, not an electorate
+INVITATION_SIGNERS_MAX = 8  # signatures of one invitation: with their keys 1.6 KiB of its text
+INVITATION_LINKS_MAX = 8  # invited by who was invited by ...: one signature each to verify
+INVITATION_LIFE_US_MAX = (
+    3_660 * 24 * 3_600 * SECOND_US
+)  # ten years: a lost key may not invite for ever
+MEMBERSHIP_LIFE_US_MAX = (
+    30 * 24 * 3_600 * SECOND_US
+)  # of a proof by seed or work; its member makes new ones
+MEMBERSHIP_WORK_BITS_MAX = 32  # of a membrane: an hour of one core; more shuts everybody out
+PRESENCE_CLOSED_BYTES_MAX = 6_144  # a presence with certificate and proof of membership
+MEMBERS_ADMITTED_MAX = 1_024  # nodes that have proven themselves on an open connection
+NETWORKS_MAX = 32  # closed overlays that one node is in: half of OVERLAYS_MAX
+NETWORK_BYTES_MAX = 4_096  # description of a network: a name, a membrane with its admins
+NETWORK_INVITATION_BYTES_MAX = 12_288  # a description, a proof, addresses of a few members
+NETWORK_NODES_MAX = 4  # members that an invitation names, to begin with
+NETWORK_NAME_CHARS_MAX = 64  # it stands in tables and tabs
+NETWORK_RENEW_US = 6 * 3_600 * SECOND_US  # how often proofs and certificates are made anew
+
+# warrants
+WARRANT_NEWS_BYTES_MAX = 48 * KIB  # a warrant and the op that it accuses; larger ops are fetched
+CONVICTIONS_MAX = 4_096  # of one app at one node, of 20 KB each at most; then the oldest goes
+PARDONS_KEPT_MAX = 16  # evidence against one agent that a person has looked at and let pass
+WARRANT_WAIT_US_MAX = 2 * SECOND_US  # who finds the same at once need not all write: spread so far
+WARRANTS_WRITTEN_MAX = 16  # by this node in one app within an hour: each is for ever in its chain
+WARRANT_RETRY_US = 60 * SECOND_US  # when the own chain cannot be written now...
+WARRANT_TRIES_MAX = 8  # ...so often
+WARRANTS_OF_ONE_MAX = 32  # of one issuer within an hour, heard by gossip; more are not looked at
+WARRANTS_OPEN_MAX = 64  # heard by gossip, and judged now
+WARRANT_ANSWER_US = 2 * SECOND_US  # gossip is told what became of one; later it is told again
+ISSUERS_KEPT_MAX = 1_024  # whose pace is remembered
+ACCUSED_KEPT_MAX = 1_024  # verdicts on actions that were judged for a warrant alone
+SHUNNED_MAX = 256  # nodes of one app that are not asked any more
+
+# gossip: bodies that every node of an overlay hears once
+GOSSIP_BODY_BYTES_MAX = 64 * 1_024  # of one body; what is larger is fetched by whoever heard of it
+GOSSIP_LINKS_MIN = 8  # partners chosen per overlay: 4 near, 4 anywhere; 20 % of idlers matter little
+GOSSIP_NEAR_MAX = 4  # of them the nearest, which know each other
+GOSSIP_GUESTS_MAX = 24  # partners that chose this node: three times what is to be expected
+GOSSIP_DIALS_MAX = 8  # at once
+GOSSIP_CONNECTIONS_MAX = 64  # dialled for gossip, of all overlays: an eighth of CONNECTIONS_MAX
+GOSSIP_DIAL_US = 3 * SECOND_US  # a dead address is silent: another partner is as good
+GOSSIP_LOOK_US = 15 * SECOND_US  # between two looks at which overlays there are, and who is there
+GOSSIP_SOON_US = SECOND_US  # at the earliest after the last look, when a partner has gone
+GOSSIP_BATCH_US = SECOND_US // 20  # ids that come in this time are told together
+GOSSIP_NEWS_MAX = 512  # ids of one message: 8 KB
+GOSSIP_WANT_MAX = 64  # bodies of one question
+GOSSIP_ASKS_MAX = 2  # questions for bodies to one peer at once: one is answered, one is on its way
+GOSSIP_ASK_US = 2 * SECOND_US  # then another partner is asked
+GOSSIP_ANSWER_BYTES_MAX = 256 * 1_024  # bodies of one answer; what does not fit is asked for again
+GOSSIP_OFFERS_MAX = 4_096  # ids that one peer has told and that are still to be asked for
+GOSSIP_OUTBOX_MAX = 4_096  # ids that one peer is still to be told
+GOSSIP_JUDGING_MAX = 512  # bodies of one topic asked for or judged: a slow judge slows the asking
+GOSSIP_KEEP_US = 120 * SECOND_US  # a body is given out for so long: two slow rounds of comparing
+GOSSIP_KEPT_MAX = 16_384  # bodies of one overlay and topic...
+GOSSIP_KEPT_BYTES_MAX = 4 * 1_024 * 1_024  # ...and their bytes
+GOSSIP_KEPT_ALL_BYTES_MAX = 32 * 1_024 * 1_024  # of all; who has most loses first
+GOSSIP_SETTLED_US = 10 * SECOND_US  # a body that is younger and has to go is counted as dropped
+GOSSIP_SEEN_US = 600 * SECOND_US  # an id is known for longer than anybody gives out its body...
+GOSSIP_SEEN_MAX = 65_536  # ...and four times as many of them, of one overlay and topic, 8 MB
+GOSSIP_SEEN_ALL_MAX = 262_144  # of all
+GOSSIP_RECENT_MAX = 4_096  # newest ids that two partners compare: 64 KB
+GOSSIP_COST_US = SECOND_US // 4_000  # one id told or asked for by one peer...
+GOSSIP_BURST_US = 4 * SECOND_US  # ...after so many at once as take this time
+GOSSIP_COMPARE_WEIGHT = 64  # what a comparison counts, in ids
+GOSSIP_TOPIC_CHARS_MAX = 16
+GOSSIP_UNKNOWN_MAX = 64  # spreads that wait to hear whether this node is in their overlay
