@@ -12,6 +12,14 @@ NEIGHBOURS_MAX = 40  # q_max: more than these do not hold it, however little the
 # reconciling
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
 GOSSIP_REST_US = 60 * SECOND_US  # the same while nothing does
+RECONCILE_LISTED_MAX = 32  # items of a range from which on it is split and not listed
+RECONCILE_RANGES_MAX = 64  # ranges of one question: 6 ms of the answerer, 64 KB of its answer
+RECONCILE_OPEN_MAX = 4_096  # unequal ranges of one comparison; others are found the next time
+RECONCILE_QUESTIONS_MAX = 128  # of one comparison: a liar's sets never become equal
+RECONCILE_ITEMS_MAX = 4_096  # missing and lacking items of one comparison: 64 questions for ops
+RECONCILE_ANSWER_BYTES_MAX = 128 * 1_024  # of RECONCILE_RANGES_MAX ranges, 31 ids of each listed
+SHARED_DEPTH_MAX = 6  # steps of four bits: finer parts of the space have few nodes in any overlay
+SHARED_RANGES_MAX = 1_024  # that two nodes share; beyond that the rest is others' to compare
 
 # membranes
 ADMINS_MAX = 16  # keys that one membrane names: a board, not an electorate
@@ -81,3 +89,25 @@ GOSSIP_BURST_US = 4 * SECOND_US  # ...after so many at once as take this time
 GOSSIP_COMPARE_WEIGHT = 64  # what a comparison counts, in ids
 GOSSIP_TOPIC_CHARS_MAX = 16
 GOSSIP_UNKNOWN_MAX = 64  # spreads that wait to hear whether this node is in their overlay
+
+# circuits: what a reachable node passes on between others, and what an unreachable one asks for
+CIRCUIT_MESSAGE_BYTES_MAX = 4_096  # one message about a circuit; libp2p's own bound
+CIRCUIT_MESSAGE_US_MAX = 10 * SECOND_US  # a question stands for so long, both hops together
+CIRCUIT_US_MAX = 2 * 3_600 * SECOND_US  # one circuit; libp2p's default of 2 min ends long fetches
+CIRCUIT_BYTES_MAX = 256 * 1_024 * KIB  # of one circuit, each way: a large document, no film archive
+CIRCUIT_RATE_BYTES_MAX = 4 * 1_024 * KIB  # a second of all circuits: a third of a 100 Mbit/s line
+CIRCUIT_BURST_US = SECOND_US // 4  # so much of a second's bytes may go at once
+CIRCUITS_PASSED_MAX = 64  # at once: with full windows 32 MB wait here
+CIRCUITS_OF_ONE_MAX = 8  # that one node begins or receives at one hop
+RESERVATIONS_MAX = 128  # each is a connection that is kept
+RESERVATIONS_PER_HOST_MAX = 8  # from one IP address, loopback exempt; libp2p's default
+RESERVATION_US = 3_600 * SECOND_US  # the specification's suggestion; renewed at half of it
+RESERVATION_US_MIN = 120 * SECOND_US  # a hop whose clock is wrong is not asked again at once
+RESERVATION_US_MAX = 24 * 3_600 * SECOND_US  # nor believed for ever
+HOP_QUESTIONS_BURST_MAX = 16  # questions of one peer to a hop at once...
+HOP_QUESTIONS_LEAK_US = SECOND_US  # ...and one more in this time
+HOPS_MAX = 2  # at which an unreachable node has a place: one may go
+HOPS_KEPT_MAX = 64  # connected nodes that offer to be hops, as far as remembered
+HOP_RETRY_US = 300 * SECOND_US  # a hop that refused is asked again
+HOP_ADDRESSES_MAX = 2  # told of one hop: IPv4 and IPv6
+REACHED_WAIT_US = 30 * SECOND_US  # nobody came for so long: this node cannot be reached
