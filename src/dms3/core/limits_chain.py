@@ -66,7 +66,7 @@ WRITE_TRIES_MAX = 3  # a bundle is judged again when the head moved meanwhile
 COMMIT_BYTES_MAX = 4 * MIB  # entries of one bundle: one transaction of the database
 ENTRY_PART_BYTES_MAX = 60 * KIB  # of an entry in one row of the database, which holds 64
 QUERY_RECORDS_MAX = 1_000  # of one answer; the asker reads on behind the last
-PUBLISH_NODES_MAX = 20  # asked to hold one op: as many as one question may go to
+PUBLISH_NODES_MAX = 40  # asked to hold one op: as many as one question may go to
 PUBLISH_PARALLEL_MAX = 16  # questions of a publishing under way at once
 CHAIN_ASK_US_MIN = 5 * SECOND_US  # between two questions for the head of an own chain...
 CHAIN_ASK_US_MAX = 300 * SECOND_US  # ...and after many
@@ -125,7 +125,7 @@ WHEREABOUTS_AGAIN_US_MAX = 600 * SECOND_US  # ...ever more seldom: alone, there 
 
 # overlays of apps
 OVERLAYS_MAX = 64  # that one node is in: each has a table and asks a few questions an hour
-RELAYED_NODES_MAX = 20  # asked by one question of another machine: what a lookup finds (k)
+RELAYED_NODES_MAX = 40  # asked by one question of another machine: what a wide lookup finds
 RELAYED_BYTES_MAX = 2 * MIB + 64 * KIB  # of such a question: an entry, its action, and their like
 MEETING_US_MIN = 1 * SECOND_US  # between two looks for members of an app: doubled each time...
 MEETING_US_MAX = 1_800 * SECOND_US  # ...up to half an hour

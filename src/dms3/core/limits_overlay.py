@@ -8,6 +8,8 @@ from dms3.core.units import KIB, SECOND_US
 # neighbourhoods
 NEIGHBOURS_MIN = 8  # q_min: the nearest live nodes that hold a key whatever their uptime
 NEIGHBOURS_MAX = 40  # q_max: more than these do not hold it, however little they are there
+SHARES_US = 60 * SECOND_US  # between two questions for the uptimes of the nodes of all tables...
+SHARES_ASKED_MAX = 512  # ...of whom so many at once: 2 ms of the peer book
 
 # reconciling
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
@@ -17,7 +19,10 @@ RECONCILE_RANGES_MAX = 64  # ranges of one question: 6 ms of the answerer, 64 KB
 RECONCILE_OPEN_MAX = 4_096  # unequal ranges of one comparison; others are found the next time
 RECONCILE_QUESTIONS_MAX = 128  # of one comparison: a liar's sets never become equal
 RECONCILE_ITEMS_MAX = 4_096  # missing and lacking items of one comparison: 64 questions for ops
-RECONCILE_ANSWER_BYTES_MAX = 128 * 1_024  # of RECONCILE_RANGES_MAX ranges, 31 ids of each listed
+RECONCILE_ANSWER_BYTES_MAX = 160 * 1_024  # of such a question, parts as deep as may be
+RECONCILE_ANSWER_ITEMS_MAX = 10 * 1_024  # dag-cbor items of it: 7 for each of 1,024 parts
+CHAIN_NAMES_MAX = 256  # ids of ops in one question
+CHAIN_NAMES_BYTES_MAX = 16 * 1_024  # of a question with ids or ranges
 SHARED_DEPTH_MAX = 6  # steps of four bits: finer parts of the space have few nodes in any overlay
 SHARED_RANGES_MAX = 1_024  # that two nodes share; beyond that the rest is others' to compare
 
@@ -58,7 +63,9 @@ SHUNNED_MAX = 256  # nodes of one app that are not asked any more
 
 # gossip: bodies that every node of an overlay hears once
 GOSSIP_BODY_BYTES_MAX = 64 * 1_024  # of one body; what is larger is fetched by whoever heard of it
-GOSSIP_LINKS_MIN = 8  # partners chosen per overlay: 4 near, 4 anywhere; 20 % of idlers matter little
+GOSSIP_LINKS_MIN = (
+    8  # partners chosen per overlay: 4 near, 4 anywhere; 20 % of idlers matter little
+)
 GOSSIP_NEAR_MAX = 4  # of them the nearest, which know each other
 GOSSIP_GUESTS_MAX = 24  # partners that chose this node: three times what is to be expected
 GOSSIP_DIALS_MAX = 8  # at once

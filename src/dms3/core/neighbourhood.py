@@ -32,6 +32,10 @@ class Duty:
         return needed(shares, self.r, self.least, self.most)
 
 
+USUAL = Duty()
+"""That of the public overlay, and of apps that say nothing else."""
+
+
 def needed(shares: Iterable[float], r: float, least: int, most: int) -> int:
     """The least number of nodes whose uptimes `shares`, nearest first, add up to `r`.
 

@@ -15,6 +15,8 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
 | `dht.rank` | RankNear: how near this node is to locations | tuple of Rank |
 | `dht.neighbours` | OverlayId | Neighbours |
+| `dht.overlays` | None | tuple of OverlayId: those that this node is in |
+| `dht.shun` | Shun: nodes that are not asked for other machines | None |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `dht.figures` | None | tuple of OverlayFigures |
 | `library.hold` | HoldBlocks | True, when the blocks are durable |
@@ -34,7 +36,7 @@ from typing import Any, Literal
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import GET_PATIENCE_US, HELD_LIFE_US, HOLDERS_SLACK, PUT_PATIENCE_US
-from dms3.core.neighbourhood import Duty
+from dms3.core.neighbourhood import USUAL, Duty
 from dms3.core.verdict import Verdict
 
 LOCATION_BYTES = 32
@@ -226,7 +228,7 @@ class JoinOverlay:
     overlay: OverlayId
     membrane: Any = "open"
     proof: bytes = b""
-    duty: Duty = Duty()  # noqa: RUF009  # frozen
+    duty: Duty = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,12 +277,22 @@ class Asked:
 
     `near`: whether this node is itself among the `count` nearest. `members`: live nodes of the
     overlay that the lookup knows, this one not counted, at most `count`: with fewer than `count`
-    these are all.
+    these are all. `needed`: how many are to hold what lies there, as this node sees it; 0: not
+    asked near a location.
     """
 
     answers: tuple[tuple[PeerId, Any], ...]
     near: bool = False
     members: int = 0
+    needed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shun:
+    """Ask none of `peers`, and nobody else of those before, for other machines in `overlay`."""
+
+    overlay: OverlayId
+    peers: tuple[PeerId, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ class Answering:
         self, peer: PeerId, request: RequestId, overlay: OverlayId, question: Question, now: Now
     ) -> list[Effect]:
         if question.find is not None:
-            near = self._near(overlay, question.find.target, peer, now)
+            near = self._near(overlay, question.find.target, question.find.count, peer, now)
             return [Reply(request, encode(Nodes(near, self._show(peer, overlay, now))))]
         if question.get is not None:
             return self._get(_Loading(peer, request, overlay, question.get), now)
@@ -213,7 +213,8 @@ class Answering:
         kind = self._held.holding.type_of(asked.get.type)
         nodes: tuple[bytes, ...] = ()
         if not values or kind is None or kind.slots_max > 1:
-            nodes = self._near(asked.overlay, location(asked.get.key), asked.peer, now)
+            key = location(asked.get.key)
+            nodes = self._near(asked.overlay, key, BUCKET_SIZE, asked.peer, now)
         presence = self._show(asked.peer, asked.overlay, now)
         return Reply(asked.request, encode(Values(values, more, nodes, presence)))
 
@@ -228,8 +229,10 @@ class Answering:
         presence = self._show(peer, overlay, now)
         return [Reply(request, encode(Codes(tuple(map(int, codes)), presence)))]
 
-    def _near(self, overlay: OverlayId, target: bytes, peer: PeerId, now: Now) -> tuple[bytes, ...]:
-        return self._tables[overlay].presences(target, BUCKET_SIZE, now.wall_us, peer)
+    def _near(
+        self, overlay: OverlayId, target: bytes, count: int, peer: PeerId, now: Now
+    ) -> tuple[bytes, ...]:
+        return self._tables[overlay].presences(target, count, now.wall_us, peer)
 
     def _show(self, peer: PeerId, overlay: OverlayId, now: Now) -> bytes:
         """Our presence, unless the peer has it."""

@@ -17,10 +17,8 @@ from dms3.core.limits import (
     DHT_ITEMS_MAX,
     DHT_KEY_BYTES_MAX,
     DHT_PUT_BYTES_MAX,
-    HOLDERS_SLACK,
     MEND_LIFE_US,
     PUT_CONTENTS_MAX,
-    UPTIME_NEWCOMER_PPM,
 )
 from dms3.core.machine import Call, Cancel, Effect, Now, Reply
 from dms3.core.overlay import (
@@ -37,7 +35,6 @@ from dms3.core.overlay import (
     OverlayFigures,
     Placed,
     PutContent,
-    Rank,
     RankNear,
 )
 from dms3.core.verdict import Valid
@@ -49,6 +46,7 @@ from dms3.dht.messages import Get, PutValue
 from dms3.dht.placing import Parcel, Placing
 from dms3.dht.presence import Standing, node_location
 from dms3.dht.routing import Table
+from dms3.dht.shares import Shares
 from dms3.dht.taking import Taking
 from dms3.dht.upkeep import Upkeep
 
@@ -67,6 +65,7 @@ class Parts:
     taking: Taking
     placing: Placing
     upkeep: Upkeep
+    shares: Shares
 
 
 class Commands:
@@ -86,6 +85,7 @@ class Commands:
             "figures": self._figures,
             "rank": self._rank,
             "neighbours": self._neighbours,
+            "overlays": self._overlays,
         }
 
     @property
@@ -263,18 +263,24 @@ class Commands:
         return [Reply(request, tuple(figures))]
 
     def _rank(self, asked: RankNear, request: RequestId, _: Now) -> list[Effect]:
-        table = self._table(asked.overlay)
-        needed = HOLDERS_MIN
-        most = needed + HOLDERS_SLACK
-        ranks = (Rank(table.rank(target, most), needed) for target in asked.targets)
-        return [Reply(request, tuple(ranks))]
+        self._table(asked.overlay)
+        shares = self._parts.shares
+        return [
+            Reply(request, tuple(shares.rank(asked.overlay, target) for target in asked.targets))
+        ]
 
     def _neighbours(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
         at = node_location(self._parts.own)
         live = self._table(overlay).live(at)
-        uptime = UPTIME_NEWCOMER_PPM / 1_000_000
-        nodes = tuple((node, place.to_bytes(LOCATION_BYTES, "big"), uptime) for node, place in live)
+        shares = self._parts.shares
+        nodes = tuple(
+            (node, place.to_bytes(LOCATION_BYTES, "big"), shares.of(node.peer))
+            for node, place in live
+        )
         return [Reply(request, Neighbours(at, nodes))]
+
+    def _overlays(self, _: Any, request: RequestId, __: Now) -> list[Effect]:
+        return [Reply(request, tuple(self._parts.tables))]
 
     # Small parts
 

@@ -29,7 +29,7 @@ from dms3.core.machine import (
     Withdrawn,
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
-from dms3.dht import answering, asking, commands, placing, taking
+from dms3.dht import answering, asking, commands, placing, shares, taking
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
 from dms3.dht.meeting import Means, Meeting
@@ -66,6 +66,7 @@ class Dht:
         self._entropy = entropy
         self._verified = verified or Verified()
         self._tables = Tables(own, overlays)
+        self._shares = shares.Shares(own, self._tables)
         self._standing = Standing(key, member=member)
         self._asking = asking.Asking(own, self._tables, self._standing, self._verified)
         self._lookups = Lookups(own, self._tables, self._asking)
@@ -85,7 +86,7 @@ class Dht:
             self._placing,
         )
         self._meeting = Meeting(key, means, entropy, self._membership.met)
-        self._relaying = Relaying(own, self._tables, self._standing, self._asking, self._lookups)
+        self._relaying = Relaying(own, self._shares, self._standing, self._asking, self._lookups)
         held = answering.Held(self._holding, self._taking, self._upkeep)
         self._answering = answering.Answering(
             self._tables, held, self._asking, self._standing, self._verified
@@ -100,6 +101,7 @@ class Dht:
                 self._taking,
                 self._placing,
                 self._upkeep,
+                self._shares,
             )
         )
         self._commands.operations.update(
@@ -118,7 +120,7 @@ class Dht:
             effects += table.load(view, self._verified, now)
         self._upkeep.start(self._entropy, now)
         self._membership.start(now)
-        return effects + self._membership.go_on(now)
+        return effects + self._membership.go_on(now) + self._shares.go_on(now)
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """Commands, peers' questions, answers, connections."""
@@ -143,7 +145,8 @@ class Dht:
                 effects = self._answering.withdrawn(request)
                 effects += self._commands.withdrawn(request)
                 effects += self._relaying.withdrawn(request)
-        return effects + self._membership.go_on(now)
+        effects += self._membership.go_on(now)
+        return effects + self._shares.go_on(now)
 
     def on_timer(self, now: Now) -> list[Effect]:
         """Whatever is due in any part."""
@@ -154,6 +157,7 @@ class Dht:
             *self._upkeep.on_timer(now),
             *self._membership.on_timer(now),
             *self._meeting.on_timer(now),
+            *self._shares.go_on(now),
         ]
 
     def next_timer(self) -> int | None:
@@ -165,6 +169,7 @@ class Dht:
             self._upkeep,
             self._membership,
             self._meeting,
+            self._shares,
         )
         due = [us for part in parts if (us := part.next_timer()) is not None]
         return min(due, default=None)
@@ -183,7 +188,7 @@ class Dht:
         if len(self._tables) >= OVERLAYS_MAX:
             why = f"This node is in {OVERLAYS_MAX} overlays, the most that it can be in."
             raise Dms3Error("limit_reached", why, hint="Remove an app that you do not use.")
-        effects += self._tables.add(overlay).load(self._view, self._verified, now)
+        effects += self._tables.add(overlay, join.duty).load(self._view, self._verified, now)
         self._meeting.join(overlay, now)
         return effects + self._membership.join(overlay, now)
 
@@ -199,17 +204,17 @@ class Dht:
         return effects + self._asking.leave(overlay)
 
     def _answered(self, event: Answered, now: Now) -> list[Effect]:
-        token, body = event.token, event.body
-        if token.startswith(asking.PREFIXES):
-            return self._asking.on_answered(token, body, now)
-        if token.startswith(answering.LOAD):
-            return self._answering.answered(token, body, now)
-        if token.startswith(placing.PREFIX):
-            return self._placing.loaded(token, body, now)
-        if token.startswith(taking.PREFIX):
-            return self._taking.answered(token, body, now)
-        if token.startswith(commands.GET):
-            return self._commands.loaded(token, body, now)
+        parts = (
+            (asking.PREFIXES, self._asking.on_answered),
+            (answering.LOAD, self._answering.answered),
+            (placing.PREFIX, self._placing.loaded),
+            (taking.PREFIX, self._taking.answered),
+            (commands.GET, self._commands.loaded),
+            (shares.PREFIX, self._shares.answered),
+        )
+        for prefix, answered in parts:
+            if event.token.startswith(prefix):
+                return answered(event.token, event.body, now)
         return []  # the answer to a report says nothing
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:

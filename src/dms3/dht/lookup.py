@@ -180,12 +180,13 @@ class Lookup:
     def _radius(self) -> int | None:
         """How far all nodes were heard of, once it is complete.
 
-        Whoever answers names the BUCKET_SIZE nearest that it knows, dead or not, so nobody is
-        missing this side of that many; and nobody at all when there are fewer.
+        Whoever answers names so many of the nearest that it knows, dead or not, that nobody is
+        missing this side of them; and nobody at all when there are fewer.
         """
-        if self.asked < BUCKET_SIZE:
+        named = max(BUCKET_SIZE, self._count)
+        if self.asked < named:
             return None
-        return nsmallest(BUCKET_SIZE, self._found.values())[-1].apart
+        return nsmallest(named, self._found.values())[-1].apart
 
     def _end(self, peer: PeerId, state: _State) -> None:
         """Nothing more will come from `peer`."""

@@ -102,19 +102,21 @@ class Lookups:
         now: Now,
         done: OnNearest,
         *,
+        count: int = BUCKET_SIZE,
         patience_us: int = GET_PATIENCE_US,
         owner: int = 0,
     ) -> list[Effect]:
         """Find the nodes nearest to location `target`; `done` gets them, exactly once and later.
 
-        `owner`: a number under which it can be dropped. At the end of `patience_us`, and when too
-        many lookups wait, `done` gets what there is.
+        `count`: how many, BUCKET_SIZE at least and NEIGHBOURS_MAX at most. `owner`: a number under
+        which it can be dropped. At the end of `patience_us`, and when too many lookups wait, `done`
+        gets what there is.
         """
         run = _Run(
             owner=owner,
-            question=Question(overlay, find=Find(target)),
+            question=Question(overlay, find=Find(target, count)),
             target=target,
-            count=BUCKET_SIZE,
+            count=count,
             deadline_us=now.mono_us + patience_us,
             done=lambda at: done(run.nearest(), at),
         )
@@ -197,7 +199,7 @@ class Lookups:
             del self._line[number]
             run = self._runs[number]
             target = int.from_bytes(run.target, "big")
-            seeds = self._tables[run.overlay].nearest(run.target, BUCKET_SIZE)
+            seeds = self._tables[run.overlay].nearest(run.target, max(BUCKET_SIZE, run.count))
             located = [(int.from_bytes(node_location(node.peer), "big"), node) for node in seeds]
             run.lookup = Lookup(target, located, self._own, count=run.count)
             if run.is_over:

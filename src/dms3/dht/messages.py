@@ -21,6 +21,7 @@ from dms3.core.limits import (
     DHT_SMALL_BYTES_MAX,
     DHT_TYPE_CHARS_MAX,
     DHT_VALUES_MAX,
+    NEIGHBOURS_MAX,
     PRESENCE_BYTES_MAX,
 )
 from dms3.core.network import BUCKET_SIZE
@@ -46,12 +47,14 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Which nodes do you know nearest to the location `target`?"""
+    """Which nodes do you know nearest to the location `target`? At most `count` of them."""
 
     target: bytes
+    count: int = BUCKET_SIZE
 
     def __post_init__(self) -> None:
         _need(len(self.target) == LOCATION_BYTES, "a location has 32 bytes")
+        _need(0 < self.count <= NEIGHBOURS_MAX, f"one asks for 1 to {NEIGHBOURS_MAX} nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Nodes:
     presence: bytes = b""
 
     def __post_init__(self) -> None:
-        _check_nodes(self.nodes, self.presence)
+        _check_nodes(self.nodes, self.presence, NEIGHBOURS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Values:
     presence: bytes = b""
 
     def __post_init__(self) -> None:
-        _check_nodes(self.nodes, self.presence)
+        _check_nodes(self.nodes, self.presence, BUCKET_SIZE)
         _need(len(self.values) <= DHT_VALUES_MAX, "too many values")
 
 
@@ -172,9 +175,12 @@ def decode_question(data: bytes) -> Question:
     return question
 
 
-def decode_nodes(data: bytes) -> Nodes:
-    """An answer to find; raises DecodeError."""
-    return _bounded(Nodes, data, _NODES_BYTES_MAX)
+def decode_nodes(data: bytes, count: int = NEIGHBOURS_MAX) -> Nodes:
+    """An answer to a find of `count` nodes; raises DecodeError."""
+    answer = _bounded(Nodes, data, _NODES_BYTES_MAX)
+    if len(answer.nodes) > count:
+        raise DecodeError(0, f"{len(answer.nodes)} nodes, and {count} were asked for")
+    return answer
 
 
 def decode_values(data: bytes) -> Values:
@@ -190,11 +196,11 @@ def decode_codes(data: bytes, count: int) -> Codes:
     return answer
 
 
-_NODES_BYTES_MAX = (BUCKET_SIZE + 1) * (PRESENCE_BYTES_MAX + 8) + 64
+_NODES_BYTES_MAX = (NEIGHBOURS_MAX + 1) * (PRESENCE_BYTES_MAX + 8) + 64
 
 
-def _check_nodes(nodes: tuple[bytes, ...], presence: bytes) -> None:
-    _need(len(nodes) <= BUCKET_SIZE, f"more than {BUCKET_SIZE} nodes")
+def _check_nodes(nodes: tuple[bytes, ...], presence: bytes, most: int) -> None:
+    _need(len(nodes) <= most, f"more than {most} nodes")
     longest = max([len(presence), *map(len, nodes)])
     _need(longest <= PRESENCE_BYTES_MAX, "a presence is too long")
 

@@ -72,16 +72,20 @@ class Neighbourhoods:
         return found
 
     def covering(
-        self, overlay: OverlayId, target: int, now_us: int, known: int
+        self, overlay: OverlayId, target: int, now_us: int, known: int, count: int = 0
     ) -> Neighbourhood | None:
         """A neighbourhood that answers for `target`, or None; `known`: as in Neighbourhood, now.
+
+        `count`: so many nodes it has to have, if the overlay has.
 
         One of a whole overlay is not believed any more when more nodes are known than were then.
         """
         for each in self._kept:
             fresh = now_us - each.at_us < NEIGHBOURHOOD_LIFE_US
             grown = each.radius is None and known > each.known
-            if each.overlay == overlay and fresh and not grown and each.covers(target):
+            wide = each.radius is None or len(each.nodes) >= count
+            fits = each.overlay == overlay and fresh and not grown and wide
+            if fits and each.covers(target):
                 return each
         return None
 

@@ -66,7 +66,7 @@ class Reading:
         overlay = OverlayId(question.overlay)
         raw: Nodes | Values | Codes
         if question.find is not None:
-            raw = decode_nodes(body)
+            raw = decode_nodes(body, question.find.count)
         elif question.get is not None:
             raw = decode_values(body)
         else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, short
-from dms3.core.limits import DHT_ASK_US, RELAYED_BYTES_MAX, RELAYED_NODES_MAX
+from dms3.core.limits import DHT_ASK_US, NEIGHBOURS_MAX, RELAYED_BYTES_MAX, RELAYED_NODES_MAX
 from dms3.core.machine import Effect, Now, Reply
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES, Asked, AskNear, AskNodes, NodeAt
@@ -22,7 +22,7 @@ from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
 from dms3.dht.neighbourhood import Neighbourhoods
 from dms3.dht.presence import Standing, node_location
-from dms3.dht.tables import Tables
+from dms3.dht.shares import Shares
 
 _GONE = ("timed_out", "peer_unreachable")
 _LATE = Failure("timed_out", "The node did not answer before enough others had.")
@@ -38,6 +38,7 @@ class _Relayed:
     deadline_us: int
     near: bool = False
     members: int = 0
+    needed: int = 0
     good: int = 0
     answers: dict[PeerId, Any] = field(default_factory=dict)
 
@@ -57,14 +58,15 @@ class _Near:
 
 
 class Relaying:
-    """Arguments: `own`, this node; `tables`; `standing`; `asking` and `lookups`, which are used."""
+    """Arguments: `own`, this node; `shares` of its tables; `standing`; `asking`, `lookups`."""
 
     def __init__(
-        self, own: PeerId, tables: Tables, standing: Standing, asking: Asking, lookups: Lookups
+        self, own: PeerId, shares: Shares, standing: Standing, asking: Asking, lookups: Lookups
     ) -> None:
         self._at = int.from_bytes(node_location(own), "big")
         self._own = own
-        self._tables = tables
+        self._shares = shares
+        self._tables = shares.tables
         self._standing = standing
         self._asking = asking
         self._lookups = lookups
@@ -117,7 +119,9 @@ class Relaying:
         """
         overlay, target = near.asked.overlay, near.target
         known = len(self._tables[overlay])
-        around = self._neighbourhoods.covering(overlay, target, now.mono_us, known)
+        count = max(BUCKET_SIZE, near.asked.count)
+        wide = count if count > BUCKET_SIZE else 0
+        around = self._neighbourhoods.covering(overlay, target, now.mono_us, known, wide)
         if around is not None:
             nodes = [node for _, node in around.nearest(target)]
             return self._to_nearest(near, nodes, now)
@@ -145,7 +149,7 @@ class Relaying:
 
         patience_us = max(1, (near.deadline_us - now.mono_us) // 2)
         return self._lookups.nearest(
-            overlay, near.asked.target, now, found, patience_us=patience_us
+            overlay, near.asked.target, now, found, count=count, patience_us=patience_us
         )
 
     def _to_nearest(self, wanted: _Near, nodes: Sequence[NodeAt], now: Now) -> list[Effect]:
@@ -156,6 +160,7 @@ class Relaying:
         chosen = nodes[: asked.count]
         question = Foreign(asked.protocol, asked.body, asked.overlay)
         relayed = _Relayed(chosen, question, asked.enough, wanted.deadline_us, near, len(chosen))
+        relayed.needed = self._shares.needed(asked.overlay, nodes)
         return self._put(relayed, wanted.request, now)
 
     def _put(self, relayed: _Relayed, request: RequestId, now: Now) -> list[Effect]:
@@ -198,7 +203,8 @@ class Relaying:
         answers = tuple(
             (node.peer, relayed.answers.get(node.peer, _LATE)) for node in relayed.nodes
         )
-        return [*effects, Reply(request, Asked(answers, relayed.near, relayed.members))]
+        asked = Asked(answers, relayed.near, relayed.members, relayed.needed)
+        return [*effects, Reply(request, asked)]
 
 
 def owner_of(request: RequestId) -> int:
@@ -219,4 +225,4 @@ def _location(node: NodeAt) -> int:
     return int.from_bytes(node_location(node.peer), "big")
 
 
-assert RELAYED_NODES_MAX <= BUCKET_SIZE, "a lookup finds no more"
+assert RELAYED_NODES_MAX <= NEIGHBOURS_MAX, "a lookup finds no more"

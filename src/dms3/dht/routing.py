@@ -155,6 +155,10 @@ class Table:
         )
         return sum(1 for _ in islice(nearer, count))
 
+    def peers(self) -> Iterable[PeerId]:
+        """All of them, in no order that means anything."""
+        return self._entries.keys()
+
     def live(self, target: bytes) -> Iterator[tuple[NodeAt, int]]:
         """The nodes that are surely there, with their locations as numbers, nearest first."""
         for entry in self._outward(target):

@@ -1,0 +1,92 @@
+"""How much of the time the nodes of the tables are there, and so how many are to hold a key.
+
+Source: docs/chains.md, "Published"; `core/neighbourhood.py` has the rule. The peer book knows; it
+is asked now and then, so that a rank costs no round trip. Who is not known yet counts as a
+newcomer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from dms3.core.ids import OverlayId, PeerId, Token
+from dms3.core.limits import (
+    HOLDERS_SLACK,
+    SHARES_ASKED_MAX,
+    SHARES_US,
+    UPTIME_NEWCOMER_PPM,
+)
+from dms3.core.machine import Call, Effect, Now
+from dms3.core.overlay import NodeAt, Rank
+from dms3.dht.presence import node_location
+from dms3.dht.tables import Tables
+
+PREFIX = "shares:"
+_NEWCOMER = UPTIME_NEWCOMER_PPM / 1_000_000
+
+
+class Shares:
+    """The uptimes of the nodes of `tables`, as the peer book said last; `own`: this node."""
+
+    def __init__(self, own: PeerId, tables: Tables) -> None:
+        self.tables = tables
+        self._at = int.from_bytes(node_location(own), "big")
+        self._shares: dict[PeerId, float] = {}
+        self._queue: list[PeerId] = []  # to be asked about in this round, the next one last
+        self._asked: tuple[Token, tuple[PeerId, ...]] | None = None
+        self._due_us: int | None = None
+        self._count = 0
+
+    def of(self, peer: PeerId) -> float:
+        """The uptime of `peer`, a share of one."""
+        return self._shares.get(peer, _NEWCOMER)
+
+    def needed(self, overlay: OverlayId, nodes: Iterable[NodeAt]) -> int:
+        """How many of `nodes`, nearest first, are to hold a key of `overlay`."""
+        return self.tables.duty(overlay).needed(self.of(node.peer) for node in nodes)
+
+    def rank(self, overlay: OverlayId, target: bytes) -> Rank:
+        """How near this node is to location `target`, and how near one has to be."""
+        at = int.from_bytes(target, "big")
+        duty = self.tables.duty(overlay)
+        live = islice(self.tables[overlay].live(target), duty.most + HOLDERS_SLACK)
+        near = list(live)
+        needed = duty.needed(self.of(node.peer) for node, _ in near)
+        return Rank(sum(place ^ at < self._at ^ at for _, place in near), needed)
+
+    def go_on(self, now: Now) -> list[Effect]:
+        """Ask the peer book for the next of them, if it is time."""
+        if self._asked is not None or (self._due_us is not None and self._due_us > now.mono_us):
+            return []
+        if not self._queue:
+            known = {peer for table in self.tables.values() for peer in table.peers()}
+            self._queue = sorted(known, reverse=True)
+            self._shares = {peer: self._shares[peer] for peer in self._shares if peer in known}
+        if not self._queue:
+            self._due_us = None
+            return []
+        return [self._ask(tuple(self._queue[-SHARES_ASKED_MAX:]))]
+
+    def answered(self, token: Token, body: Any, now: Now) -> list[Effect]:
+        """What the peer book says; without its word those before count on."""
+        if self._asked is None or self._asked[0] != token:
+            return []
+        peers, self._asked = self._asked[1], None
+        if isinstance(body, tuple):
+            self._shares.update(zip(peers, body, strict=True))
+        del self._queue[-len(peers) :]
+        if self._queue:
+            return self.go_on(now)
+        self._due_us = now.mono_us + SHARES_US
+        return []
+
+    def next_timer(self) -> int | None:
+        """When the next round is due."""
+        return self._due_us if self._asked is None else None
+
+    def _ask(self, peers: Sequence[PeerId]) -> Effect:
+        self._count += 1
+        self._asked = Token(f"{PREFIX}{self._count}"), tuple(peers)
+        return Call("peers.uptime", self._asked[1], self._asked[0])
