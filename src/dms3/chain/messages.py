@@ -1,4 +1,4 @@
-"""The messages of /dms3/chain/1: publish ops, fetch them, and receipts that come later.
+"""The messages of /dms3/chain/1: ops published, fetched, compared; receipts that come later.
 
 Source: docs/wire.md, "/dms3/chain/1". Unsigned: unknown keys are ignored. Decoders raise
 DecodeError and nothing else. Ops in them are decoded one by one by who takes them: one bad op does
@@ -19,14 +19,20 @@ from dms3.core.limits import (
     CHAIN_ANSWER_BYTES_MAX,
     CHAIN_FETCH_MAX,
     CHAIN_MESSAGE_ITEMS_MAX,
+    CHAIN_NAMES_BYTES_MAX,
+    CHAIN_NAMES_MAX,
     CHAIN_OPS_MAX,
     CHAIN_QUESTION_BYTES_MAX,
     CHAIN_SMALL_BYTES_MAX,
     DETAIL_CHARS_MAX,
     DNA_NAME_CHARS_MAX,
     RECEIPT_BYTES_MAX,
+    RECONCILE_ANSWER_BYTES_MAX,
+    RECONCILE_ANSWER_ITEMS_MAX,
+    RECONCILE_RANGES_MAX,
     TAG_BYTES_MAX,
 )
+from dms3.core.reconcile import Summary, Told
 
 PROTOCOL = "/dms3/chain/1"
 MINORS = (0,)
@@ -86,16 +92,62 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconcile:
+    """What do you hold in these ranges (`core/reconcile.py`), of which I have so much?
+
+    `lacks`: ids of ops that I hold and you do not, to be brought from me if they lie near you.
+    """
+
+    ranges: tuple[Summary, ...] = ()
+    lacks: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        _need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
+        _need(bool(self.ranges or self.lacks), "nothing is asked")
+        _need_names(self.lacks)
+
+
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """Give me the ops with these ids."""
+
+    ops: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        _need(bool(self.ops), "nothing is asked")
+        _need_names(self.ops)
+
+
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """Sign again that you hold the ops with these ids: I am to let go of them."""
+
+    ops: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        _need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"1 to {CHAIN_OPS_MAX} ops are vouched for")
+        _need_names(self.ops)
+
+
+@dataclass(frozen=True, slots=True)
 class ChainQuestion:
-    """One question about `overlay`: publish, answered by Published; or fetch, by Fetched."""
+    """One question about `overlay`, and what answers it.
+
+    `publish`: Published. `fetch`: Fetched. `reconcile`: Reconciled. `bring`: Fetched. `vouch`:
+    Published.
+    """
 
     overlay: bytes
     publish: Publish | None = None
     fetch: Fetch | None = None
+    reconcile: Reconcile | None = None
+    bring: Bring | None = None
+    vouch: Vouch | None = None
 
     def __post_init__(self) -> None:
         _need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
-        _need((self.publish is None) != (self.fetch is None), "either publish or fetch")
+        asked = (self.publish, self.fetch, self.reconcile, self.bring, self.vouch)
+        _need(sum(one is not None for one in asked) == 1, "exactly one thing is asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +220,21 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The answer to Reconcile: of each range, in their order, what is held there.
+
+    `wanted`: how many of the ops that I lack I am bringing now.
+    """
+
+    ranges: tuple[Told, ...] = ()
+    wanted: int = 0
+
+    def __post_init__(self) -> None:
+        _need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
+        _need(0 <= self.wanted <= CHAIN_NAMES_MAX, "more than was told")
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptNote:
     """Said without being asked: what became of ops that were pending, by their ids."""
 
@@ -185,8 +252,11 @@ class ReceiptNote:
 def decode_chain_question(data: bytes) -> ChainQuestion:
     """A question of a peer; raises DecodeError."""
     question = _bounded(ChainQuestion, data, CHAIN_QUESTION_BYTES_MAX)
-    if len(data) > CHAIN_SMALL_BYTES_MAX and question.publish is None:
-        raise DecodeError(CHAIN_SMALL_BYTES_MAX, "too long for a question without ops")
+    if question.publish is not None:
+        return question
+    most = CHAIN_SMALL_BYTES_MAX if question.fetch is not None else CHAIN_NAMES_BYTES_MAX
+    if len(data) > most:
+        raise DecodeError(most, "too long for a question without ops")
     return question
 
 
@@ -207,12 +277,28 @@ def decode_fetched(data: bytes, limit: int = CHAIN_FETCH_MAX) -> Fetched:
     return answer
 
 
+def decode_reconciled(data: bytes, count: int) -> Reconciled:
+    """An answer about `count` ranges; raises DecodeError."""
+    if len(data) > RECONCILE_ANSWER_BYTES_MAX:
+        raise DecodeError(RECONCILE_ANSWER_BYTES_MAX, "too long for a Reconciled")
+    check_items(data, RECONCILE_ANSWER_ITEMS_MAX)
+    answer = decode(Reconciled, data)
+    if len(answer.ranges) != count:
+        raise DecodeError(0, f"{len(answer.ranges)} answers for {count} ranges")
+    return answer
+
+
 def decode_receipt_note(data: bytes) -> ReceiptNote:
     """A note of a peer; raises DecodeError."""
     return _bounded(ReceiptNote, data, _NOTE_BYTES_MAX)
 
 
 _NOTE_BYTES_MAX = CHAIN_OPS_MAX * (RECEIPT_BYTES_MAX + 4 * DETAIL_CHARS_MAX + _CLOSED) + _CLOSED
+
+
+def _need_names(ops: tuple[bytes, ...]) -> None:
+    _need(len(ops) <= CHAIN_NAMES_MAX, f"at most {CHAIN_NAMES_MAX} ops are named")
+    _need(all(len(op) == OP_ID_BYTES for op in ops), "an op is named by 32 bytes")
 
 
 def _need(holds: bool, reason: str) -> None:

@@ -9,7 +9,7 @@ from dms3.core.units import KIB, SECOND_US
 NEIGHBOURS_MIN = 8  # q_min: the nearest live nodes that hold a key whatever their uptime
 NEIGHBOURS_MAX = 40  # q_max: more than these do not hold it, however little they are there
 SHARES_US = 60 * SECOND_US  # between two questions for the uptimes of the nodes of all tables...
-SHARES_ASKED_MAX = 512  # ...of whom so many at once: 2 ms of the peer book
+SHARES_ASKED_MAX = 512  # ...of whom so many in one question
 
 # reconciling
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
