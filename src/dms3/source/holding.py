@@ -2,7 +2,8 @@
 
 Source: docs/chains.md, "Published". An op is held by enough when the uptimes of those who signed
 for it reach the DNA's r, or when everybody did whom there is to ask: all live members of a small
-overlay, or the q_max nearest of a large one. Pure.
+overlay, or the q_max nearest of a large one. The q_min nearest are asked first,
+then as many as are to hold it, then ever more. Pure.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _WHOLE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class OpRow:
-    """One op: who signed for it, their uptimes together in millionths, the members last seen."""
+    """One op: who signed for it, their uptimes together in millionths, the members last seen.
+
+    `needed`: how many nodes were to hold it then, 0 before anybody was asked.
+    """
 
     kind: str
     basis: bytes
@@ -34,6 +38,7 @@ class OpRow:
     uptime_ppm: int = 0
     members: int = 0
     enough: str = ""
+    needed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +113,23 @@ class Round:
     """What became of one question: of `count` nodes that it was for, `found` were there to ask.
 
     `members`: those of them that live. `settled`: none of these is still to answer, and whoever
-    has not signed lies too far.
+    has not signed lies too far. `needed`: how many are to hold what lies there.
     """
 
     count: int
     found: int
     members: int
     settled: bool
+    needed: int = 0
+
+
+def count_of(op: OpRow, tries: int, need: Need) -> int:
+    """How many nodes near a place to ask for its `op` in the round after `tries` others."""
+    if not tries:
+        return need.few
+    if not op.needed:
+        return need.most
+    return max(need.few, min(op.needed + (tries - 1) * need.few, need.most))
 
 
 def after_round(op: OpRow, round_: Round, need: Need) -> OpRow:
@@ -123,7 +138,8 @@ def after_round(op: OpRow, round_: Round, need: Need) -> OpRow:
     some = len(op.signers) >= max(1, min(round_.members, need.few))
     everybody = whole and some and round_.settled and round_.members > 0
     enough = _by_uptime(op, need) or ("everybody" if everybody else "")
-    return replace(op, members=round_.members, enough=op.enough or enough)
+    needed = round_.needed or op.needed
+    return replace(op, members=round_.members, enough=op.enough or enough, needed=needed)
 
 
 def with_signers(op: OpRow, peers: set[PeerId], uptimes: Mapping[PeerId, float]) -> OpRow:

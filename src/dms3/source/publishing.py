@@ -40,6 +40,7 @@ from dms3.source.holding import (
     Round,
     after_round,
     by_uptime,
+    count_of,
     first_row,
     ids_of,
     with_signers,
@@ -246,7 +247,8 @@ class Publishing(Part):
             return
         for item in items:
             while item.todo and self._has_room(overlay):
-                count = need.most if item.row.tries or small is None else need.few
+                op = item.row.ops[min(item.todo)]
+                count = need.most if small is None else count_of(op, item.row.tries, need)
                 yield self._one_place(overlay, item, items, count)
 
     def _together(self, overlay: OverlayId, items: list[_Item], need: Need) -> Iterator[Parcel]:
@@ -312,7 +314,8 @@ class Publishing(Part):
             self._report(peer, outcome.forgers[peer])
         self._tell_refused(parcel, outcome)
         signers = sorted(set().union(*outcome.signers, *self._signers(parcel)))
-        round_ = Round(parcel.count, len(body.answers), body.members, settled=True)
+        found = len(body.answers)
+        round_ = Round(parcel.count, found, body.members, settled=True, needed=body.needed)
 
         def told(shares: object) -> None:
             uptimes = dict(zip(signers, shares, strict=True)) if isinstance(shares, tuple) else {}

@@ -9,7 +9,7 @@ from dms3.chain.receipt import issue_receipt
 from dms3.core.errors import Failure
 from dms3.core.limits import PUBLISH_NODES_MAX, PUBLISH_RETRY_US_MAX, PUBLISH_RETRY_US_MIN
 from dms3.core.overlay import HOLDERS_MIN
-from dms3.source.holding import Need, OpRow, Round, after_round, with_signers
+from dms3.source.holding import Need, OpRow, Round, after_round, count_of, with_signers
 from unit.source.chain_kit import DNA, NOWHERE, Device, Holder, Overlay
 
 
@@ -129,7 +129,7 @@ def test_who_refuses_is_named_with_the_rule():
 
 
 def test_a_large_overlay_is_asked_place_by_place_and_then_farther():
-    overlay = Overlay(30)
+    overlay = Overlay(PUBLISH_NODES_MAX + 4)
     device = begun(overlay)
     device.wait(1)
     overlay.asks.clear()
@@ -137,7 +137,7 @@ def test_a_large_overlay_is_asked_place_by_place_and_then_farther():
     device.wait(1)
     told = published(device, action)
     assert told.complete
-    assert {op.enough for op in told.ops} == {"everybody"}
+    assert {op.enough for op in told.ops} == {"uptime"}  # of forty newcomers
     assert {len(op.signers) for op in told.ops} == {PUBLISH_NODES_MAX}
     counts = [asked.count for asked in overlay.asks]
     assert counts == [HOLDERS_MIN] * 3 + [PUBLISH_NODES_MAX] * 3
@@ -146,7 +146,7 @@ def test_a_large_overlay_is_asked_place_by_place_and_then_farther():
 
 
 def test_in_a_large_overlay_good_uptimes_spare_the_second_round():
-    overlay = Overlay(30)
+    overlay = Overlay(PUBLISH_NODES_MAX + 4)
     overlay.uptime = 1.0
     device = begun(overlay)
     overlay.asks.clear()
@@ -156,7 +156,7 @@ def test_in_a_large_overlay_good_uptimes_spare_the_second_round():
 
 
 def test_ops_of_one_place_travel_together_in_a_large_overlay():
-    overlay = Overlay(30)
+    overlay = Overlay(PUBLISH_NODES_MAX + 4)
     overlay.uptime = 1.0
     device = Device(overlay)
     device.begin()
@@ -293,18 +293,35 @@ def test_nothing_is_known_of_actions_of_others():
 @pytest.mark.parametrize(
     ("signers", "round_", "enough"),
     [
-        (1, Round(20, 1, 1, settled=True), "everybody"),
-        (1, Round(20, 1, 1, settled=False), ""),
-        (0, Round(20, 1, 0, settled=True), ""),
+        (1, Round(40, 1, 1, settled=True), "everybody"),
+        (1, Round(40, 1, 1, settled=False), ""),
+        (0, Round(40, 1, 0, settled=True), ""),
         (7, Round(8, 8, 8, settled=True), ""),
         (8, Round(8, 8, 8, settled=True), ""),  # a large overlay: there are others
-        (8, Round(20, 20, 20, settled=True), "everybody"),  # those farther lie too far
-        (7, Round(20, 20, 20, settled=True), ""),
+        (8, Round(40, 40, 40, settled=True), "everybody"),  # those farther lie too far
+        (7, Round(40, 40, 40, settled=True), ""),
     ],
 )
 def test_when_everybody_has_signed(signers, round_, enough):
     op = OpRow("record", b"b", tuple(bytes([n]) for n in range(signers)))
     assert after_round(op, round_, Need.of(None)).enough == enough
+
+
+@pytest.mark.parametrize(
+    ("needed", "tries", "count"),
+    [
+        (0, 0, 8),
+        (0, 1, 40),  # nobody has said how many
+        (12, 0, 8),
+        (12, 1, 12),
+        (12, 2, 20),
+        (12, 9, 40),
+        (8, 1, 8),
+        (40, 1, 40),
+    ],
+)
+def test_as_many_are_asked_as_are_to_hold_it_and_then_more(needed, tries, count):
+    assert count_of(OpRow("record", b"b", needed=needed), tries, Need.of(None)) == count
 
 
 @pytest.mark.parametrize(("count", "enough"), [(15, ""), (16, "uptime")])
