@@ -12,6 +12,7 @@ from dms3.dht.blocks import block_type
 from dms3.dht.chunks import chunk_type
 from dms3.dht.providers import provider_type
 from dms3.dm3.keys import ProfileKeys
+from dms3.gossip import gossip
 from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
 from dms3.node.chaining import CHAIN_PROTOCOLS, chain_machines
 from dms3.node.identity import Identity
@@ -36,6 +37,7 @@ PROTOCOLS = {
     BLOCK_PROTOCOL: (0,),
     publicblock.PROTOCOL: publicblock.MINORS,
     messages.PROTOCOL: messages.MINORS,
+    gossip.PROTOCOL: gossip.MINORS,
     DIRECT_PROTOCOL: (0,),
     **CHAIN_PROTOCOLS,
 }
@@ -81,4 +83,5 @@ def machines_of(
         *chain_machines(identity, entropy, place),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
+        Hosted(gossip.NAME, gossip.Gossip(entropy), {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
     ]

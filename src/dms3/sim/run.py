@@ -17,6 +17,7 @@ from dms3.sim.scenarios.bank import BankScenario
 from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.churn import ChurnScenario
 from dms3.sim.scenarios.devices import DevicesScenario
+from dms3.sim.scenarios.gossip import GossipScenario
 from dms3.sim.scenarios.lookup import LookupScenario
 from dms3.sim.scenarios.mail import MailScenario
 from dms3.sim.wiring import Mesh
@@ -28,6 +29,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "devices": DevicesScenario,
     "mail": MailScenario,
     "chain": ChainScenario,
+    "gossip": GossipScenario,
 }
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
 

@@ -37,6 +37,7 @@ from dms3.core.overlay import (
     ContentType,
     GetContent,
     Got,
+    JoinOverlay,
     Neighbours,
     NodeAt,
     Placed,
@@ -102,11 +103,13 @@ class Known:
         self._board = board
         self._places = {peer: location(peer) for peer in everybody}
         self._up: dict[PeerId, None] = {}
+        self._joined: dict[OverlayId, None] = {}
         self._open: dict[RequestId, _Question] = {}
         self._desk = Desk()
         self._operations: Mapping[str, Callable[[Any, RequestId], None]] = {
-            "join": self._nothing,
-            "leave": self._nothing,
+            "join": self._join,
+            "leave": self._leave,
+            "overlays": self._overlays,
             "listening": self._nothing,
             "ask": self._ask,
             "ask_near": self._ask_near,
@@ -214,6 +217,18 @@ class Known:
     def _get(self, asked: GetContent, request: RequestId) -> None:
         values = self._board.get(asked, self._desk.now.wall_us)
         self._desk.reply(request, Got(values, None, 1 if values else 0, 1, (1,) * len(values)))
+
+    def _join(self, asked: JoinOverlay | OverlayId, request: RequestId) -> None:
+        overlay = asked.overlay if isinstance(asked, JoinOverlay) else asked
+        self._joined[overlay] = None
+        self._desk.reply(request, None)
+
+    def _leave(self, overlay: OverlayId, request: RequestId) -> None:
+        self._joined.pop(overlay, None)
+        self._desk.reply(request, None)
+
+    def _overlays(self, _: None, request: RequestId) -> None:
+        self._desk.reply(request, tuple(self._joined))
 
     def _nothing(self, _arguments: Any, request: RequestId) -> None:
         self._desk.reply(request, None)

@@ -15,6 +15,7 @@ from dms3.crypto.signing import SigningKey
 from dms3.crypto.words import words_of_entropy
 from dms3.dht.presence import Verified
 from dms3.dht.providers import provider_type
+from dms3.gossip import gossip
 from dms3.node.inbox import Hosted, Overflow
 from dms3.sim.scenarios.members import Members
 from dms3.sim.world import SimNode
@@ -46,6 +47,7 @@ class ChainMembers:
                 validation.Validation(signing),
                 {validation.PROTOCOL: Overflow.DROP_OLDEST},
             ),
+            Hosted(gossip.NAME, gossip.Gossip(entropy), {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
         ]
 
     def own(self, node: SimNode) -> Own:

@@ -1,0 +1,1 @@
+"""Gossip: bodies that every node of an overlay hears once."""

@@ -1,0 +1,375 @@
+"""Machine "gossip": a body that is spread is heard once by every node of its overlay.
+
+Source: docs/gossip.md; `core/gossip.py` lists what it is asked. Partners (`links.py`) are told ids
+(`telling.py`), ask for the bodies that they lack (`fetching.py`), and compare what they keep
+(`comparing.py`). A body goes on only when its topic's owner has found it good. Nothing is kept over
+a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dms3.core.codec import encode
+from dms3.core.desk import Desk
+from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
+from dms3.core.gossip import (
+    TOPICS,
+    UNJUDGED,
+    GossipFigures,
+    HeardGossip,
+    OverlayGossip,
+    Spread,
+)
+from dms3.core.ids import OverlayId, PeerId, RequestId, short
+from dms3.core.limits import (
+    GOSSIP_BODY_BYTES_MAX,
+    GOSSIP_BURST_US,
+    GOSSIP_COMPARE_WEIGHT,
+    GOSSIP_COST_US,
+    GOSSIP_LOOK_US,
+    GOSSIP_OUTBOX_MAX,
+    GOSSIP_SOON_US,
+    GOSSIP_UNKNOWN_MAX,
+)
+from dms3.core.machine import (
+    Answered,
+    Called,
+    Effect,
+    Entropy,
+    Event,
+    Now,
+    PeerDown,
+    PeerUp,
+    Received,
+    Requested,
+    View,
+)
+from dms3.core.overlay import PUBLIC, Neighbours
+from dms3.core.pace import Pace
+from dms3.gossip.comparing import Comparing, Means
+from dms3.gossip.fetching import Fetching
+from dms3.gossip.grounds import LIED, MALFORMED, Grounds
+from dms3.gossip.links import Links
+from dms3.gossip.memory import Memory
+from dms3.gossip.messages import (
+    MINORS,
+    PROTOCOL,
+    Channel,
+    decode_news,
+    decode_question,
+    fitting,
+    id_of,
+    split,
+)
+from dms3.gossip.telling import Telling
+
+__all__ = ["MINORS", "NAME", "PROTOCOL", "Gossip"]
+
+NAME = "gossip"
+_LOOK = "look"
+_TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
+_ELSEWHERE = Failure("not_found", "This node is not in that overlay.", Retry.OTHER_PEER)
+_NO_ROOM = Failure("limit_reached", "Too much is being spread; try again later.", Retry.LATER)
+
+
+class Gossip:
+    """The machine of a node.
+
+    `topics`: topic -> the machine that judges it; `quiet`: overlays in which nothing is spread.
+    """
+
+    def __init__(
+        self,
+        entropy: Entropy,
+        topics: Mapping[str, str] = TOPICS,
+        quiet: Sequence[OverlayId] = (PUBLIC,),
+    ) -> None:
+        self._grounds = Grounds(entropy)
+        self._desk: Desk = self._grounds.desk
+        self._counts = self._grounds.counts
+        self._topics = dict(topics)
+        self._quiet = tuple(quiet)
+        self._pace = Pace(GOSSIP_COST_US, GOSSIP_BURST_US)
+        self._memory = Memory(self._counts.dropped)
+        self._telling = Telling(self._grounds)
+        self._links = Links(self._grounds, self._linked)
+        self._fetching = Fetching(self._grounds, self._brought)
+        means = Means(
+            self._grounds,
+            self._links,
+            self._memory,
+            tuple(sorted(self._topics)),
+            self._heard_of,
+            lambda peer, channel, names: self._telling.tell([peer], channel, names),
+        )
+        self._comparing = Comparing(means)
+        self._looked_us = 0
+        self._rest_us = GOSSIP_SOON_US  # until the next look
+        self._unknown: dict[RequestId, Spread] = {}  # spreads whose overlay is being looked up
+        self._operations: dict[str, Callable[[Any, RequestId], None]] = {
+            "spread": self._spread,
+            "figures": self._figures,
+        }
+
+    # The machine
+
+    def on_start(self, view: View, now: Now) -> list[Effect]:
+        """Look which overlays there are."""
+        del view
+        self._desk.now = now
+        self._look()
+        return self._desk.take()
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """Commands, answers, what peers tell and ask, connections."""
+        self._desk.now = now
+        match event:
+            case Answered(token, body):
+                self._desk.answered(token, body)
+            case Called(operation, arguments, request):
+                self._called(operation, arguments, request)
+            case Received(peer, _, body):
+                self._told(peer, body)
+            case Requested():
+                self._requested(event)
+            case PeerUp(peer):
+                if self._links.up(peer):
+                    self._look_soon()
+            case PeerDown(peer):
+                self._down(peer)
+        return self._desk.take()
+
+    def on_timer(self, now: Now) -> list[Effect]:
+        """Batches, comparisons, looks."""
+        self._desk.now = now
+        self._desk.ring()
+        return self._desk.take()
+
+    def next_timer(self) -> int | None:
+        """The earliest alarm."""
+        return self._desk.next_alarm()
+
+    # Overlays and partners
+
+    def _look(self) -> None:
+        """Ask which overlays this node is in, and who is there; soon again when that is new."""
+        self._looked_us = self._desk.now.mono_us
+        self._memory.expire(self._looked_us)
+        self._desk.after(_LOOK, self._rest_us, self._look)
+        self._rest_us = min(2 * self._rest_us, GOSSIP_LOOK_US)
+        self._desk.call("dht.overlays", None, self._overlays)
+
+    def _overlays(self, body: Any) -> None:
+        if isinstance(body, Failure):
+            return
+        here = [overlay for overlay in body if overlay not in self._quiet]
+        for overlay in self._links.overlays:
+            if overlay not in here:
+                self._leave(overlay)
+        for overlay in here:
+            self._look_at(overlay)
+
+    def _look_at(self, overlay: OverlayId, then: Callable[[], None] | None = None) -> None:
+        def found(body: Any) -> None:
+            if isinstance(body, Neighbours):
+                self._links.look(overlay, [node for node, _, _ in body.nodes])
+                self._comparing.begin(overlay)
+            if then is not None:
+                then()
+
+        self._desk.call("dht.neighbours", overlay, found)
+
+    def _look_soon(self) -> None:
+        """Look before the time: partners are missing, or a peer speaks of an unknown overlay."""
+        self._rest_us = GOSSIP_SOON_US
+        due_us = self._looked_us + GOSSIP_SOON_US
+        self._desk.after(_LOOK, max(0, due_us - self._desk.now.mono_us), self._look)
+
+    def _leave(self, overlay: OverlayId) -> None:
+        self._links.leave(overlay)
+        self._comparing.leave(overlay)
+        for topic in self._topics:
+            channel = Channel(overlay, topic)
+            self._memory.drop(channel)
+            self._telling.leave(channel)
+            self._fetching.leave(channel)
+
+    def _linked(self, overlay: OverlayId, peer: PeerId) -> None:
+        self._comparing.with_peer(overlay, peer)
+
+    def _down(self, peer: PeerId) -> None:
+        self._pace.forget(peer)
+        self._telling.gone(peer)
+        self._fetching.gone(peer)
+        if self._links.down(peer):
+            self._look_soon()
+
+    # What this node spreads
+
+    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
+        method = self._operations.get(operation)
+        if method is None:
+            why = f"gossip has no operation {operation!r}."
+            self._desk.reply(request, Failure("method_unknown", why))
+            return
+        try:
+            method(arguments, request)
+        except Dms3Error as error:
+            self._desk.reply(request, Failure.of(error))
+
+    def _spread(self, spread: Spread, request: RequestId) -> None:
+        if spread.topic not in self._topics:
+            raise Dms3Error("argument_invalid", f"There is no topic {spread.topic!r}.")
+        if not 0 < len(spread.body) <= GOSSIP_BODY_BYTES_MAX:
+            why = f"A body has 1 to {GOSSIP_BODY_BYTES_MAX} bytes, this one {len(spread.body)}."
+            raise Dms3Error("argument_invalid", why)
+        if spread.overlay in self._quiet:
+            raise Dms3Error("argument_invalid", "Nothing is spread in the public overlay.")
+        if self._links.has(spread.overlay):
+            self._desk.reply(request, self._take(spread))
+            return
+        if len(self._unknown) >= GOSSIP_UNKNOWN_MAX:
+            self._desk.reply(request, _NO_ROOM)
+            return
+        self._unknown[request] = spread
+
+        def looked() -> None:
+            del self._unknown[request]
+            known = self._links.has(spread.overlay)
+            self._desk.reply(request, self._take(spread) if known else _away(spread.overlay))
+
+        self._look_at(spread.overlay, looked)
+
+    def _take(self, spread: Spread) -> Failure | None:
+        channel = Channel(spread.overlay, spread.topic)
+        name = id_of(channel, spread.body)
+        if self._memory.knows(channel, name):
+            return None
+        if self._telling.waiting >= GOSSIP_OUTBOX_MAX:
+            return _NO_ROOM
+        self._counts.spread += 1
+        self._memory.hear(channel, name, self._desk.now.mono_us)
+        self._pass_on(channel, name, spread.body)
+        return None
+
+    def _pass_on(self, channel: Channel, name: bytes, body: bytes) -> None:
+        self._memory.keep(channel, name, body, self._desk.now.mono_us)
+        self._telling.tell(self._links.of(channel.overlay), channel, [name])
+
+    # What peers tell
+
+    def _told(self, peer: PeerId, body: bytes) -> None:
+        try:
+            news = decode_news(body)
+        except DecodeError:
+            self._grounds.blame(peer, MALFORMED)
+            return
+        names = split(news.ids)
+        why = self._unheard(peer, OverlayId(news.overlay), news.topic, len(names))
+        if why:
+            self._counts.dropped(why, len(names))
+            return
+        channel = Channel(OverlayId(news.overlay), news.topic)
+        self._telling.knows(peer, channel, names)
+        self._heard_of(peer, channel, names)
+
+    def _unheard(self, peer: PeerId, overlay: OverlayId, topic: str, count: int) -> str:
+        """Why what `peer` tells is not listened to; "" when it is."""
+        if self._pace.wait_us(peer, count, self._desk.now):
+            return "too_fast"
+        if topic not in self._topics:
+            return "topic_unknown"
+        if not self._links.has(overlay):
+            if overlay not in self._quiet:
+                self._look_soon()
+            return "overlay_unknown"
+        return "" if self._links.admits(overlay, peer) else "partners_full"
+
+    def _heard_of(self, peer: PeerId, channel: Channel, names: Sequence[bytes]) -> bool:
+        """`peer` has these bodies: ask for those that are unknown; whether there are any."""
+        fresh = [name for name in names if not self._memory.knows(channel, name)]
+        if fresh:
+            self._fetching.offered(peer, channel, fresh)
+        return bool(fresh)
+
+    def _brought(self, channel: Channel, name: bytes, peer: PeerId, body: bytes) -> None:
+        """A body has come: its owner says what it is worth."""
+        self._memory.hear(channel, name, self._desk.now.mono_us)
+        heard = HeardGossip(channel.overlay, channel.topic, peer, body)
+
+        def judged(verdict: Any) -> None:
+            self._judged(channel, name, heard, verdict)
+            self._fetching.judged(channel)
+
+        self._desk.call(f"{self._topics[channel.topic]}.heard", heard, judged)
+
+    def _judged(self, channel: Channel, name: bytes, heard: HeardGossip, verdict: Any) -> None:
+        if verdict is True:
+            self._counts.delivered += 1
+            if self._links.has(channel.overlay):
+                self._pass_on(channel, name, heard.body)
+        elif not isinstance(verdict, Failure):
+            self._counts.refused += 1
+        elif verdict.code in UNJUDGED:
+            self._counts.dropped("unjudged")
+            self._memory.forget(channel, name)
+        else:
+            self._counts.dropped("false")
+            self._grounds.blame(heard.peer, LIED)
+
+    # What peers ask
+
+    def _requested(self, event: Requested) -> None:
+        peer, request = event.peer, event.request
+        try:
+            question = decode_question(event.body)
+        except DecodeError as error:
+            self._desk.reply(request, Failure(MALFORMED, error.message))
+            self._grounds.blame(peer, MALFORMED)
+            return
+        names = split(question.want)
+        overlay = OverlayId(question.overlay)
+        why = self._unheard(peer, overlay, question.topic, len(names) or GOSSIP_COMPARE_WEIGHT)
+        if why:
+            self._counts.dropped(f"question_{why}")
+            self._desk.reply(request, _TOO_OFTEN if why == "too_fast" else _ELSEWHERE)
+            return
+        channel = Channel(overlay, question.topic)
+        if question.mark:
+            self._desk.reply(request, self._comparing.answer(channel, question.mark))
+            return
+        found = (self._memory.body(channel, name) for name in names)
+        bodies = [body for body in found if body is not None]
+        self._desk.reply(request, encode(fitting(bodies)))
+
+    # Figures
+
+    def _figures(self, _: Any, request: RequestId) -> None:
+        counts = self._counts
+        self._desk.reply(
+            request,
+            GossipFigures(
+                counts.spread,
+                counts.delivered,
+                counts.refused,
+                counts.received,
+                counts.duplicates,
+                counts.asked,
+                counts.told,
+                tuple(sorted(counts.why.items())),
+                tuple(self._overlay_figures(each) for each in self._links.overlays),
+            ),
+        )
+
+    def _overlay_figures(self, overlay: OverlayId) -> OverlayGossip:
+        sizes = [self._memory.sizes(Channel(overlay, topic)) for topic in self._topics]
+        kept = sum(count for _, count, _ in sizes)
+        size = sum(each for _, _, each in sizes)
+        nodes, links = self._links.size(overlay), len(self._links.of(overlay))
+        return OverlayGossip(overlay, nodes, links, kept, size)
+
+
+def _away(overlay: OverlayId) -> Failure:
+    return Failure("not_found", f"This node is not in overlay {short(overlay)}.")
