@@ -147,8 +147,11 @@ class ChainScenario(Scenario):
             return
         node = random.choice(self.world.nodes)
         self._commit(node, random)
-        pause = random.randrange(2 * WRITE_EVERY_US // len(self.world.nodes))
-        self.world.at(self.world.time_us + pause, self._write, random)
+        self.world.at(self.world.time_us + self.pause_us(random), self._write, random)
+
+    def pause_us(self, random: Random) -> int:
+        """How long until the next commit of anybody."""
+        return random.randrange(2 * WRITE_EVERY_US // len(self.world.nodes))
 
     def _commit(self, node: SimNode, random: Random) -> None:
         text = f"note {self.tally.begun} of node {node.index}"
