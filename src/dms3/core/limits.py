@@ -115,7 +115,7 @@ EVENT_EFFECTS_MAX = 65_536  # effects of one event: a machine that wants more wo
 
 # frames and links of p2p
 FRAME_BODY_BYTES_MAX = (
-    BLOCK_BYTES_MAX + 4 * KIB
+    BLOCK_BYTES_MAX + 12 * KIB
 )  # one block, or a question of that size with its proof
 FRAME_LENGTH_BYTES_MAX = 4  # varint of a frame's length: below 2**28
 REQUESTS_IN_FLIGHT_MAX = 128  # per stream: the asker waits, the answerer refuses beyond it
@@ -182,7 +182,7 @@ CERTIFICATE_BYTES_MAX = KIB  # two keys, a name, two dates, a signature
 EXCHANGE_RECORDS_MAX = 16  # in one answer: two rounds of what a node wants
 EXCHANGE_RECORD_BYTES_MAX = KIB  # ADDRESSES_PER_PEER_MAX addresses and a signature need 0.5 KB
 EXCHANGE_QUESTION_BYTES_MAX = 64  # a number
-EXCHANGE_ANSWER_BYTES_MAX = 20 * KIB  # EXCHANGE_RECORDS_MAX of the longest, and their lengths
+EXCHANGE_ANSWER_BYTES_MAX = 24 * KIB  # EXCHANGE_RECORDS_MAX of the longest, HEARSAY_WORDS_MAX
 EXCHANGE_TIMEOUT_US = 10 * SECOND_US  # as a probe
 EXCHANGE_ASK_US = 120 * SECOND_US  # one peer is asked that often while there are too few
 EXCHANGE_ASKED_MAX = 3  # peers asked at once: their answers overlap
@@ -439,7 +439,7 @@ DHT_PUT_BYTES_MAX = 2 * MIB  # values of one put together: one block of the grea
 DHT_ANSWER_BYTES_MAX = (
     DHT_PUT_BYTES_MAX  # values of one answer to get; the asker reads on behind the last slot
 )
-DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 4 * KIB  # its keys and the asker's presence included
+DHT_QUESTION_BYTES_MAX = DHT_PUT_BYTES_MAX + 10 * KIB  # its keys and the asker's presence included
 PRESENCE_SHOWN_US = 30 * SECOND_US  # then it is shown again with what is said on a connection
 PRESENCES_KEPT_MAX = 4_096  # checked presences remembered: a signature each, about 0.1 ms, saved
 REPLACEMENTS_MAX = 8  # nodes that wait for a place in one bucket; the newest are kept
@@ -469,7 +469,7 @@ QUESTION_BURST_US = 4 * SECOND_US  # ...after a burst of 200: many values put ag
 QUESTIONS_LOADING_MAX = 256  # questions of peers that wait for the library
 HELD_LIFE_US = 48 * 3_600 * SECOND_US  # as libp2p's provider records: a publisher may rest a day
 DHT_MESSAGE_ITEMS_MAX = 1_024  # dag-cbor items of one message: 32 puts have 300, 256 values less
-DHT_SMALL_BYTES_MAX = 16 * KIB  # a question without values: 32 offers with the longest keys
+DHT_SMALL_BYTES_MAX = 22 * KIB  # a question without values: 32 offers with the longest keys
 DHT_VALUES_MAX = 256  # of one answer: each may be a signature to verify, together 30 ms of the loop
 HELD_PAGE_MAX = 1_000  # held blocks compared at once when a node starts
 HELD_SLOT_BYTES_MAX = 64  # name of a slot: a peer id or a hash

@@ -15,6 +15,7 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
 | `dht.rank` | RankNear: how near this node is to locations | tuple of Rank |
 | `dht.neighbours` | OverlayId | Neighbours |
+| `dht.members` | OverlayId | tuple of presences (bytes) of the live nodes, this one's last |
 | `dht.overlays` | None | tuple of OverlayId: those that this node is in |
 | `dht.shun` | Shun: nodes that are not asked for other machines | None |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |
@@ -222,13 +223,20 @@ class JoinOverlay:
     """Take part in `overlay` from now on.
 
     `membrane`: who may be a member ("open": everybody whose key has cost the work); `proof`: this
-    node's own, that it may. `duty`: how many are to hold a key there.
+    node's own, that it may, with the `certificate` of the node (encoded) by the member. `duty`: how
+    many are to hold a key there. `secret`: known to members alone, who meet by it and show
+    themselves to nobody else; `nodes`: members to begin with; `local`: only those of local networks
+    may be members. A second call brings another proof.
     """
 
     overlay: OverlayId
     membrane: Any = "open"
-    proof: bytes = b""
+    proof: bytes = field(default=b"", repr=False)
     duty: Duty = USUAL
+    certificate: bytes = field(default=b"", repr=False)
+    secret: bytes = field(default=b"", repr=False)
+    nodes: tuple[NodeAt, ...] = ()
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

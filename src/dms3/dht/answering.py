@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dms3.core.admission import NOT_ADMITTED
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
@@ -25,6 +26,7 @@ from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import HOLDERS_MIN, location
 from dms3.core.pace import Pace
 from dms3.core.verdict import Invalid
+from dms3.dht.admitting import Door
 from dms3.dht.asking import LIED, MALFORMED, Asking
 from dms3.dht.holding import Holding
 from dms3.dht.messages import (
@@ -39,7 +41,7 @@ from dms3.dht.messages import (
     decode_question,
 )
 from dms3.dht.pace import weight_of
-from dms3.dht.presence import Proven, Standing, Verified
+from dms3.dht.presence import Proven, Standing
 from dms3.dht.routing import Table
 from dms3.dht.taking import Taking
 from dms3.dht.upkeep import Upkeep
@@ -73,7 +75,7 @@ class _Loading:
 class Answering:
     """Arguments: `tables` by overlay; `held`; `asking`, which knows who is connected.
 
-    `standing`: what this node says of itself; `verified`: presences checked already.
+    `standing`: what this node says of itself; `door`: whose presences hold, and who may ask.
     """
 
     def __init__(
@@ -82,13 +84,13 @@ class Answering:
         held: Held,
         asking: Asking,
         standing: Standing,
-        verified: Verified,
+        door: Door,
     ) -> None:
         self._tables = tables
         self._held = held
         self._asking = asking
         self._standing = standing
-        self._verified = verified
+        self._door = door
         self._pace = Pace(QUESTION_COST_US, QUESTION_BURST_US)
         self._loading: dict[Token, _Loading] = {}
         self._tokens: dict[RequestId, Token] = {}
@@ -115,8 +117,8 @@ class Answering:
             return [Reply(request, _ELSEWHERE)]
         if self._pace.wait_us(peer, weight_of(items) - 1, now):
             return [Reply(request, _TOO_OFTEN)]
-        if question.presence and not self._introduce(peer, overlay, question.presence, now):
-            return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]
+        if refused := self._refused(peer, request, overlay, question.presence, now):
+            return refused
         self._asking.connections.used(peer, now)
         if question.presence:
             self._asking.connections.unshown(peer, overlay)
@@ -143,14 +145,28 @@ class Answering:
         """The last connection to a peer has closed."""
         self._pace.forget(peer)
 
-    def _introduce(self, peer: PeerId, overlay: OverlayId, data: bytes, now: Now) -> bool:
-        """Remember who asks, if it says so and may be asked; False when its presence is forged."""
-        proven = self._verified.of_peer(data, peer, overlay, now.wall_us)
+    def _refused(
+        self, peer: PeerId, request: RequestId, overlay: OverlayId, presence: bytes, now: Now
+    ) -> list[Effect]:
+        """Who is not a member is told why; who is not who it says is reported. Else nothing."""
+        wrong = self._introduce(peer, overlay, presence, now) if presence else None
+        if wrong is not None and not wrong.rule.startswith("membrane-"):
+            return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]
+        if wrong is not None:
+            why = f"You may not be in this overlay ({wrong.rule}): {wrong.detail}."
+            return [Reply(request, Failure(NOT_ADMITTED, why))]
+        address = self._asking.connections.address(peer) or ""
+        stranger = self._door.refusal(peer, overlay, address, now.wall_us)
+        return [] if stranger is None else [Reply(request, stranger)]
+
+    def _introduce(self, peer: PeerId, overlay: OverlayId, data: bytes, now: Now) -> Invalid | None:
+        """Remember who asks, if it says so and may be asked; what is wrong with its presence."""
+        proven = self._door.of_peer(data, peer, overlay, now.wall_us)
         if isinstance(proven, Proven):
             address = self._asking.connections.address(peer)
             if address is not None:
                 self._tables[overlay].introduced(proven, address, now.mono_us)
-        return not isinstance(proven, Invalid)
+        return proven if isinstance(proven, Invalid) else None
 
     def _answer(
         self, peer: PeerId, request: RequestId, overlay: OverlayId, question: Question, now: Now

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dms3.core.admission import NOT_ADMITTED
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import OverlayId, PeerId, Token
@@ -27,10 +28,11 @@ from dms3.core.machine import Call, Cancel, Effect, Now, Request
 from dms3.core.overlay import NodeAt
 from dms3.core.pace import Pace
 from dms3.crypto.certificate import is_node_peer_id
+from dms3.dht.admitting import Door
 from dms3.dht.connections import DIAL, Connections
-from dms3.dht.messages import PROTOCOL, Question
+from dms3.dht.messages import PROTOCOL, Find, Question
 from dms3.dht.pace import weight_of
-from dms3.dht.presence import Standing, Verified, node_location
+from dms3.dht.presence import Standing, node_location
 from dms3.dht.reading import Answer, LieError, Reading
 from dms3.dht.routing import Table
 from dms3.p2p.port import Conducted
@@ -45,6 +47,7 @@ _OURS = ("limit_reached", "node_stopping")  # a dial that failed for reasons of 
 _FULL = Failure("limit_reached", "Too many questions are under way.", Retry.LATER)
 _NO_NODE = Failure("protocol_unsupported", "This is not another node of dms3.")
 _LEFT = Failure("not_found", "This node is not in that overlay.")
+_STRANGER = Failure(NOT_ADMITTED, "The node has not shown that it is a member.")
 _LATE = Failure("timed_out", "The node did not answer in time.", Retry.LATER)
 _LIE = Failure("peer_misbehaved", "The node's answer does not hold.", Retry.OTHER_PEER)
 
@@ -91,8 +94,8 @@ class _Ask:
 class Asking:
     """Arguments: `own`, this node; `tables` by overlay, told of who answers.
 
-    `standing`: what this node says of itself; `verified`: presences checked already; `work_bits`:
-    what the id of a node must cost that can be reached everywhere.
+    `standing`: what this node says of itself; `door`: whose presences hold; `work_bits`: what the
+    id of a node must cost that can be reached everywhere.
     """
 
     def __init__(
@@ -100,13 +103,14 @@ class Asking:
         own: PeerId,
         tables: Mapping[OverlayId, Table],
         standing: Standing,
-        verified: Verified,
+        door: Door,
         work_bits: int = ID_WORK_BITS,
     ) -> None:
         self._own = own
         self._tables = tables
         self._standing = standing
-        self._reading = Reading(own, verified, work_bits)
+        self._door = door
+        self._reading = Reading(own, door, work_bits)
         self.connections = Connections(self._is_busy)
         self._asks: dict[int, _Ask] = {}
         self._of_peer: dict[PeerId, dict[int, None]] = {}  # oldest first
@@ -303,12 +307,42 @@ class Asking:
                 ask.asked, ask.again, ask.presence = False, True, b""  # it was let go as we asked
                 return self._proceed(peer, now)
         effects: list[Effect] = []
+        if failure.code == NOT_ADMITTED and self._may_introduce(ask, now):
+            return self._introduce(number, ask, now)
         if failure.code in _UNFIT and isinstance(ask.question, Question):
             effects += self.connections.on_unfit(peer, failure)
             effects += self._tables[OverlayId(ask.question.overlay)].drop(peer, _at(peer))
         elif failure.code in _SILENT:
             effects += self._missed(ask)
         return effects + self._finish(number, failure, now)
+
+    def _may_introduce(self, ask: _Ask, now: Now) -> bool:
+        """Whether the node may have refused because it was not shown who we are."""
+        overlay = ask.overlay
+        is_closed = overlay is not None and self._door.is_closed(overlay)
+        return is_closed and not (ask.again or ask.presence or ask.deadline_us <= now.mono_us)
+
+    def _introduce(self, number: int, ask: _Ask, now: Now) -> list[Effect]:
+        """Show ourselves, and ask once more."""
+        peer, overlay = ask.node.peer, ask.overlay
+        assert overlay is not None, "it is closed"
+        self.connections.unshown(peer, overlay)
+        ask.again = True
+        if isinstance(ask.question, Question):
+            ask.asked = False
+            return self._proceed(peer, now)
+
+        def shown(answer: Answer | Failure, at: Now) -> list[Effect]:
+            if number not in self._asks:
+                return []
+            if isinstance(answer, Failure):
+                return self._finish(number, answer, at)
+            ask.asked = False
+            return self._proceed(peer, at)
+
+        find = Question(overlay, find=Find(node_location(self._own)))
+        patience_us = ask.deadline_us - now.mono_us
+        return self.ask(ask.node, find, now, shown, patience_us=patience_us, group=ask.group)
 
     def _on_answer(self, number: int, ask: _Ask, body: bytes, now: Now) -> list[Effect]:
         peer, question = ask.node.peer, ask.question
@@ -326,6 +360,9 @@ class Asking:
             return self.lied(peer, overlay, LIED) + self._finish(number, _LIE, now)
         if presence is not None:
             effects = self._tables[overlay].seen(presence, address, now.mono_us)
+        elif self._door.refusal(peer, overlay, address, now.wall_us) is not None:
+            lapsed = self._tables[overlay].drop_lapsed(peer, now.wall_us)
+            return lapsed + self._finish(number, _STRANGER, now)
         else:
             effects = self._heard(ask, now)
         return effects + self._finish(number, answer, now)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dms3.core.admission import Admission
 from dms3.core.errors import Dms3Error
-from dms3.core.ids import OverlayId, RequestId
+from dms3.core.ids import OverlayId, RequestId, short
 from dms3.core.limits import OVERLAYS_MAX, REPUT_US
 from dms3.core.machine import (
     Answered,
@@ -30,6 +31,7 @@ from dms3.core.machine import (
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
 from dms3.dht import answering, asking, commands, placing, shares, taking
+from dms3.dht.admitting import Door
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
 from dms3.dht.meeting import Means, Meeting
@@ -48,7 +50,8 @@ class Dht:
 
     `types`: the content types it knows; `member`: whether it takes part (see Standing); `reput_us`:
     how often what it holds is offered again; `overlays`: those it is in from the start;
-    `verified`: presences checked already, which nodes of a simulation share.
+    `verified`: presences checked already, which nodes of a simulation share. `admission` knows who
+    may be answered about closed overlays: other machines ask it.
     """
 
     def __init__(
@@ -62,13 +65,15 @@ class Dht:
         overlays: Sequence[OverlayId] = (PUBLIC,),
         verified: Verified | None = None,
     ) -> None:
-        own = key.peer_id
+        own = self._own = key.peer_id
         self._entropy = entropy
         self._verified = verified or Verified()
+        self.admission = Admission()
+        self._door = Door(self._verified, self.admission)
         self._tables = Tables(own, overlays)
         self._shares = shares.Shares(own, self._tables)
         self._standing = Standing(key, member=member)
-        self._asking = asking.Asking(own, self._tables, self._standing, self._verified)
+        self._asking = asking.Asking(own, self._tables, self._standing, self._door)
         self._lookups = Lookups(own, self._tables, self._asking)
         self._holding = Holding(node_location(own), types)
         self._taking = taking.Taking(self._holding, self._is_near)
@@ -76,7 +81,9 @@ class Dht:
             own, self._asking, self._lookups, self._taking, lambda _: self._standing.is_member
         )
         self._upkeep = Upkeep(self._holding, self._taking, self._placing, self._asking, reput_us)
-        self._membership = Membership(own, self._tables, self._asking, self._lookups, entropy)
+        self._membership = Membership(
+            own, self._tables, self._asking, self._lookups, entropy, self._door
+        )
         means = Means(
             self._tables,
             self._standing,
@@ -89,7 +96,7 @@ class Dht:
         self._relaying = Relaying(own, self._shares, self._standing, self._asking, self._lookups)
         held = answering.Held(self._holding, self._taking, self._upkeep)
         self._answering = answering.Answering(
-            self._tables, held, self._asking, self._standing, self._verified
+            self._tables, held, self._asking, self._standing, self._door
         )
         self._commands = commands.Commands(
             commands.Parts(
@@ -109,6 +116,7 @@ class Dht:
             leave=self._leave,
             ask=self._relaying.ask,
             ask_near=self._relaying.ask_near,
+            members=self._members,
         )
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
@@ -141,6 +149,7 @@ class Dht:
             case PeerDown(peer):
                 self._asking.on_down(peer)
                 self._answering.on_down(peer)
+                self.admission.on_down(peer)
             case Withdrawn(request):
                 effects = self._answering.withdrawn(request)
                 effects += self._commands.withdrawn(request)
@@ -183,14 +192,22 @@ class Dht:
         if len(overlay) != LOCATION_BYTES:
             raise Dms3Error("argument_invalid", f"An overlay has {LOCATION_BYTES} bytes.")
         effects: list[Effect] = [Reply(request, None)]
+        if overlay not in self._tables:
+            self._check_room()
+        ticket = self._door.join(join, now.wall_us)
+        if ticket is not None:
+            self._standing.enter(overlay, ticket, local=join.local)
         if overlay in self._tables:
             return effects
+        effects += self._tables.add(overlay, join.duty).load(self._view, self._verified, now)
+        if not join.local:
+            self._meeting.join(overlay, join.secret, now)
+        return effects + self._membership.join(overlay, join.nodes, now)
+
+    def _check_room(self) -> None:
         if len(self._tables) >= OVERLAYS_MAX:
             why = f"This node is in {OVERLAYS_MAX} overlays, the most that it can be in."
             raise Dms3Error("limit_reached", why, hint="Remove an app that you do not use.")
-        effects += self._tables.add(overlay, join.duty).load(self._view, self._verified, now)
-        self._meeting.join(overlay, now)
-        return effects + self._membership.join(overlay, now)
 
     def _leave(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
         """Take part no more: its table is forgotten, what is asked there fails."""
@@ -198,6 +215,8 @@ class Dht:
         if overlay == PUBLIC or overlay not in self._tables:
             return effects
         effects += self._tables.pop(overlay).forget(self._view)
+        self._door.leave(overlay)
+        self._standing.leave(overlay)
         self._membership.leave(overlay)
         self._meeting.leave(overlay)
         self._relaying.leave(overlay)
@@ -216,6 +235,15 @@ class Dht:
             if event.token.startswith(prefix):
                 return answered(event.token, event.body, now)
         return []  # the answer to a report says nothing
+
+    def _members(self, overlay: OverlayId, request: RequestId, now: Now) -> list[Effect]:
+        """The presences of those that are there, of this node's neighbours first, and its own."""
+        if overlay not in self._tables:
+            raise Dms3Error("not_found", f"This node is not in overlay {short(overlay)}.")
+        table, at = self._tables[overlay], node_location(self._own)
+        others = table.presences(at, len(table), now.wall_us)
+        own = self._standing.presence(overlay, now.wall_us)
+        return [Reply(request, (*others, own) if own else others)]
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
         """Whether this node is to hold what lies under `key`, as far as its table says."""

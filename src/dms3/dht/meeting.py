@@ -8,6 +8,7 @@ is a member answers in the overlay and shows its presence.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,9 +40,14 @@ Met = Callable[[OverlayId, Sequence[NodeAt], Now], list[Effect]]
 """Told of nodes that say that they are in an overlay."""
 
 
-def meeting_point(overlay: OverlayId) -> Cid:
-    """The CID under which members of `overlay` put their provider records; nothing has it."""
-    return Cid.of(RAW, b"dms3 meeting point: " + overlay)
+def meeting_point(overlay: OverlayId, secret: bytes = b"") -> Cid:
+    """The CID under which members of `overlay` put their provider records; nothing has it.
+
+    `secret`: of a hidden overlay: whoever does not know it learns neither which overlay meets there
+    nor where to look for its members.
+    """
+    name = hashlib.sha256(b"dms3 hidden meeting: " + secret).digest() if secret else overlay
+    return Cid.of(RAW, b"dms3 meeting point: " + name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Means:
 class _Point:
     """The meeting point of one overlay: when to go there next, and how long to rest then."""
 
+    at: Cid
     due_us: int
     rest_us: int = MEETING_US_MIN
     put_us: int | None = None  # when the own record was put last
@@ -76,11 +83,11 @@ class Meeting:
         self._met = met
         self._points: dict[OverlayId, _Point] = {}
 
-    def join(self, overlay: OverlayId, now: Now) -> None:
+    def join(self, overlay: OverlayId, secret: bytes, now: Now) -> None:
         """Look for members of `overlay` from now on, if there is a public overlay to look in."""
         known = self._means.holding.type_of(NAME) is not None
         if overlay != PUBLIC and PUBLIC in self._means.tables and known:
-            self._points[overlay] = _Point(now.mono_us)
+            self._points[overlay] = _Point(meeting_point(overlay, secret), now.mono_us)
 
     def leave(self, overlay: OverlayId) -> None:
         """No more."""
@@ -107,10 +114,10 @@ class Meeting:
 
     def _go(self, overlay: OverlayId, point: _Point, now: Now) -> list[Effect]:
         said = point.put_us is not None and now.mono_us - point.put_us < MEETING_LIFE_US // 2
-        effects = [] if said else self._say(overlay, point, now)
+        effects = [] if said else self._say(point, now)
         return effects + self._look(overlay, point, now)
 
-    def _say(self, overlay: OverlayId, point: _Point, now: Now) -> list[Effect]:
+    def _say(self, point: _Point, now: Now) -> list[Effect]:
         if not self._means.standing.is_member or self._means.placing.full:
             return []
 
@@ -121,9 +128,7 @@ class Meeting:
 
         point.put_us = now.mono_us
         addresses = self._means.standing.addresses
-        content = issue_provider(
-            self._key, meeting_point(overlay), addresses, now.wall_us, MEETING_LIFE_US
-        )
+        content = issue_provider(self._key, point.at, addresses, now.wall_us, MEETING_LIFE_US)
         mark = mark_of(content.value)
         parcel = Parcel(NAME, content.key, mark, content.value, content.until_us)
         deadline_us = now.mono_us + PUT_PATIENCE_US
@@ -136,7 +141,7 @@ class Meeting:
             return []
         kind = self._means.holding.type_of(NAME)
         assert kind is not None, "else there are no meeting points"
-        gathering = Gathering(kind, Get(NAME, meeting_point(overlay).binary))
+        gathering = Gathering(kind, Get(NAME, point.at.binary))
         held, _ = self._means.holding.values(PUBLIC, kind, gathering.get.key, b"", now)
 
         def fetched(found: Fetched, at: Now) -> list[Effect]:

@@ -22,6 +22,7 @@ from dms3.core.machine import Effect, Entropy, Now
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES, NodeAt
 from dms3.crypto.certificate import is_node_peer_id
+from dms3.dht.admitting import Door
 from dms3.dht.asking import Asking
 from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
@@ -44,13 +45,17 @@ class _Care:
     joined_us: int | None = None  # when it last looked for itself; None: not yet
     joined_size: int = 0  # of the table after that
     looking: bool = False
+    nodes: tuple[NodeAt, ...] = ()  # to ask first
     unsaid: bool = False  # this node has new addresses that nobody was told yet
     sparse: list[int] = field(default_factory=list)  # magnitudes still to be looked up
     checking: dict[PeerId, None] = field(default_factory=dict)
 
 
 class Membership:
-    """Arguments: `own`, this node; `tables` by overlay; `asking` and `lookups`; `entropy`."""
+    """Arguments: `own`, this node; `tables` by overlay; `asking` and `lookups`; `entropy`.
+
+    `door`: who may be asked whether it is in an overlay.
+    """
 
     def __init__(
         self,
@@ -59,8 +64,10 @@ class Membership:
         asking: Asking,
         lookups: Lookups,
         entropy: Entropy,
+        door: Door,
     ) -> None:
         self._at = node_location(own)
+        self._door = door
         self._tables = tables
         self._asking = asking
         self._lookups = lookups
@@ -72,10 +79,11 @@ class Membership:
         for overlay in self._tables:
             self._care_for(overlay, now)
 
-    def join(self, overlay: OverlayId, now: Now) -> list[Effect]:
-        """Begin with one more overlay, and ask who is connected whether it is there."""
+    def join(self, overlay: OverlayId, nodes: Sequence[NodeAt], now: Now) -> list[Effect]:
+        """Begin with one more overlay: ask `nodes` and who is connected whether they are there."""
         care = self._care_for(overlay, now)
-        return self._meet(overlay, care, self._asking.connections.askable(), now)
+        care.nodes = tuple(nodes)
+        return self._meet_all(overlay, care, now)
 
     def leave(self, overlay: OverlayId) -> None:
         """Care for it no more."""
@@ -113,7 +121,8 @@ class Membership:
         node = NodeAt(peer, (address,))
         effects: list[Effect] = []
         for overlay, care in self._cares.items():
-            effects += self._meet(overlay, care, [node], now)
+            if self._door.may_meet(overlay, node, now.wall_us):
+                effects += self._meet(overlay, care, [node], now)
         return effects
 
     def go_on(self, now: Now) -> list[Effect]:
@@ -138,7 +147,7 @@ class Membership:
                 room = max(0, NODE_CHECKS_MAX - len(care.checking))
                 for node in care.table.silent(before_us, now.wall_us, room):
                     effects += self._check(overlay, care, node, now)
-                effects += self._meet(overlay, care, self._asking.connections.askable(), now)
+                effects += self._meet_all(overlay, care, now)
             if care.refresh_us <= now.mono_us:
                 effects += self._join(overlay, care, now)
         return effects
@@ -183,6 +192,15 @@ class Membership:
         return self._lookups.nearest(overlay, target, now, found)
 
     # Meeting nodes
+
+    def _meet_all(self, overlay: OverlayId, care: _Care, now: Now) -> list[Effect]:
+        """Ask the nodes that were named at the beginning, and who is connected."""
+        fit = [
+            node
+            for node in self._asking.connections.askable()
+            if self._door.may_meet(overlay, node, now.wall_us)
+        ]
+        return self._meet(overlay, care, [*care.nodes, *fit], now)
 
     def _meet(
         self, overlay: OverlayId, care: _Care, nodes: Sequence[NodeAt], now: Now

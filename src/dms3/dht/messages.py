@@ -22,7 +22,7 @@ from dms3.core.limits import (
     DHT_TYPE_CHARS_MAX,
     DHT_VALUES_MAX,
     NEIGHBOURS_MAX,
-    PRESENCE_BYTES_MAX,
+    PRESENCE_CLOSED_BYTES_MAX,
 )
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES
@@ -117,7 +117,7 @@ class Question:
 
     def __post_init__(self) -> None:
         _need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
-        _need(len(self.presence) <= PRESENCE_BYTES_MAX, "the presence is too long")
+        _need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
         asked = (self.find is not None, self.get is not None, bool(self.offers), bool(self.puts))
         _need(sum(asked) == 1, "exactly one of find, get, offers and puts")
         _need(max(len(self.offers), len(self.puts)) <= DHT_ITEMS_MAX, "too many contents")
@@ -161,7 +161,7 @@ class Codes:
     def __post_init__(self) -> None:
         _need(len(self.codes) <= DHT_ITEMS_MAX, "too many codes")
         _need(all(code in _CODES for code in self.codes), "an unknown code")
-        _need(len(self.presence) <= PRESENCE_BYTES_MAX, "the presence is too long")
+        _need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
 
 
 _CODES = frozenset(Code)
@@ -190,19 +190,19 @@ def decode_values(data: bytes) -> Values:
 
 def decode_codes(data: bytes, count: int) -> Codes:
     """An answer to `count` offers or puts; raises DecodeError."""
-    answer = _bounded(Codes, data, 4 * DHT_ITEMS_MAX + 2 * PRESENCE_BYTES_MAX)
+    answer = _bounded(Codes, data, 4 * DHT_ITEMS_MAX + 2 * PRESENCE_CLOSED_BYTES_MAX)
     if len(answer.codes) != count:
         raise DecodeError(0, f"{len(answer.codes)} codes to {count} contents")
     return answer
 
 
-_NODES_BYTES_MAX = (NEIGHBOURS_MAX + 1) * (PRESENCE_BYTES_MAX + 8) + 64
+_NODES_BYTES_MAX = (NEIGHBOURS_MAX + 1) * (PRESENCE_CLOSED_BYTES_MAX + 8) + 64
 
 
 def _check_nodes(nodes: tuple[bytes, ...], presence: bytes, most: int) -> None:
     _need(len(nodes) <= most, f"more than {most} nodes")
     longest = max([len(presence), *map(len, nodes)])
-    _need(longest <= PRESENCE_BYTES_MAX, "a presence is too long")
+    _need(longest <= PRESENCE_CLOSED_BYTES_MAX, "a presence is too long")
 
 
 def _check_name(name: str, key: bytes) -> None:

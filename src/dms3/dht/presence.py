@@ -2,7 +2,9 @@
 
 Source: docs/wire.md, "/dms3/dht/1"; docs/architecture.md, "Overlays". Whoever names a node to
 others hands on its presence, so nobody can name a node that does not exist or move one that does.
-A presence says nothing about whether the node is there now: `routing.py` asks it.
+In a closed overlay a presence (version 2) also says who is behind the node, and proves that they
+may be there: `admitting.py` judges it. A presence says nothing about whether the node is there now:
+`routing.py` asks it.
 """
 
 from __future__ import annotations
@@ -13,33 +15,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.codec import INTEGER_MAX, decode, encode
-from dms3.core.errors import DecodeError
-from dms3.core.ids import OverlayId, PeerId
+from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.ids import OverlayId, PeerId, Root
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
     PRESENCE_BYTES_MAX,
+    PRESENCE_CLOSED_BYTES_MAX,
     PRESENCE_LIFE_US,
     PRESENCES_KEPT_MAX,
 )
 from dms3.core.overlay import LOCATION_BYTES, NodeAt
 from dms3.core.verdict import Abandoned, Invalid, Verdict, in_date
-from dms3.crypto.certificate import is_node_peer_id
+from dms3.crypto.certificate import (
+    Certificate,
+    check_certificate,
+    decode_certificate,
+    is_node_peer_id,
+)
 from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, id_work
 from dms3.p2p.reach import Reach, reach_of
 
 DOMAIN = b"presence"
-VERSION = 1
+VERSION, CLOSED = 1, 2
+_SIZES = {VERSION: PRESENCE_BYTES_MAX, CLOSED: PRESENCE_CLOSED_BYTES_MAX}
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
     """`peer` is in `overlay` as `agent`, at `addresses`, from `since_us` until `until_us` (wall).
 
-    `agent`: the key of the app's member, empty in an open overlay. `addresses`: multiaddrs as
-    text, best first, without the peer id. The signature covers every other field.
+    `addresses`: multiaddrs as text, best first, without the peer id. The signature covers every
+    other field. Version 2 is for closed overlays: `agent` is the member, a root, whose
+    `certificate` (encoded) says that the node acts for them, and `proof` that they may be in; a
+    node that cannot be reached shows it, too, and names no address. Version 1 has neither field.
     """
 
     v: int
@@ -50,53 +61,120 @@ class Presence:
     since_us: int
     until_us: int
     signature: bytes
+    certificate: bytes = b""
+    proof: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"presence version {self.v} is not known")
+        _need(self.v in _SIZES, f"presence version {self.v} is not known")
+        is_closed = self.v == CLOSED
+        _need(is_closed == bool(self.certificate), "a closed overlay asks for a certificate")
+        _need(is_closed or not self.proof, "an open overlay asks for no proof")
+        _need(bool(self.agent) or not is_closed, "a closed overlay asks for a member")
+        _need(bool(self.addresses) or is_closed, "it names no address")
         _need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
         _need(len(self.agent) in (0, PUBLIC_BYTES), "an agent has 32 bytes, or is nobody")
         _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(0 < len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too few or many addresses")
-        _need(max(map(len, self.addresses)) <= ADDRESS_CHARS_MAX, "an address is too long")
+        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
+        longest = max(map(len, self.addresses), default=0)
+        _need(longest <= ADDRESS_CHARS_MAX, "an address is too long")
         _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
         _need(self.until_us - self.since_us <= PRESENCE_LIFE_US, "it would last too long")
         _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The form of version 1."""
+
+    v: int
+    overlay: bytes
+    agent: bytes
+    peer: bytes
+    addresses: tuple[str, ...]
+    since_us: int
+    until_us: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a node shows of its person in a closed overlay.
+
+    `root`: the member; `certificate`: encoded, that the node acts for them; `proof`: that they may
+    be in, b"" for who needs none; `until_us` (wall clock): one of them says nothing from then on.
+    """
+
+    root: Root
+    certificate: bytes = field(repr=False)
+    proof: bytes = field(repr=False)
+    until_us: int
+
+
 def issue_presence(
-    key: NodeKey, overlay: OverlayId, addresses: Sequence[str], wall_us: int
+    key: NodeKey,
+    overlay: OverlayId,
+    addresses: Sequence[str],
+    wall_us: int,
+    ticket: Ticket | None = None,
 ) -> bytes:
     """The presence of the node with `key` from `wall_us` on, for PRESENCE_LIFE_US.
 
-    Of `addresses` (at least one) as many are named as fit, the first before the last.
+    Of `addresses` (at least one, but in a closed overlay) as many are named as fit, the first
+    before the last. `ticket`: for a closed overlay; the presence ends with it.
     """
     signer = SigningKey.of_seed(key.seed)
     fit = [one for one in addresses if len(one) <= ADDRESS_CHARS_MAX][:ADDRESSES_PER_PEER_MAX]
-    assert fit, "a presence names an address"
+    assert fit or ticket, "a presence names an address"
+    version = VERSION if ticket is None else CLOSED
+    until_us = wall_us + PRESENCE_LIFE_US
+    shown = Ticket(Root(b""), b"", b"", until_us) if ticket is None else ticket
+    until_us = min(until_us, shown.until_us)
     while True:
-        until_us = wall_us + PRESENCE_LIFE_US
-        bare = Presence(VERSION, overlay, b"", key.peer_id, tuple(fit), wall_us, until_us, b"")
-        signature = signer.sign(DOMAIN, encode(bare))
-        data = encode(dataclasses.replace(bare, signature=signature))
-        if len(data) <= PRESENCE_BYTES_MAX:
+        bare = Presence(
+            v=version,
+            overlay=overlay,
+            agent=shown.root,
+            peer=key.peer_id,
+            addresses=tuple(fit),
+            since_us=min(wall_us, until_us - 1),
+            until_us=until_us,
+            signature=b"",
+            certificate=shown.certificate,
+            proof=shown.proof,
+        )
+        signature = signer.sign(DOMAIN, _bytes_of(bare))
+        data = _bytes_of(dataclasses.replace(bare, signature=signature))
+        if len(data) <= _SIZES[version]:
             return data
         fit.pop()
 
 
+def _bytes_of(presence: Presence) -> bytes:
+    """The one byte form of a presence of its version."""
+    if presence.v == CLOSED:
+        return encode(presence)
+    names = [each.name for each in dataclasses.fields(_Open)]
+    return encode(_Open(*(getattr(presence, name) for name in names)))
+
+
 def decode_presence(data: bytes) -> Presence:
     """The presence in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > PRESENCE_BYTES_MAX:
-        raise DecodeError(PRESENCE_BYTES_MAX, "too long for a presence")
+    if len(data) > PRESENCE_CLOSED_BYTES_MAX:
+        raise DecodeError(PRESENCE_CLOSED_BYTES_MAX, "too long for a presence")
     presence = decode(Presence, data, strict=True)
+    if len(data) > _SIZES[presence.v]:
+        raise DecodeError(_SIZES[presence.v], "too long for a presence of an open overlay")
     if not presence.signature:
         raise DecodeError(0, "the presence is not signed")
+    if _bytes_of(presence) != data:
+        raise DecodeError(0, "not the one byte form of this presence")
     return presence
 
 
 def check_signature(presence: Presence) -> bool:
     """Whether the node itself has signed `presence`."""
     bare = dataclasses.replace(presence, signature=b"")
-    return verify(_public_key(presence.peer), DOMAIN, encode(bare), presence.signature)
+    return verify(_public_key(presence.peer), DOMAIN, _bytes_of(bare), presence.signature)
 
 
 def check_dates(presence: Presence, wall_us: int) -> Verdict:
@@ -115,7 +193,8 @@ class Proven:
 
     `data`: its bytes; `at`: the node's location as a number; `work`: the bits its peer id cost;
     `reaches`: of each of its addresses, None for one that is not dialled: a name, or no TCP;
-    `nodes`: what `node` returns.
+    `nodes`: what `node` returns; `certificate`: of version 2, signed by the member, whose dates
+    were not looked at.
     """
 
     presence: Presence
@@ -124,6 +203,7 @@ class Proven:
     work: int
     reaches: tuple[Reach | None, ...]
     nodes: Mapping[Reach, NodeAt | None]
+    certificate: Certificate | None = None
 
     @property
     def peer(self) -> PeerId:
@@ -183,13 +263,15 @@ class Verified:
 class Standing:
     """What this node says of itself: its presence in each of its overlays, renewed in time.
 
-    `member`: whether it takes part; otherwise, and while it cannot be reached, it says nothing.
+    `member`: whether it takes part; otherwise, and while it cannot be reached, it says nothing in
+    open overlays, and in closed ones only who it is.
     """
 
     def __init__(self, key: NodeKey, *, member: bool) -> None:
         self._key = key
         self._member = member
         self._addresses: tuple[str, ...] = ()
+        self._tickets: dict[OverlayId, tuple[Ticket, bool]] = {}
         self._issued: dict[OverlayId, tuple[int, bytes]] = {}
 
     @property
@@ -209,16 +291,35 @@ class Standing:
             self._addresses = fit
             self._issued.clear()
 
+    def enter(self, overlay: OverlayId, ticket: Ticket, *, local: bool) -> None:
+        """Show `ticket` in a closed overlay; `local`: say nothing there of addresses far away."""
+        self._tickets[overlay] = (ticket, local)
+        self._issued.pop(overlay, None)
+
+    def leave(self, overlay: OverlayId) -> None:
+        """Say nothing more there."""
+        self._tickets.pop(overlay, None)
+        self._issued.pop(overlay, None)
+
     def presence(self, overlay: OverlayId, wall_us: int) -> bytes:
         """The presence to show at `wall_us`; b"" when this node is no member."""
-        if not self.is_member:
+        ticket, local = self._tickets.get(overlay, (None, False))
+        if ticket is None and not self.is_member:
             return b""
         since_us, data = self._issued.get(overlay, (0, b""))
         age_us = wall_us - since_us
         if not data or not 0 <= age_us < PRESENCE_LIFE_US // 2:  # old, or the clock went back
-            data = issue_presence(self._key, overlay, self._addresses, wall_us)
+            shown = self._addresses if self._member else ()
+            near = [each for each in shown if not local or is_local(each)]
+            data = issue_presence(self._key, overlay, near, wall_us, ticket)
             self._issued[overlay] = (wall_us, data)
         return data
+
+
+def is_local(address: str) -> bool:
+    """Whether multiaddr `address` is a number of this machine or of a private network."""
+    reach = _reach(address)
+    return reach is not None and reach is not Reach.EVERYWHERE
 
 
 def _prove(data: bytes) -> Proven:
@@ -230,7 +331,20 @@ def _prove(data: bytes) -> Proven:
     work = id_work(_public_key(peer))
     reaches = tuple(map(_reach, presence.addresses))
     nodes = {near: _node(presence, reaches, near) for near in Reach}
-    return Proven(presence, data, at, work, reaches, nodes)
+    certificate = _certificate(presence) if presence.v == CLOSED else None
+    return Proven(presence, data, at, work, reaches, nodes, certificate)
+
+
+def _certificate(presence: Presence) -> Certificate:
+    """The certificate of a closed presence, if its member has signed it; raises DecodeError."""
+    found = decode_certificate(presence.certificate)
+    try:
+        check_certificate(found, Root(presence.agent), PeerId(presence.peer), found.since_us)
+    except Dms3Error as error:
+        raise DecodeError(0, error.message) from error
+    if presence.until_us > found.until_us:
+        raise DecodeError(0, "the presence outlasts its certificate")
+    return found
 
 
 def _node(presence: Presence, reaches: tuple[Reach | None, ...], near: Reach) -> NodeAt | None:

@@ -12,6 +12,7 @@ from dms3.core.ids import OverlayId, PeerId
 from dms3.core.machine import Now
 from dms3.core.overlay import NodeAt
 from dms3.core.verdict import Invalid
+from dms3.dht.admitting import Door
 from dms3.dht.messages import (
     Codes,
     Nodes,
@@ -21,7 +22,7 @@ from dms3.dht.messages import (
     decode_nodes,
     decode_values,
 )
-from dms3.dht.presence import Proven, Verified
+from dms3.dht.presence import Proven
 from dms3.p2p.reach import reach_of_text
 
 
@@ -46,14 +47,14 @@ class LieError(Exception):
 
 
 class Reading:
-    """Arguments: `own`, this node; `verified`: presences checked already.
+    """Arguments: `own`, this node; `door`: whose presences hold.
 
     `work_bits`: what the id of a node must cost that can be reached everywhere.
     """
 
-    def __init__(self, own: PeerId, verified: Verified, work_bits: int) -> None:
+    def __init__(self, own: PeerId, door: Door, work_bits: int) -> None:
         self._own = own
-        self._verified = verified
+        self._door = door
         self._work_bits = work_bits
 
     def read(
@@ -73,7 +74,7 @@ class Reading:
             raw = decode_codes(body, len(question.offers) + len(question.puts))
         presence = None
         if raw.presence:
-            shown = self._verified.of_peer(raw.presence, peer, overlay, now.wall_us)
+            shown = self._door.of_peer(raw.presence, peer, overlay, now.wall_us)
             if isinstance(shown, Invalid):
                 raise LieError(shown.detail)
             presence = shown if isinstance(shown, Proven) else None
@@ -91,7 +92,7 @@ class Reading:
         seen: dict[PeerId, None] = {}
         nodes: list[tuple[int, NodeAt]] = []
         for data in presences:
-            proven = self._verified.open(data, overlay, now.wall_us)
+            proven = self._door.open(data, overlay, now.wall_us)
             if isinstance(proven, Invalid):
                 raise LieError(proven.detail)
             if not isinstance(proven, Proven):

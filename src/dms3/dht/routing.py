@@ -24,9 +24,8 @@ from dms3.core.limits import (
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES, NodeAt
-from dms3.dht.places import prefix_of
 from dms3.dht.presence import Proven, Verified, node_location
-from dms3.p2p.reach import Reach, reach_of_text
+from dms3.p2p.reach import Reach, prefix_of, reach_of_text
 
 TABLE = "nodes"
 _BITS = 8 * LOCATION_BYTES
@@ -135,6 +134,13 @@ class Table:
             if not entry.failures and proven.presence.until_us > wall_us and proven.peer != but:
                 told.append(proven.data)
         return tuple(told)
+
+    def drop_lapsed(self, peer: PeerId, wall_us: int) -> list[Effect]:
+        """Forget `peer` if its presence is over: nothing says any more that it may be here."""
+        entry = self._entries.get(peer)
+        if entry is None or entry.proven.presence.until_us > wall_us:
+            return []
+        return self.drop(peer, entry.proven.at)
 
     def in_date(self, wall_us: int) -> int:
         """How many nodes have a presence that is in date."""

@@ -17,6 +17,12 @@ from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, REACHES_
 from dms3.libp2p.multiaddr import Multiaddr
 
 
+NAMES = "names"
+"""The network prefix of whatever is not a number: a name may be anywhere."""
+
+_PREFIX_BITS = {4: 24, 6: 48}  # what providers give to one customer, and a little more
+
+
 class Reach(IntEnum):
     """From where an address can be dialled; a greater one from further away."""
 
@@ -49,6 +55,26 @@ def reach_of_text(text: str) -> Reach:
     except DecodeError:
         found = None
     return Reach.EVERYWHERE if found is None else found
+
+
+def prefix_of(address: str) -> str | None:
+    """The network prefix of multiaddr `address`, of which one person easily has many addresses.
+
+    IPv4 /24, IPv6 /48, or NAMES, as no name is resolved; None on a LAN or machine. Source:
+    docs/attacks.md, "Somebody in the public overlay".
+    """
+    if reach_of_text(address) is not Reach.EVERYWHERE:
+        return None
+    try:
+        name, value = Multiaddr.parse(address).parts[0]
+    except DecodeError:
+        return NAMES
+    if name not in {"ip4", "ip6"}:
+        return NAMES
+    ip = ipaddress.ip_address(value)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    number = mapped or ip
+    return str(ipaddress.ip_network((number, _PREFIX_BITS[number.version]), strict=False))
 
 
 def own_word(addresses: Iterable[Multiaddr], near: Reach) -> tuple[str, ...]:

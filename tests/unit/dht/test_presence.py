@@ -10,6 +10,7 @@ from dms3.core.limits import (
     CLOCK_AHEAD_US_MAX,
     ID_WORK_BITS,
     PRESENCE_BYTES_MAX,
+    PRESENCE_CLOSED_BYTES_MAX,
     PRESENCE_LIFE_US,
 )
 from dms3.core.overlay import PUBLIC, location
@@ -107,7 +108,7 @@ def test_an_unsigned_or_long_one_is_refused_before_it_is_checked():
     with pytest.raises(DecodeError, match="not signed"):
         decode_presence(encode(bare))
     with pytest.raises(DecodeError, match="too long"):
-        decode_presence(bytes(PRESENCE_BYTES_MAX + 1))
+        decode_presence(bytes(PRESENCE_CLOSED_BYTES_MAX + 1))
 
 
 def test_of_many_long_addresses_as_many_are_named_as_fit():
