@@ -184,7 +184,12 @@ def action_hash(data: bytes) -> Cid:
 
 def encode_signed(signed: SignedAction) -> bytes:
     """The bytes of a signed action, on the wire and on disk."""
-    return encode(_Signed(signed.data, signed.signature))
+    return _signed_bytes(signed.data, signed.signature)
+
+
+@lru_cache(maxsize=ACTIONS_DECODED_MAX)  # one action goes out in each of its ops, and in its rows
+def _signed_bytes(data: bytes, signature: bytes) -> bytes:
+    return encode(_Signed(data, signature))
 
 
 def decode_action(data: bytes) -> Action:

@@ -191,12 +191,11 @@ class Deciding:
                     f"Action {signed.hash} was refused here: {held.detail}.",
                 )
             if held is None:
-                self._holding.add_action(
-                    overlay, signed, "pending", self.desk.now.wall_us, own=True
-                )
+                now_us = self.desk.now.wall_us
+                self._holding.add_action(overlay, signed, "integrated", now_us, own=True)
             elif not held.own:
                 self._holding.make_own(overlay, signed)
-            state = "pending" if held is None else held.state
+            state = "integrated" if held is None else held.state
             for op in _public_ops(record):
                 self._add(overlay, op, state)
             case = self.queue.find(overlay, signed.hash)

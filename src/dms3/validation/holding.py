@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from dms3.chain.action import SignedAction, decode_signed, encode_signed
 from dms3.chain.ops import WITH_ENTRY, Op, bases_of, op_id_of
@@ -97,7 +98,8 @@ class Holding:
         self.rows = rows
         self._counts: dict[OverlayId, Counts] = {}
         self._changed: dict[OverlayId, None] = {}
-        self._read: dict[bytes, Held] = {}  # rows of actions that were read lately
+        self._read: dict[bytes, Held] = {}  # rows of actions that were read or written lately
+        self._new: dict[bytes, set[bytes]] = {}  # of actions that came lately: all ops ever held
 
     # Actions
 
@@ -110,32 +112,31 @@ class Holding:
             return None
         held = self._read.get(data)
         if held is None:
-            if len(self._read) >= ACTIONS_READ_MAX:
-                del self._read[next(iter(self._read))]
-            held = self._read[data] = _held(data)
+            held = _held(data)
+            self._remember(data, held)
         return held
 
     def add_action(
         self, overlay: OverlayId, signed: SignedAction, state: str, now_us: int, *, own: bool
     ) -> None:
         """Keep an action that was not here."""
-        data = encode_signed(signed)
-        self._write(overlay, signed.hash, ActionRow(_VERSION, data, state, now_us, own=own))
-        self._count(overlay, {}, len(data))
+        if len(self._new) >= ACTIONS_READ_MAX:
+            del self._new[next(iter(self._new))]
+        self._new[action_key(overlay, signed.hash)] = set()
+        self._write(overlay, Held(signed, state, "", "", 0, own, now_us))
+        self._count(overlay, {}, len(encode_signed(signed)))
 
     def decide(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> Integrated:
         """Keep what an action was found to be; its ops stand in the indexes when it is valid."""
-        key = action_key(overlay, signed.hash)
-        data = self.rows.get(ACTIONS, key)
-        assert data is not None, "an action is kept before it is judged"
-        row = decode(ActionRow, data)
+        held = self.action(overlay, signed.hash)
+        assert held is not None, "an action is kept before it is judged"
+        if held.state == "integrated" and isinstance(verdict, Valid):
+            return Integrated(())  # an own action is kept as what it is
         ops = self.ops(overlay, signed)
-        self._count(overlay, {row.state: -len(ops), _state(verdict): len(ops)}, 0)
+        self._count(overlay, {held.state: -len(ops), _state(verdict): len(ops)}, 0)
         rule, detail, line = _words(verdict)
         self._write(
-            overlay,
-            signed.hash,
-            replace(row, state=_state(verdict), rule=rule, detail=detail, line=line),
+            overlay, replace(held, state=_state(verdict), rule=rule, detail=detail, line=line)
         )
         if isinstance(verdict, Valid):
             fork = None
@@ -148,26 +149,23 @@ class Holding:
 
     def make_own(self, overlay: OverlayId, signed: SignedAction) -> None:
         """An action that came from elsewhere is this node's own."""
-        data = self.rows.get(ACTIONS, action_key(overlay, signed.hash))
-        assert data is not None, "it is kept"
-        self._write(overlay, signed.hash, replace(decode(ActionRow, data), own=True))
+        held = self.action(overlay, signed.hash)
+        assert held is not None, "it is kept"
+        self._write(overlay, replace(held, own=True))
 
     def resign(self, overlay: OverlayId, signed: SignedAction) -> None:
         """Keep this signature of an action: of several good ones all nodes keep the least."""
-        data = self.rows.get(ACTIONS, action_key(overlay, signed.hash))
-        assert data is not None, "it is kept"
-        row = replace(decode(ActionRow, data), signed=encode_signed(signed))
-        self._write(overlay, signed.hash, row)
+        held = self.action(overlay, signed.hash)
+        assert held is not None, "it is kept"
+        self._write(overlay, replace(held, signed=signed))
 
     def again(self, overlay: OverlayId, signed: SignedAction) -> None:
         """An abandoned action is to be judged once more."""
-        key = action_key(overlay, signed.hash)
-        data = self.rows.get(ACTIONS, key)
-        assert data is not None, "an abandoned action is kept"
+        held = self.action(overlay, signed.hash)
+        assert held is not None, "an abandoned action is kept"
         ops = self.ops(overlay, signed)
         self._count(overlay, {"abandoned": -len(ops), "pending": len(ops)}, 0)
-        row = replace(decode(ActionRow, data), state="pending", detail="")
-        self._write(overlay, signed.hash, row)
+        self._write(overlay, replace(held, state="pending", detail=""))
 
     def forget(self, overlay: OverlayId, signed: SignedAction) -> None:
         """Let go of an action without a verdict and its ops, as if it had never come."""
@@ -226,7 +224,11 @@ class Holding:
 
     def has_op(self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction) -> bool:
         """Whether this op is held."""
-        return self.rows.get(OPS, overlay + op_id_of(kind, basis, signed)) is not None
+        op_id = op_id_of(kind, basis, signed)
+        came = self._new.get(action_key(overlay, signed.hash))
+        if came is not None and op_id not in came:
+            return False
+        return self.rows.get(OPS, overlay + op_id) is not None
 
     def op(self, overlay: OverlayId, op_id: bytes) -> OpRow | None:
         """The op with that id."""
@@ -243,7 +245,11 @@ class Holding:
         if self.has_op(overlay, kind, basis, signed):
             return None
         row = OpRow(_VERSION, kind, basis, signed.hash.digest)
-        self.rows.put(OPS, overlay + op_id_of(kind, basis, signed), encode(row))
+        op_id = op_id_of(kind, basis, signed)
+        self.rows.put(OPS, overlay + op_id, encode(row))
+        came = self._new.get(action_key(overlay, signed.hash))
+        if came is not None:
+            came.add(op_id)
         self._count(overlay, {state: 1}, 0)
         if state == "integrated":
             return self._list(overlay, kind, basis, signed)
@@ -289,7 +295,7 @@ class Holding:
     def author(self, overlay: OverlayId, author: bytes) -> AuthorRow:
         """How far the chain of `author` is held."""
         data = self.rows.get(AUTHORS, overlay + author)
-        return _NOBODY if data is None else decode(AuthorRow, data)
+        return _NOBODY if data is None else _author(data)
 
     # What is pending
 
@@ -334,7 +340,7 @@ class Holding:
         self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
     ) -> Cid | None:
         key = index_key(overlay, kind, basis, signed)
-        if key is None or self.rows.get(INDEX, key) is not None:
+        if key is None:
             return None
         self.rows.put(INDEX, key, b"")
         if (kind, basis) == ("activity", signed.action.author):
@@ -345,30 +351,59 @@ class Holding:
         """The chain of its author has one more action; another one at the same place, if any."""
         author, seq = signed.action.author, signed.action.seq
         row = self.author(overlay, author)
-        place = index_prefix(overlay, CODES["activity"], author) + number_key(seq)
-        here = (key[-_DIGEST:] for key, _ in self.rows.under(INDEX, place))
-        other = next((digest for digest in here if digest != signed.hash.digest), None)
-        fork = None if other is None else Cid.of_digest(DAG_CBOR, other)
-        forked = row.forked
+        fork, forked, head = None, row.forked, row.head
+        if seq <= row.highest:  # else nothing is listed there or above
+            fork = self._beside(overlay, signed)
         if fork is not None and (forked < 0 or seq < forked):
             forked = seq
-        head = row.head
         if seq == head + 1:
-            prefix = index_prefix(overlay, CODES["activity"], author)
-            after = prefix + number_key(seq) + b"\xff" * _DIGEST
-            head = seq
-            for key, _ in self.rows.under(INDEX, prefix, after):
-                number = int.from_bytes(key[len(prefix) : -_DIGEST], "big")
-                if number > head + 1:
-                    break
-                head = number
+            head = seq if seq > row.highest else self._head_from(overlay, author, seq)
         changed = AuthorRow(_VERSION, head, max(row.highest, seq), forked)
         if changed != row:
             self.rows.put(AUTHORS, overlay + author, encode(changed))
         return fork
 
-    def _write(self, overlay: OverlayId, hash_: Cid, row: ActionRow) -> None:
-        self.rows.put(ACTIONS, action_key(overlay, hash_), encode(row))
+    def _beside(self, overlay: OverlayId, signed: SignedAction) -> Cid | None:
+        """Another action at its place in the chain, if one is listed."""
+        place = index_prefix(overlay, CODES["activity"], signed.action.author)
+        here = self.rows.under(INDEX, place + number_key(signed.action.seq))
+        digests = (key[-_DIGEST:] for key, _ in here)
+        other = next((each for each in digests if each != signed.hash.digest), None)
+        return None if other is None else Cid.of_digest(DAG_CBOR, other)
+
+    def _head_from(self, overlay: OverlayId, author: bytes, seq: int) -> int:
+        """The last seq behind `seq` that is listed without a gap, or `seq`."""
+        prefix = index_prefix(overlay, CODES["activity"], author)
+        after = prefix + number_key(seq) + b"\xff" * _DIGEST
+        head = seq
+        for key, _ in self.rows.under(INDEX, prefix, after):
+            number = int.from_bytes(key[len(prefix) : -_DIGEST], "big")
+            if number > head + 1:
+                break
+            head = number
+        return head
+
+    def _write(self, overlay: OverlayId, held: Held) -> None:
+        """Keep the row of an action as `held` says."""
+        data = encode(
+            ActionRow(
+                _VERSION,
+                encode_signed(held.signed),
+                held.state,
+                held.received_us,
+                held.rule,
+                held.detail,
+                held.line,
+                held.own,
+            )
+        )
+        self.rows.put(ACTIONS, action_key(overlay, held.signed.hash), data)
+        self._remember(data, held)
+
+    def _remember(self, data: bytes, held: Held) -> None:
+        if len(self._read) >= ACTIONS_READ_MAX:
+            del self._read[next(iter(self._read))]
+        self._read[data] = held
 
     def _count(self, overlay: OverlayId, ops: dict[str, int], size: int) -> None:
         before = self.counts(overlay)
@@ -396,6 +431,11 @@ def _held(data: bytes) -> Held:
     row = decode(ActionRow, data)
     signed = decode_signed(row.signed)
     return Held(signed, row.state, row.rule, row.detail, row.line, row.own, row.received_us)
+
+
+@lru_cache(maxsize=ACTIONS_READ_MAX)
+def _author(data: bytes) -> AuthorRow:
+    return decode(AuthorRow, data)
 
 
 def _state(verdict: Verdict) -> str:
