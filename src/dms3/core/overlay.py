@@ -195,7 +195,8 @@ class FoundNodes:
 class AskNodes:
     """Put question `body` of `protocol` to each of `nodes`, connecting to them when need be.
 
-    `enough`: after so many good answers the rest is not waited for (0: all are).
+    `enough`: after so many good answers the rest is not waited for (0: all are). `overlay`: where
+    they are: a closed one's refusal is met by showing who this node is.
     """
 
     nodes: tuple[NodeAt, ...]
@@ -203,6 +204,7 @@ class AskNodes:
     body: bytes = field(repr=False)
     enough: int = 0
     patience_us: int = GET_PATIENCE_US
+    overlay: OverlayId | None = None
 
 
 @dataclass(frozen=True, slots=True)

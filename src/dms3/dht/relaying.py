@@ -82,7 +82,7 @@ class Relaying:
     def ask(self, asked: AskNodes, request: RequestId, now: Now) -> list[Effect]:
         """Put the question to these nodes; raises Dms3Error when it is too much."""
         _check(len(asked.nodes), asked.body)
-        question = Foreign(asked.protocol, asked.body)
+        question = Foreign(asked.protocol, asked.body, asked.overlay)
         nodes = list({node.peer: node for node in asked.nodes if node.peer != self._own}.values())
         deadline_us = now.mono_us + asked.patience_us
         relayed = _Relayed(nodes, question, asked.enough, deadline_us, members=len(nodes))

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dms3.core.admission import NOT_ADMITTED
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import GOSSIP_ASK_US, GOSSIP_PERIOD_US, GOSSIP_REST_US
+from dms3.core.overlay import Asked, AskNodes
 from dms3.gossip.grounds import MALFORMED, Grounds
 from dms3.gossip.links import Links
 from dms3.gossip.memory import Memory
@@ -95,7 +97,8 @@ class Comparing:
     def _round(self, overlay: OverlayId) -> None:
         self._rest_us[overlay] = min(2 * self._rest_us[overlay], GOSSIP_REST_US)
         self._later(overlay)
-        partners = self._means.links.of(overlay)
+        links = self._means.links
+        partners = list(dict.fromkeys([*links.chosen(overlay), *links.of(overlay)]))
         if partners:
             drawn = int.from_bytes(self._means.grounds.entropy.draw(2), "big")
             self.with_peer(overlay, partners[drawn % len(partners)])
@@ -105,9 +108,24 @@ class Comparing:
         body = encode(Question(channel.overlay, channel.topic, mark=mark_of(mine)))
 
         def answered(answer: Any) -> None:
-            self._answered(channel, peer, mine, answer)
+            if isinstance(answer, Failure) and answer.code == NOT_ADMITTED:
+                self._introduced(channel, peer, mine, body)
+            else:
+                self._answered(channel, peer, mine, answer)
 
         self._desk.request(peer, PROTOCOL, body, GOSSIP_ASK_US, answered)
+
+    def _introduced(self, channel: Channel, peer: PeerId, mine: list[bytes], body: bytes) -> None:
+        """The overlay is closed: machine "dht" shows who this node is, and asks again."""
+
+        def asked(answer: Any) -> None:
+            if isinstance(answer, Asked):
+                for _, each in answer.answers:
+                    self._answered(channel, peer, mine, each)
+
+        nodes = (self._means.links.node(channel.overlay, peer),)
+        question = AskNodes(nodes, PROTOCOL, body, 0, GOSSIP_ASK_US, channel.overlay)
+        self._desk.call("dht.ask", question, asked)
 
     def _answered(self, channel: Channel, peer: PeerId, mine: list[bytes], answer: Any) -> None:
         means = self._means

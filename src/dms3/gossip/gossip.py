@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dms3.core.admission import STRANGER, Admission
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
@@ -71,13 +72,15 @@ NAME = "gossip"
 _LOOK = "look"
 _TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 _ELSEWHERE = Failure("not_found", "This node is not in that overlay.", Retry.OTHER_PEER)
+_REFUSALS = {"too_fast": _TOO_OFTEN, "not_admitted": STRANGER}
 _NO_ROOM = Failure("limit_reached", "Too much is being spread; try again later.", Retry.LATER)
 
 
 class Gossip:
     """The machine of a node.
 
-    `topics`: topic -> the machine that judges it; `quiet`: overlays in which nothing is spread.
+    `topics`: topic -> the machine that judges it; `quiet`: overlays in which nothing is spread;
+    `admission`: who may hear what is said in closed ones, as the dht of the node has it.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Gossip:
         entropy: Entropy,
         topics: Mapping[str, str] = TOPICS,
         quiet: Sequence[OverlayId] = (PUBLIC,),
+        admission: Admission | None = None,
     ) -> None:
         self._grounds = Grounds(entropy)
         self._desk: Desk = self._grounds.desk
@@ -94,7 +98,7 @@ class Gossip:
         self._pace = Pace(GOSSIP_COST_US, GOSSIP_BURST_US)
         self._memory = Memory(self._counts.dropped)
         self._telling = Telling(self._grounds)
-        self._links = Links(self._grounds, self._linked)
+        self._links = Links(self._grounds, admission or Admission(), self._linked)
         self._fetching = Fetching(self._grounds, self._brought)
         means = Means(
             self._grounds,
@@ -285,7 +289,9 @@ class Gossip:
             if overlay not in self._quiet:
                 self._look_soon()
             return "overlay_unknown"
-        return "" if self._links.admits(overlay, peer) else "partners_full"
+        if not self._links.admits(overlay, peer):
+            return "not_admitted"
+        return "" if self._links.takes(overlay, peer) else "partners_full"
 
     def _heard_of(self, peer: PeerId, channel: Channel, names: Sequence[bytes]) -> bool:
         """`peer` has these bodies: ask for those that are unknown; whether there are any."""
@@ -334,7 +340,7 @@ class Gossip:
         why = self._unheard(peer, overlay, question.topic, len(names) or GOSSIP_COMPARE_WEIGHT)
         if why:
             self._counts.dropped(f"question_{why}")
-            self._desk.reply(request, _TOO_OFTEN if why == "too_fast" else _ELSEWHERE)
+            self._desk.reply(request, _REFUSALS.get(why, _ELSEWHERE))
             return
         channel = Channel(overlay, question.topic)
         if question.mark:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dms3.core.admission import Admission
 from dms3.core.errors import Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
@@ -40,10 +41,11 @@ class _Circle:
 
 
 class Links:
-    """Of all overlays; `linked` is told of new partners."""
+    """Of all overlays; `admission`: who may hear of closed ones; `linked` is told of partners."""
 
-    def __init__(self, grounds: Grounds, linked: Linked) -> None:
+    def __init__(self, grounds: Grounds, admission: Admission, linked: Linked) -> None:
         self._desk = grounds.desk
+        self._admission = admission
         self._entropy = grounds.entropy
         self._linked = linked
         self._circles: dict[OverlayId, _Circle] = {}
@@ -64,9 +66,25 @@ class Links:
         return overlay in self._circles
 
     def of(self, overlay: OverlayId) -> list[PeerId]:
-        """The partners there."""
+        """The partners there, of a closed overlay those that are admitted."""
         circle = self._circles.get(overlay)
-        return [] if circle is None else [*circle.chosen, *circle.guests]
+        partners = [] if circle is None else [*circle.chosen, *circle.guests]
+        return [peer for peer in partners if self.admits(overlay, peer)]
+
+    def chosen(self, overlay: OverlayId) -> list[PeerId]:
+        """The partners that this node has chosen."""
+        circle = self._circles.get(overlay)
+        return [] if circle is None else list(circle.chosen)
+
+    def node(self, overlay: OverlayId, peer: PeerId) -> NodeAt:
+        """Where a partner can be reached, as far as that is known."""
+        circle = self._circles.get(overlay)
+        known = None if circle is None else circle.nodes.get(peer)
+        return NodeAt(peer, ()) if known is None else known
+
+    def admits(self, overlay: OverlayId, peer: PeerId) -> bool:
+        """Whether `peer` may hear what is said in `overlay`."""
+        return self._admission.admits(overlay, peer, self._desk.now.wall_us)
 
     def size(self, overlay: OverlayId) -> int:
         """How many live nodes are known there."""
@@ -96,7 +114,7 @@ class Links:
         if circle is not None:
             self._release(list(circle.chosen))
 
-    def admits(self, overlay: OverlayId, peer: PeerId) -> bool:
+    def takes(self, overlay: OverlayId, peer: PeerId) -> bool:
         """Whether what `peer` says about `overlay` is listened to: it is a partner from now on."""
         circle = self._circles.get(overlay)
         if circle is None or peer not in self._up:

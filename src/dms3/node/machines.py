@@ -68,6 +68,7 @@ def machines_of(
         *name_types(),
     )
     overlays = dht.Dht(identity.node_key, types, entropy, member=settings.overlay)
+    spreading = gossip.Gossip(entropy, admission=overlays.admission)
     protocols = dict.fromkeys(
         (GRANT_PROTOCOL, SEARCH_PROTOCOL, BLOCK_PROTOCOL), Overflow.DROP_OLDEST
     )
@@ -83,5 +84,5 @@ def machines_of(
         *chain_machines(identity, entropy, place),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
-        Hosted(gossip.NAME, gossip.Gossip(entropy), {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
+        Hosted(gossip.NAME, spreading, {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
     ]
