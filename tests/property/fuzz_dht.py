@@ -24,7 +24,7 @@ from dms3.dht.messages import (
     decode_question,
     decode_values,
 )
-from dms3.dht.places import prefix_of
+from dms3.p2p.reach import prefix_of
 from dms3.dht.presence import Verified, decode_presence, issue_presence
 from dms3.libp2p.peer_id import NodeKey
 from dms3.node.overlay_place import Head

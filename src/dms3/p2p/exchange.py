@@ -23,11 +23,13 @@ from dms3.core.limits import (
     EXCHANGE_QUESTION_BYTES_MAX,
     EXCHANGE_RECORD_BYTES_MAX,
     EXCHANGE_RECORDS_MAX,
+    HEARSAY_WORDS_MAX,
     PEERS_WANTED_MIN,
 )
 from dms3.core.machine import Entropy
 from dms3.libp2p.peer_record import PeerRecord, open_record
 from dms3.p2p.conduct import Bucket
+from dms3.p2p.hearsay import Word, check_words
 from dms3.p2p.reach import Reach, others_word
 
 PROTOCOL = "/dms3/exchange/1"
@@ -37,26 +39,39 @@ _SALT_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How many peers, at most, the asker would like to hear of."""
+    """How many peers the asker would like to hear of, and how many words on their uptime."""
 
     count: int
+    words: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= EXCHANGE_RECORDS_MAX:
             raise ValueError(f"one asks for 1 to {EXCHANGE_RECORDS_MAX} peers")
+        if not 0 <= self.words <= HEARSAY_WORDS_MAX:
+            raise ValueError(f"one asks for {HEARSAY_WORDS_MAX} words at most")
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The answer: signed peer records as they came from their peers."""
+    """The answer: signed peer records as they came from their peers, and the answerer's words."""
 
     records: tuple[bytes, ...]
+    words: tuple[Word, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.records) > EXCHANGE_RECORDS_MAX:
             raise ValueError("too many records")
         if any(len(record) > EXCHANGE_RECORD_BYTES_MAX for record in self.records):
             raise ValueError("a record is too long")
+        check_words(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer whose records hold."""
+
+    records: tuple[PeerRecord, ...]
+    words: tuple[Word, ...]
 
 
 def decode_ask(body: bytes) -> Ask:
@@ -66,16 +81,17 @@ def decode_ask(body: bytes) -> Ask:
     return decode(Ask, body)
 
 
-def decode_records(body: bytes) -> list[PeerRecord]:
-    """The verified records in the answer `body`; raises DecodeError when one does not hold."""
+def decode_records(body: bytes) -> Told:
+    """The answer `body`, its records verified; raises DecodeError when one does not hold."""
     if len(body) > EXCHANGE_ANSWER_BYTES_MAX:
         raise DecodeError(EXCHANGE_ANSWER_BYTES_MAX, "too long for an answer with peers")
-    return [open_record(record) for record in decode(Records, body).records]
+    answer = decode(Records, body)
+    return Told(tuple(open_record(record) for record in answer.records), answer.words)
 
 
 def choose(
     records: Sequence[tuple[bytes, PeerRecord]], count: int, near: Reach, entropy: Entropy
-) -> Records:
+) -> tuple[bytes, ...]:
     """At most `count` of `records`, drawn at random, that somebody at `near` may make use of.
 
     At random, so that whoever asks again and again learns slowly whom this node is connected to.
@@ -87,7 +103,7 @@ def choose(
     ]
     salt = entropy.draw(_SALT_BYTES)
     useful.sort(key=lambda record: hashlib.sha256(salt + record).digest())
-    return Records(tuple(useful[:count]))
+    return tuple(useful[:count])
 
 
 class Exchange:
@@ -105,7 +121,7 @@ class Exchange:
         missing = PEERS_WANTED_MIN - len(ours)
         if missing <= 0:
             return []
-        able = [peer for peer in ours if peer not in self._unable]
+        able = self.able(ours)
         ready = [peer for peer in able if self._due_us(peer) <= now_us]
         ready.sort(key=lambda peer: (self._asked.get(peer, -1), peer))
         chosen = ready[:EXCHANGE_ASKED_MAX]
@@ -113,8 +129,12 @@ class Exchange:
             self._asked[peer] = now_us
         if able:
             self.timer = max(now_us + 1, min(map(self._due_us, able)))
-        question = encode(Ask(min(EXCHANGE_RECORDS_MAX, missing)))
+        question = encode(Ask(min(EXCHANGE_RECORDS_MAX, missing), HEARSAY_WORDS_MAX))
         return [(peer, question) for peer in chosen]
+
+    def able(self, ours: Sequence[PeerId]) -> list[PeerId]:
+        """Which of `ours` speak the protocol, as far as is known."""
+        return [peer for peer in ours if peer not in self._unable]
 
     def admit(self, peer: PeerId, now_us: int) -> bool:
         """Whether a question of `peer` is answered now."""

@@ -13,6 +13,7 @@ from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
+    ABSENCE_BACK_US_MAX,
     ABSENCE_US_MAX,
     ADDRESS_CHARS_MAX,
     ADDRESSES_PER_PEER_MAX,
@@ -24,9 +25,10 @@ from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
 from dms3.libp2p.peer_record import ForgedRecordError, PeerRecord, open_record
 from dms3.p2p.conduct import CONDUCT, Score
 from dms3.p2p.contacts import Contact
+from dms3.p2p.faults import Faults
 from dms3.p2p.port import Introduced
 from dms3.p2p.reach import Reach, own_word, reach_of_text
-from dms3.p2p.uptime import missed, seen, share
+from dms3.p2p.uptime import Metric
 
 TABLE = "known"
 PUBLIC_PROTOCOL = "/dms3/dht/1"  # who speaks it takes part in what is public, and is known to be
@@ -38,7 +40,8 @@ class Known:
 
     `sequence`: of its last signed record, 0 before there was one. `found`: how it came to be known,
     "inbound", "lan", "exchange" or "person"; "" when another part of this node dialled it.
-    `uptime_ppm`: how much of the time it is there, in millionths; `looked_us`: last looked at.
+    `uptime_ppm`: how much of the time it is there, in millionths, and `sure_ppm` how sure that is;
+    `looked_us`: last looked at; `away`: it was not there then.
     """
 
     peer: bytes
@@ -49,6 +52,13 @@ class Known:
     found: str = ""
     uptime_ppm: int = UPTIME_NEWCOMER_PPM
     looked_us: int = 0
+    sure_ppm: int = 0
+    away: bool = False
+
+    @property
+    def metric(self) -> Metric:
+        """The experience of it."""
+        return Metric(self.uptime_ppm, self.sure_ppm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class KnownPeers:
 
     def __init__(self) -> None:
         self.up: dict[PeerId, int] = {}
+        self.faults = Faults()
         self._rows: dict[PeerId, Known] = {}
         self._sessions: dict[PeerId, _Session] = {}
 
@@ -123,11 +134,13 @@ class KnownPeers:
             effects += self._evict(keep)
             row = Known(peer, (), 0, found="inbound" if inbound else "")
         addresses = row.addresses if inbound else _merge((address,), row.addresses)
-        ppm = row.uptime_ppm
+        metric = row.metric
         if row.looked_us:
-            ppm = seen(ppm, min(now.wall_us - row.looked_us, ABSENCE_US_MAX))
+            most = ABSENCE_BACK_US_MAX if row.away else ABSENCE_US_MAX
+            metric, gap_us = self._since(row, most, now)
+            metric = metric.away(gap_us) if row.away else metric.there(gap_us)
         row = replace(row, addresses=addresses, seen_us=now.wall_us)
-        return [*effects, self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
+        return [*effects, self._look(row, metric, now, away=False)]
 
     def on_down(self, peer: PeerId) -> int | None:
         """The peer has gone; the monotonic instant at which it came."""
@@ -142,23 +155,58 @@ class KnownPeers:
         row = self._rows.get(peer)
         if row is None:
             return []
-        ppm = seen(row.uptime_ppm, for_us)
-        return [self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
+        return [self._look(row, row.metric.there(for_us), now, away=False)]
 
     def was_away(self, peer: PeerId, now: Now) -> list[Effect]:
-        """A dial of `peer` has failed; it may be our own network, when nobody is connected."""
+        """`peer` could not be reached, and that is not this node's fault."""
         row = self._rows.get(peer)
-        if row is None or not self.up:
+        if row is None or peer in self.up:
             return []
-        ppm = missed(row.uptime_ppm, now.wall_us - row.looked_us)
-        return [self._put(replace(row, uptime_ppm=ppm, looked_us=now.wall_us))]
+        metric, gap_us = self._since(row, ABSENCE_US_MAX, now)
+        return [self._look(row, metric.away(gap_us), now, away=True)]
 
-    def uptime(self, peer: PeerId, now: Now) -> float:
-        """How much of the time `peer` is there, from 0 to 1, the present connection counted."""
+    def is_away(self, peer: PeerId) -> bool:
+        """Whether `peer` was not there at the last look, or was never looked at."""
         row = self._rows.get(peer)
-        ppm = UPTIME_NEWCOMER_PPM if row is None else row.uptime_ppm
+        return row is None or row.away or not row.looked_us
+
+    def looked(self, peer: PeerId) -> tuple[int, bool]:
+        """When `peer` was looked at last (wall, 0: never), and whether it was away then."""
+        row = self._rows.get(peer)
+        return (0, False) if row is None else (row.looked_us, row.away)
+
+    def metric(self, peer: PeerId, now: Now) -> Metric:
+        """How much of the time `peer` is there as seen from here, the present connection counted.
+
+        What nobody has looked at for long is less sure.
+        """
+        row = self._rows.get(peer)
+        if row is None:
+            return Metric()
         since_us = self.up.get(peer)
-        return share(ppm if since_us is None else seen(ppm, now.mono_us - since_us))
+        if since_us is not None:
+            return row.metric.there(now.mono_us - since_us)
+        return row.metric.unseen(now.wall_us - row.looked_us)
+
+    def _since(self, row: Known, most_us: int, now: Now) -> tuple[Metric, int]:
+        """What is known at the beginning of the time that a look speaks of, and that time.
+
+        It is `most_us` at most, and none in which this node's own network was at fault.
+        """
+        gap_us = max(0, now.wall_us - max(row.looked_us, self.faults.sound_us))
+        gap_us = min(gap_us, most_us)
+        return row.metric.unseen(now.wall_us - row.looked_us - gap_us), gap_us
+
+    def _look(self, row: Known, metric: Metric, now: Now, *, away: bool) -> Persist:
+        return self._put(
+            replace(
+                row,
+                uptime_ppm=metric.value,
+                sure_ppm=metric.sure,
+                looked_us=now.wall_us,
+                away=away,
+            )
+        )
 
     def introduced(self, told: Introduced) -> list[Effect]:
         """A connected peer says where it listens; its word is believed as far as a dial goes.
@@ -210,6 +258,10 @@ class KnownPeers:
             for peer in sorted(self.up)
             if peer != asker and (session := self._session(peer)).public and session.record
         ]
+
+    def public(self) -> list[PeerId]:
+        """The peers that have said since the start that they take part in what is public."""
+        return sorted(peer for peer, session in self._sessions.items() if session.public)
 
     def usefulness(self, peer: PeerId) -> tuple[int, int]:
         """A measure for connected peers that nobody needs; the least one is closed first.

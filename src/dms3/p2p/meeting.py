@@ -7,12 +7,13 @@ the connection is any good by the probe.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import PeerId, Token
-from dms3.core.limits import EXCHANGE_TIMEOUT_US
+from dms3.core.limits import EXCHANGE_TIMEOUT_US, HEARSAY_US, HEARSAY_WORDS_MAX
 from dms3.core.machine import Effect, Entropy, Now, Request
 from dms3.libp2p.peer_record import ForgedRecordError
 from dms3.p2p import exchange
@@ -21,43 +22,74 @@ from dms3.p2p.dialing import Dialing, Target
 from dms3.p2p.exchange import Exchange
 from dms3.p2p.finds import EXCHANGE, LAN, Finds
 from dms3.p2p.known import KnownPeers
-from dms3.p2p.port import Found
+from dms3.p2p.port import Found, Partners
 from dms3.p2p.reach import others_word
+from dms3.p2p.world import World
 
 PROTOCOL, MINORS = exchange.PROTOCOL, exchange.MINORS
+_JITTER_PARTS = 0xFFFF
 TOKEN = "exchange"  # noqa: S105  # the first part of a Token, no secret
 
 
 class Meeting:
-    """The state. `own`: this node; `public`: whether it takes part in what is public, and asks."""
+    """The state. `own`: this node; `world`: what it thinks of peers; `public`: whether it asks."""
 
     def __init__(
-        self, own: PeerId, known: KnownPeers, dialing: Dialing, entropy: Entropy, *, public: bool
+        self,
+        own: PeerId,
+        known: KnownPeers,
+        world: World,
+        dialing: Dialing,
+        entropy: Entropy,
+        *,
+        public: bool,
     ) -> None:
         self._own = own
         self._known = known
+        self._world = world
         self._finds = Finds(dialing)
         self._exchange = Exchange()
         self._entropy = entropy
         self._public = public
+        self._hear_us: int | None = None  # when to ask for words again
         self._count = 0
 
     @property
     def timer(self) -> int | None:
         """When the next question is due."""
-        return self._exchange.timer
+        both = (self._exchange.timer, self._hear_us)
+        return min((us for us in both if us is not None), default=None)
 
     def ask(self, now: Now) -> list[Effect]:
-        """Questions for peers, as long as there are too few."""
+        """Questions for peers, as long as there are too few; and now and then for what is heard."""
         if not self._public:
             return []
         effects: list[Effect] = []
-        for peer, body in self._exchange.due(self._known.ours(), now.mono_us):
+        ours = self._known.ours()
+        for peer, body in (*self._exchange.due(ours, now.mono_us), *self._hear(ours, now)):
             self._count += 1
             token = Token(f"{TOKEN}/{self._count}/{peer.hex()}")
             deadline_us = now.mono_us + EXCHANGE_TIMEOUT_US
             effects.append(Request(peer, exchange.PROTOCOL, body, token, deadline_us))
         return effects
+
+    def _hear(self, ours: Sequence[PeerId], now: Now) -> list[tuple[PeerId, bytes]]:
+        """Whom to ask for words, and what: one partner, drawn as the world model says."""
+        able = self._exchange.able(ours)
+        if not able:
+            self._hear_us = None
+            return []
+        begins = self._hear_us is None
+        if self._hear_us is not None and now.mono_us < self._hear_us:
+            return []
+        drawn = int.from_bytes(self._entropy.draw(2), "big")
+        self._hear_us = now.mono_us + HEARSAY_US // 2 + HEARSAY_US * drawn // _JITTER_PARTS
+        if begins:
+            return []  # peers that have just come know nothing new
+        question = encode(exchange.Ask(1, HEARSAY_WORDS_MAX))
+        return [
+            (peer, question) for peer in self._world.draw(Partners(tuple(able), "pull", 1), now)
+        ]
 
     def answer(self, peer: PeerId, body: bytes, now: Now) -> bytes:
         """What to tell `peer`; raises Misbehaved for too many questions and for what is none."""
@@ -69,9 +101,11 @@ class Meeting:
             raise Misbehaved("body_malformed") from None
         near = self._known.reach(peer)
         shared = self._known.shared(peer)
-        return encode(exchange.choose(shared, ask.count, near, self._entropy))
+        records = exchange.choose(shared, ask.count, near, self._entropy)
+        words = self._world.words(peer, ask.words, now)
+        return encode(exchange.Records(records, words))
 
-    def learn(self, token: Token, body: Any, now: Now) -> None:
+    def learn(self, token: Token, body: Any, now: Now) -> list[Effect]:
         """The answer of a peer: others are dialled as far as it could do so itself.
 
         Raises Misbehaved for records that are not what their peers have signed.
@@ -80,16 +114,17 @@ class Meeting:
         if isinstance(body, Failure):
             if body.code == "protocol_unsupported":
                 self._exchange.unable(peer)
-            return
+            return []
         try:
-            records = exchange.decode_records(body)
+            told = exchange.decode_records(body)
         except ForgedRecordError:
             raise Misbehaved("record_forged") from None
         except DecodeError:
             raise Misbehaved("body_malformed") from None
         near = self._known.reach(peer)
-        for record in records:
+        for record in told.records:
             self._offer(record.peer, others_word(record.addresses, near), EXCHANGE, now)
+        return self._world.told(peer, told.words, now)
 
     def found(self, found: Found, now: Now) -> None:
         """Somebody answered on the LAN; raises `argument_invalid` for another way to find."""

@@ -7,7 +7,8 @@ port "transport" (node/network.py).
 
 Operations, as Call("peers.NAME", ARGUMENTS): connect(text) -> Dialed · disconnect(PeerId) -> None ·
 release(PeerId) -> None · ping(PeerId) -> round trip in microseconds · list() -> tuple[PeerRow] ·
-uptime(tuple of PeerId) -> tuple of shares from 0 to 1, in that order ·
+uptime(tuple of PeerId) -> tuple of shares from 0 to 1, in that order · partners(Partners) ->
+tuple[PeerId] · world() -> tuple[Thought] · missed(PeerId), which could not be reached -> None ·
 conduct(Conducted) -> None · introduced(Introduced) -> None · found(Found) -> None ·
 listening(tuple of multiaddrs as text) -> None · contact_add(text of a card) -> Contact ·
 contact_list() -> tuple[Contact] · contact_find(text) -> Contact · contact_remove(text) -> Contact.
@@ -52,7 +53,7 @@ from dms3.p2p import meeting
 from dms3.p2p.announcing import Announcing
 from dms3.p2p.conduct import Misbehaved
 from dms3.p2p.dialing import Dialing, Target, parse_place
-from dms3.p2p.known import KnownPeers
+from dms3.p2p.known import KnownPeers, PeerRow
 from dms3.p2p.meeting import Meeting
 from dms3.p2p.port import (
     Conducted,
@@ -67,10 +68,12 @@ from dms3.p2p.port import (
 from dms3.p2p.probing import MINORS, PROTOCOL, Probes, Probing, decode_probe
 from dms3.p2p.waiting import Asked, Waiting
 from dms3.p2p.wanted import Wanted
+from dms3.p2p.world import World
 
 __all__ = ["MINORS", "PROTOCOL", "PeerBook"]
 
 ATTEMPTS_HOPELESS = 16  # as after so many failures: the longest wait
+_ABSENT = ("timed_out", "peer_unreachable")  # of a dial: nobody there, as far as we can tell
 STEADY_US = 30 * SECOND_US  # a connection that lasted this long counts as a good one
 
 
@@ -94,10 +97,13 @@ class PeerBook:
         self._known = KnownPeers()
         self._dialing = Dialing(entropy)
         self._wanted = Wanted(own, root, bootstrap, self._dialing)
-        self._meeting = Meeting(own, self._known, self._dialing, entropy, public=public)
         self._announcing = Announcing()
         self._waiting = Waiting()
         self._probes = Probes(entropy)
+        self._world = World(own, self._known, self._probes, entropy, self._rows)
+        self._meeting = Meeting(
+            own, self._known, self._world, self._dialing, entropy, public=public
+        )
         self._leaving: set[PeerId] = set()  # told to go, to make room
         self._woken_us: int | None = None
         self._wake_us: int | None = None  # a wake that waits
@@ -108,7 +114,6 @@ class PeerBook:
             "release": self._release,
             "ping": self._ping,
             "list": self._list,
-            "uptime": self._uptime,
             "conduct": self._conduct,
             "introduced": self._introduced,
             "found": self._found,
@@ -117,6 +122,7 @@ class PeerBook:
             "contact_list": self._contact_list,
             "contact_find": self._contact_find,
             "contact_remove": self._contact_remove,
+            **self._world.operations,
         }
 
     # The machine
@@ -125,7 +131,7 @@ class PeerBook:
         """Load contacts and peers, refuse whom we refused, dial whom we keep."""
         self._wanted.load(view, now)
         self._announcing.load(view)
-        effects = self._known.load(view)
+        effects = [*self._known.load(view), *self._world.load(view, now)]
         for known in self._known.refused(now.wall_us):
             left = known.refused_until_us - now.wall_us
             effects.append(self._call("refuse", Refuse(PeerId(known.peer), left)))
@@ -134,6 +140,8 @@ class PeerBook:
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """See the operations in the module docstring."""
         effects: list[Effect] = []
+        if isinstance(event, PeerUp | Requested):
+            self._world.heard_of(event.peer)
         match event:
             case Called(operation, arguments, request):
                 effects = self._on_called(operation, arguments, request, now)
@@ -157,11 +165,11 @@ class PeerBook:
         """Dial what is due, ask for peers, look after a sleep."""
         if self._wake_us is not None and now.mono_us >= self._wake_us:
             return self._wake(now)
-        return [*self._dial(now), *self._meeting.ask(now)]
+        return [*self._world.judge(now), *self._dial(now), *self._meeting.ask(now)]
 
     def next_timer(self) -> int | None:
         """When the next dial or question is due."""
-        return _earliest(self._dialing.timer, self._meeting.timer, self._wake_us)
+        return _earliest(self._dialing.timer, self._meeting.timer, self._world.timer, self._wake_us)
 
     # Connections
 
@@ -225,7 +233,8 @@ class PeerBook:
             self._meeting.failed(target, now)
             if target.peer is not None:
                 self._known.trouble(target.peer, body)
-                effects += self._known.was_away(target.peer, now)
+                if isinstance(body, Failure) and body.code in _ABSENT:
+                    effects += self._world.failed(target.peer, now)
         return [*effects, *self._dial(now)]
 
     # After a sleep, and in another network
@@ -239,6 +248,7 @@ class PeerBook:
             self._wake_us = self._woken_us + WAKE_PAUSE_US
             return []
         self._woken_us, self._wake_us = now.mono_us, None
+        self._world.slept(now)
         self._meeting.wake()
         self._dialing.wake(now.mono_us)
         probes = [self._probes.ask(peer, now, vital=True) for peer in sorted(self._known.up)]
@@ -267,6 +277,7 @@ class PeerBook:
         address = self._known.address(peer)
         if not isinstance(body, Failure):
             rtt_us = max(0, now.mono_us - probing.since_us)
+            self._world.heard_of(peer)
             self._known.probed(peer, rtt_us)
             return [*self._waiting.finish(peer, address, None, rtt_us), *self._meeting.ask(now)]
         self._known.trouble(peer, body)
@@ -303,10 +314,10 @@ class PeerBook:
 
     def _on_records(self, token: Token, body: Any, now: Now) -> list[Effect]:
         try:
-            self._meeting.learn(token, body, now)
+            effects = self._meeting.learn(token, body, now)
         except Misbehaved as wrong:
             return self._misconduct(Conducted(meeting.asked(token), wrong.code), now)
-        return self._dial(now)
+        return [*effects, *self._dial(now)]
 
     def _found(self, found: Found, request: RequestId, now: Now) -> list[Effect]:
         self._meeting.found(found, now)
@@ -422,11 +433,10 @@ class PeerBook:
         return [self._probes.ask(peer, now)]
 
     def _list(self, _arguments: Any, request: RequestId, now: Now) -> list[Effect]:
-        rows = self._known.rows(now, self._wanted.contacts.of_peer, self._dialing.ways())
-        return [Reply(request, rows)]
+        return [Reply(request, self._rows(now))]
 
-    def _uptime(self, peers: tuple[PeerId, ...], request: RequestId, now: Now) -> list[Effect]:
-        return [Reply(request, tuple(self._known.uptime(peer, now) for peer in peers))]
+    def _rows(self, now: Now) -> tuple[PeerRow, ...]:
+        return self._known.rows(now, self._wanted.contacts.of_peer, self._dialing.ways())
 
     # Conduct
 

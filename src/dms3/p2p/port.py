@@ -6,6 +6,7 @@ Source: docs/architecture.md, "The machine" (Call). Types only; `node/network.py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dms3.core.ids import PeerId
 from dms3.core.limits import DIAL_TIMEOUT_US
@@ -29,6 +30,19 @@ class Dialed:
 
     peer: PeerId
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Answer of Call "transport.reserve" (a peer id): a place at `hop`.
+
+    `addresses`: multiaddrs of circuits to this node, the one that is known to lead to the hop
+    first; `left_us`: until the place expires, by the hop's clock.
+    """
+
+    hop: PeerId
+    addresses: tuple[str, ...]
+    left_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,41 @@ class Conducted:
 
     peer: PeerId
     code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Arguments of "peers.partners": draw at most `count` of `candidates` to gossip with.
+
+    `of`: "pull", those of whom little is known and who are likely to be there; "push", those who
+    are surely there, to hand news on.
+    """
+
+    candidates: tuple[PeerId, ...]
+    of: Literal["pull", "push"]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What this node thinks of `peer`: shares of one, of uptime and how sure it is.
+
+    `own`: as it has seen it itself; `heard`: what `reporters` others say, None while they are too
+    few; `uptime`: both together. `looked_us` (wall, 0: never): when it was looked at last; `away`:
+    it was not there then. `points`: of misconduct; `refused_until_us`: wall, 0 when it is not.
+    """
+
+    peer: PeerId
+    name: str | None
+    connected: bool
+    uptime: float
+    own: tuple[float, float]
+    heard: tuple[float, float] | None
+    reporters: int
+    looked_us: int
+    away: bool
+    points: int
+    refused_until_us: int
 
 
 @dataclass(frozen=True, slots=True)

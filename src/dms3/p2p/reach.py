@@ -16,7 +16,6 @@ from dms3.core.errors import DecodeError
 from dms3.core.limits import ADDRESS_CHARS_MAX, ADDRESSES_PER_PEER_MAX, REACHES_CACHED_MAX
 from dms3.libp2p.multiaddr import Multiaddr
 
-
 NAMES = "names"
 """The network prefix of whatever is not a number: a name may be anywhere."""
 
