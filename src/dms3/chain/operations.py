@@ -23,6 +23,8 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `source.decline` | session id | Session |
 | `source.sessions` | OverlayId | tuple of Session |
 | `source.grant` / `source.revoke` / `source.grants` | see `source/capabilities.py` | |
+| `source.warrant` | IssueWarrant: an action `warrant` of the own chain | Committed |
+| `source.shut_out` | ShutOut: whose questions are refused from now on | None |
 | `validation.open` | OpenApp: judge and hold for this overlay from now on | None |
 | `validation.shut` | OverlayId | None |
 | `validation.judge` | JudgeRecords: new actions of an own chain, before they are kept | Verdict |
@@ -32,12 +34,16 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `validation.activity` | GetActivity | Activity |
 | `validation.trace` | action hash: an entry's journey as this node sees it | tuple of OpState |
 | `validation.figures` | OverlayId | OpFigures |
+| `validation.reconcile` | OverlayId: compare with a neighbour now | None |
+| `validation.warrants` | OverlayId: who is convicted or blocked here | tuple of Warranted |
+| `validation.block` | Block: the person takes nothing more of an agent | None |
+| `validation.pardon` | Pardon: the person looks over it | None |
 
 Asked by them: `sandbox.judge` (chain/sandboxing.py), `dht.*` (core/overlay.py), and of the node
 `dapps.receive` Incoming -> JSON values (an agent's question), `dapps.countersign` Session ->
 bool (whether this person's app accepts by itself; None: the person is asked).
 Events: `chain.committed`, `chain.published`, `chain.refused`, `chain.rejected`, `chain.restored`,
-`chain.session`, `chain.signal`.
+`chain.session`, `chain.signal`, `chain.convicted`, `chain.warranted`.
 Every answer may be a Failure instead. That nothing was found is no failure.
 """
 
@@ -435,8 +441,97 @@ class OpState:
 
 
 @dataclass(frozen=True, slots=True)
+class IssueWarrant:
+    """Write to the own chain that `agent` broke rules, with `evidence` (see `chain/warrant.py`)."""
+
+    overlay: OverlayId
+    agent: bytes
+    evidence: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ShutOut:
+    """All `agents` of `overlay` that this node answers no more."""
+
+    overlay: OverlayId
+    agents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Take nothing more of `agent`; `why` in the person's own words, for its list."""
+
+    overlay: OverlayId
+    agent: bytes
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pardon:
+    """Take from `agent` again, whatever has been shown against it so far."""
+
+    overlay: OverlayId
+    agent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Warranted:
+    """An agent against whom there is evidence here, or a person's word.
+
+    `kind`: "fork", "rule", "" without evidence. `standing`: convicted, blocked (by the person),
+    pardoned. `seq`: the place in its chain from which on nothing is taken. `actions`: those of the
+    evidence. `issuer`: the agent whose warrant was the first to say it, b"" when this node found it
+    out; `warrant`: an action that says so, None as long as there is none. `rule`, `detail`, `line`:
+    what was broken, of a rule; `why`: what the person said. `found_us`: wall clock.
+    """
+
+    overlay: OverlayId
+    agent: bytes
+    kind: Literal["fork", "rule", ""]
+    standing: Literal["convicted", "blocked", "pardoned"]
+    seq: int
+    evidence: bytes = field(repr=False)
+    actions: tuple[Cid, ...]
+    issuer: bytes
+    warrant: Cid | None
+    rule: str
+    detail: str
+    line: int
+    why: str
+    found_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepairFigures:
+    """How this node and its neighbours in an overlay are kept equal, since it was opened.
+
+    `rounds`: comparisons, of them `failed` without an end; `differing`: ranges that were unequal in
+    the last one, at `at_us` (wall clock). `brought`: ops from partners, and what of theirs was not
+    taken: `refused`, no room; `far`, not near this node; `absent`, never given. `offered`: ops that
+    partners wanted of us. `dropped`: ops let go of, `asked`: for which nearer holders were asked.
+    `short`: ops of which a neighbour that is to hold them may have none yet. `whole`: False while
+    what is held is still read.
+    """
+
+    rounds: int = 0
+    failed: int = 0
+    differing: int = 0
+    at_us: int = 0
+    brought: int = 0
+    refused: int = 0
+    far: int = 0
+    absent: int = 0
+    offered: int = 0
+    dropped: int = 0
+    asked: int = 0
+    short: int = 0
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class OpFigures:
     """How many ops of an overlay are held here, by state, and their bytes."""
 
     states: tuple[tuple[str, int], ...]
     bytes: int
+    repair: RepairFigures = RepairFigures()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dms3.chain.action import (
-    GENESIS,
     SIGNED_WARRANT_BYTES_MAX,
     Action,
     SignedAction,
@@ -86,8 +85,6 @@ def check_evidence(data: bytes, dna: bytes, agent: bytes) -> str:
             return "an action of the evidence is of another app"
     if evidence.of == "fork":
         return _check_fork(*actions)
-    if actions[0].action.seq < len(GENESIS):
-        return "who was never let in is not warned of"
     return "to break this rule is no offence" * (evidence.rule in NO_OFFENCE)
 
 

@@ -71,6 +71,7 @@ WARRANTS_OPEN_MAX = 64  # heard by gossip, and judged now
 WARRANT_ANSWER_US = 2 * SECOND_US  # gossip is told what became of one; later it is told again
 ISSUERS_KEPT_MAX = 1_024  # whose pace is remembered
 ACCUSED_KEPT_MAX = 1_024  # verdicts on actions that were judged for a warrant alone
+PUBLISHERS_KEPT_MAX = 4_096  # who published what is not judged yet, 200 bytes each
 SHUNNED_MAX = 256  # nodes of one app that are not asked any more
 
 # gossip: bodies that every node of an overlay hears once

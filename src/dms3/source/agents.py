@@ -71,6 +71,7 @@ class Agents:
         self._desk = grounds.desk
         self._root = grounds.root_key
         self._whereabouts = whereabouts
+        self._grounds = grounds
         self._members: dict[tuple[OverlayId, bytes], tuple[int, bytes]] = {}
         self._lookups = 0
 
@@ -116,6 +117,7 @@ class Agents:
         broke a rule, or its key was taken back or replaced), `limit_reached`. Devices of this
         person need no more than a certificate that nobody is known to have taken back.
         """
+        self._check_blocked(overlay, agent)
         key = (overlay, agent)
         until_us, known = self._members.get(key, (0, b""))
         if known == certificate and until_us > self._desk.now.mono_us:
@@ -131,6 +133,15 @@ class Agents:
             del self._members[next(iter(self._members))]
         self._members[key] = (self._desk.now.mono_us + MEMBER_KEPT_US, certificate)
         return root
+
+    def _check_blocked(self, overlay: OverlayId, agent: bytes) -> None:
+        """Raise `agent_blocked` for an agent that this node answers no more."""
+        if agent in self._grounds.shut_out.get(overlay, ()):
+            raise Dms3Error(
+                "agent_blocked",
+                f"Agent {short(agent)} is not answered here: it broke the rules of this app, or "
+                "the person of this node blocks it.",
+            )
 
     def _check_own(self, overlay: OverlayId, agent: bytes, patience_us: int) -> Flow[None]:
         """A key of this person counts, whoever holds its chain, until it is taken back."""

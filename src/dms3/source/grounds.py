@@ -55,6 +55,7 @@ class Grounds:
         self.root_key = own.tree.root()
         self._sealing = own.tree.private()
         self.copied = False  # this home is a copy, or was put back: see restoring.py
+        self.shut_out: dict[OverlayId, frozenset[bytes]] = {}  # agents that are not answered
         self._apps: dict[OverlayId, Dna] = {}
 
     def load(self, view: View) -> None:

@@ -19,6 +19,7 @@ from dms3.source.publishing import Publishing
 from dms3.source.reading import Reading
 from dms3.source.restoring import Restoring
 from dms3.source.revoking import Revoking
+from dms3.source.warranting import Warranting
 from dms3.source.writing import Writing
 
 
@@ -38,6 +39,7 @@ class OwnChains:
             self.writing,
             self._beginning,
             Revoking(grounds, self.writing),
+            Warranting(grounds, self.writing),
             Reading(grounds),
             self._restoring,
         )

@@ -21,13 +21,13 @@ class Bench:
     def __init__(self, desk: Desk, holding: Holding, holders: Holders) -> None:
         self._desk = desk
         self._holders = holders
-        self._known = Known(holding)
+        self.known = Known(holding)
         self.charges = Charges()
-        self.judging = Judging(desk, self._known, self.charges)
+        self.judging = Judging(desk, self.known, self.charges)
         self.own = OwnJudging(desk, self.judging)
         self.bringing: Bringing
 
     def connect(self, borrow: Borrow) -> None:
         """`borrow` judges what a holder calls rejected."""
-        self.bringing = Bringing(self._desk, self._holders, self._known, self.judging, borrow)
+        self.bringing = Bringing(self._desk, self._holders, self.known, self.judging, borrow)
         self.judging.bringer = self.bringing

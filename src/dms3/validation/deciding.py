@@ -6,8 +6,9 @@ before it is told. Rejected actions stay as evidence; of abandoned ones nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import PROTOCOL, OpResult, ReceiptNote
@@ -38,6 +39,30 @@ from dms3.validation.queue import Queue
 Decided = Callable[[SignedAction, Verdict], None]
 
 
+class Heed(Protocol):
+    """Who draws conclusions about authors: see `warranting.py`."""
+
+    def judged(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> None:
+        """The verdict on an action."""
+        ...
+
+    def forked(self, overlay: OverlayId, one: SignedAction, two: SignedAction) -> None:
+        """Two actions of one author stand at one place."""
+        ...
+
+    def refuses(self, overlay: OverlayId, signed: SignedAction) -> bool:
+        """Whether an action is not taken since its author is blocked."""
+        ...
+
+    def published(self, overlay: OverlayId, peer: PeerId, ops: Iterable[Op]) -> None:
+        """`peer` has published these ops together."""
+        ...
+
+    def doubt(self, overlay: OverlayId, hash_: Cid) -> None:
+        """The verdict on that action rests on what others say."""
+        ...
+
+
 @dataclass(slots=True)
 class _Watched:
     """Who is told when an action is decided, or begins to wait; `notes`: op ids by peer."""
@@ -60,6 +85,7 @@ class Deciding:
         self._charges = charges
         self._signing = signing
         self._watched: dict[tuple[OverlayId, Cid], _Watched] = {}
+        self.heed: Heed
 
     # Looking
 
@@ -123,6 +149,8 @@ class Deciding:
 
     def _refuses(self, overlay: OverlayId, op: Op, peer: bytes) -> str:
         now, action = self.desk.now, op.signed.action
+        if self.heed.refuses(overlay, op.signed):
+            return "its author is blocked here"
         if action.time_us > now.wall_us + PARKED_US_MAX:
             return "its time is more than an hour ahead"
         why = self._charges.refuses(action.author, peer, now)
@@ -221,6 +249,8 @@ class Deciding:
             return None
 
         def decided(verdict: Verdict) -> None:
+            if case.hearsay:
+                self.heed.doubt(overlay, signed.hash)
             if isinstance(verdict, Invalid) and self._holding.action(overlay, signed.hash) is None:
                 now_us = self.desk.now.wall_us
                 self._holding.add_action(overlay, signed, "pending", now_us, own=False)
@@ -269,6 +299,8 @@ class Deciding:
     def _decide(self, case: Case, verdict: Verdict) -> None:
         self.queue.remove(case)
         self._holding.unpend(case.overlay, case.signed.hash)
+        if case.hearsay:
+            self.heed.doubt(case.overlay, case.signed.hash)
         self._decided(case.overlay, case.signed, verdict)
         if case.unpaid and isinstance(verdict, Abandoned):
             self._drop(case.overlay, case.signed)  # whoever else brings it is listened to
@@ -283,6 +315,7 @@ class Deciding:
             each(signed, verdict)
         for peer, op_ids in watched.notes.items():
             self._note(overlay, signed, peer, list(op_ids))
+        self.heed.judged(overlay, signed, verdict)
         self._judging.wake(overlay, signed.hash)
 
     def _note(
@@ -378,6 +411,9 @@ class Deciding:
                 seq=signed.action.seq,
                 actions=sorted((str(signed.hash), str(other))),
             )
+            second = self._holding.action(overlay, other)
+            assert second is not None, "what is listed is kept"
+            self.heed.forked(overlay, signed, second.signed)
 
 
 def _public_ops(record: Record) -> list[Op]:

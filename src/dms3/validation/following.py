@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from dms3.chain.action import GENESIS, Action, SignedAction
@@ -131,7 +132,10 @@ class Following:
     def _show(self, read: _Read) -> None:
         if self._open.pop(read.request, None) is not read:
             return
-        self._desk.reply(read.request, _activity(read))
+        found = _activity(read)
+        self._desk.reply(read.request, found)
+        if found.state == "forked":
+            self._readers.forked(read.asked.overlay, *_fork(found.actions))
 
 
 def _activity(read: _Read) -> Activity:
@@ -160,6 +164,14 @@ def _activity(read: _Read) -> Activity:
         read.quorum,
         revoked=_is_replaced(good) or any(_takes_back(action, good) for action in said),
     )
+
+
+def _fork(actions: Sequence[SignedAction]) -> tuple[SignedAction, ...]:
+    """The first two at one place; none when they lie behind what was asked for."""
+    for one, two in pairwise(actions):
+        if one.action.seq == two.action.seq:
+            return one, two
+    return ()
 
 
 def _has_begun(read: _Read) -> bool:

@@ -24,11 +24,13 @@ from dms3.core.limits import (
 )
 from dms3.core.overlay import RankNear
 from dms3.core.verdict import Valid, Verdict
+from dms3.validation.blocking import RULE, WHY
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import LIED, Holders, Signatures
 from dms3.validation.holding import Held
 
 _BUSY = Failure("limit_reached", "Too many publishes are open here.", Retry.LATER)
+_BLOCKED = OpResult("refused", rule=RULE, detail=WHY)
 _FORGED = OpResult("refused", rule="signature", detail="its author has not signed it")
 
 
@@ -74,6 +76,7 @@ class Intake:
         self._open[request] = publishing
         for place, data in enumerate(publish.ops):
             self._read(publishing, place, data)
+        self._deciding.heed.published(overlay, peer, publishing.ops.values())
         targets = tuple(op.location for op in publishing.ops.values())
         if not targets:
             self._answer(publishing)
@@ -132,6 +135,9 @@ class Intake:
             return
         if not near:
             self._set(publishing, place, OpResult("far"))
+            return
+        if held is None and deciding.heed.refuses(overlay, op.signed):
+            self._set(publishing, place, _BLOCKED)
             return
         why = deciding.take(overlay, op, publishing.peer)
         held = deciding.find(overlay, op.signed.hash)

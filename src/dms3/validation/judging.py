@@ -18,6 +18,7 @@ from dms3.chain.judging import shown_to_rules
 from dms3.chain.operations import Record
 from dms3.chain.rules import check_action, needed
 from dms3.chain.sandboxing import Judge, Judged, Program
+from dms3.chain.warrant import accused_of, check_warrant
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, Token
@@ -61,6 +62,7 @@ class Case:
     tries: int = 0
     token: Token | None = None
     over: bool = False
+    hearsay: bool = False  # its rules were told what only others say of a record
     unpaid: bool = False  # who brought it has cost too much, not its author
 
 
@@ -72,6 +74,23 @@ class Bringer(Protocol):
         ...
 
 
+class Accuser(Protocol):
+    """Who has judged what warrants are about."""
+
+    def verdict(self, overlay: OverlayId, accused: SignedAction) -> Verdict | None:
+        """What this node has found it to be; None: who waits for it is woken."""
+        ...
+
+    def is_doubted(self, overlay: OverlayId, hash_: Cid) -> bool:
+        """Whether the verdict on an action rests on what others say."""
+        ...
+
+
+def _is_warrant(case: Case) -> bool:
+    """Whether the rules of the app have no say: warrants are the same in all of them."""
+    return case.signed.action.kind == "warrant"
+
+
 class Judging:
     """The cases under way. `known` answers needs, `charges` knows who has cost too much."""
 
@@ -80,6 +99,7 @@ class Judging:
         self._known = known
         self._charges = charges
         self.bringer: Bringer
+        self.accusing: Accuser
         self._dnas: dict[OverlayId, tuple[Dna, Program | None]] = {}
         self._waiting: dict[tuple[OverlayId, Cid], dict[Case, None]] = {}
         self._line: deque[Case] = deque()
@@ -160,7 +180,7 @@ class Judging:
         verdict = self._system(case, dna)
         if isinstance(verdict, tuple):
             self._wait(case, verdict)
-        elif isinstance(verdict, Valid) and program is not None:
+        elif isinstance(verdict, Valid) and program is not None and not _is_warrant(case):
             self._app(case, program)
         else:
             self.finish(case, verdict)
@@ -194,6 +214,8 @@ class Judging:
                 found[hash_] = before
         previous = None if action.prev is None else found.get(action.prev)
         verdict = check_action(record, dna, previous, found)
+        if isinstance(verdict, Valid) and action.kind == "warrant":
+            return self._warrant(case)
         if not isinstance(verdict, Unresolved):
             return verdict
         if missing:
@@ -202,6 +224,14 @@ class Judging:
         what, rule = refused
         word = "the action before it" if what == "previous" else "its target"
         return Invalid(f"{what}-refused", f"{word} broke rule {rule!r}")
+
+    def _warrant(self, case: Case) -> Verdict | tuple[Need, ...]:
+        """A warrant of a broken rule is what the accused action is not."""
+        accused = accused_of(case.signed.action)
+        if accused is None:
+            return Valid()
+        found = self.accusing.verdict(case.overlay, accused)
+        return (Need("accused", accused.hash),) if found is None else check_warrant(found)
 
     def _complete(self, case: Case) -> Record:
         """The action with its public entry, if that is known."""
@@ -311,6 +341,10 @@ class Judging:
         if name in case.known:
             return case.known[name]
         answer = self._known.answer(case.overlay, need, case.bundle)
+        if need.of == "record" and answer is not MISSING:
+            own = self._known.is_own_word(case.overlay, need.hash, case.bundle)
+            doubted = self.accusing.is_doubted(case.overlay, need.hash)
+            case.hearsay |= doubted or not own
         if answer is not MISSING and not isinstance(answer, TooMuch):
             case.known[name] = answer
         return answer
@@ -324,7 +358,11 @@ class Judging:
         case.needs = needs
         for need in needs:
             self._waiting.setdefault((case.overlay, need.hash), {})[case] = None
-        absent = [need for need in needs if not self._known.is_pending(case.overlay, need)]
+        absent = [
+            need
+            for need in needs
+            if need.of != "accused" and not self._known.is_pending(case.overlay, need)
+        ]
         for need in absent:  # what is judged here already comes by itself
             self.bringer.want(case.overlay, need, urgent=case.urgent)
         case.absent = bool(absent)

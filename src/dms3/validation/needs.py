@@ -20,7 +20,7 @@ from dms3.core.limits import BROUGHT_BYTES_MAX, JUDGED_ACTIVITY_MAX
 from dms3.core.multibase import decode_base32
 from dms3.validation.holding import Holding
 
-Of = Literal["before", "action", "entry", "record", "activity"]
+Of = Literal["before", "action", "entry", "record", "activity", "accused"]
 _OF = ("action", "entry", "record", "activity")
 
 
@@ -28,7 +28,8 @@ _OF = ("action", "entry", "record", "activity")
 class Need:
     """Something with `hash`; `of` "before": an action that must hold, for the rules of the system.
 
-    The others as questions of `Judge.known`. `agent`: of activity.
+    "accused": the verdict on what a warrant is about. The others as questions of `Judge.known`.
+    `agent`: of activity.
     """
 
     of: Of
@@ -38,7 +39,7 @@ class Need:
     @property
     def name(self) -> str:
         """What people and logs are told."""
-        return f"{'action' if self.of == 'before' else self.of}:{self.hash}"
+        return f"{'action' if self.of in ('before', 'accused') else self.of}:{self.hash}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,14 @@ class Known:
         """Whether what is needed lies here and waits for its verdict."""
         held = self._holding.action(overlay, need.hash)
         return held is not None and held.state == "pending"
+
+    def is_own_word(self, overlay: OverlayId, hash_: Cid, bundle: Bundle) -> bool:
+        """Whether this node itself has found the action with that hash to be valid.
+
+        An author may have been deceived about one that is not.
+        """
+        found = self.lies(overlay, hash_, bundle)
+        return found is not None and found.state == "integrated"
 
     def entry(self, overlay: OverlayId, cid: Cid, bundle: Bundle = NO_BUNDLE) -> bytes | None:
         """The public entry with that hash."""

@@ -11,8 +11,10 @@ from dms3.chain.operations import Record
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.verdict import Verdict
+from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.crypto.signing import SigningKey
 from dms3.validation.bench import Bench
+from dms3.validation.court import Court
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import Holders, Signatures, Told
 from dms3.validation.holding import Holding
@@ -37,6 +39,8 @@ class Parts:
         judging = self.judging = self.bench.judging
         self.deciding = Deciding(desk, self.holding, judging, self.bench.charges, signing)
         self.bench.connect(self._borrow)
+        node = PEER_ID_PREFIX + signing.public
+        self.court = Court(desk, self.bench, self.deciding, self.holding, node)
         self.intake = Intake(self.deciding, self.holders, signatures)
         readers = Readers(desk, self.serving, self.holders, self.deciding, judging)
         self.reads = Reads(readers)
@@ -44,12 +48,14 @@ class Parts:
     def withdrawn(self, request: RequestId) -> None:
         """Nobody waits for the answer to `request`."""
         self.intake.withdrawn(request)
+        self.court.hearing.withdrawn(request)
         self.bench.own.withdrawn(request)
         self.reads.withdrawn(request)
 
     def shut(self, overlay: OverlayId) -> None:
         """An app is judged no more."""
         self.intake.shut(overlay)
+        self.court.shut(overlay)
         self.bench.own.shut(overlay)
         self.deciding.shut(overlay)
         self.judging.shut(overlay)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from dms3.chain.action import SignedAction
 from dms3.chain.messages import Fetch
 from dms3.chain.operations import Record
 from dms3.chain.ops import Op, encode_op
@@ -163,6 +164,11 @@ class Readers:
                 judged.cases.append(case)
         if not judged.over:
             self.desk.after(f"read:{self._count}", max(1, patience_us), end)
+
+    def forked(self, overlay: OverlayId, *pair: SignedAction) -> None:
+        """A read has shown two actions of one author at one place."""
+        if pair:
+            self._deciding.heed.forked(overlay, *pair)
 
     def mend(self, overlay: OverlayId, heard: Heard, ops: Sequence[Op]) -> None:
         """Offer valid ops to near nodes that answered and do not have them."""

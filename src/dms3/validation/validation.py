@@ -15,6 +15,7 @@ from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
+from dms3.core.gossip import HeardGossip
 from dms3.core.ids import OverlayId, PeerId, RequestId, short
 from dms3.core.limits import CHAIN_ASK_BURST_US, CHAIN_ASK_COST_US, READS_OPEN_MAX
 from dms3.core.machine import (
@@ -32,8 +33,10 @@ from dms3.core.machine import (
 )
 from dms3.core.pace import Pace
 from dms3.crypto.signing import SigningKey
+from dms3.validation.blocking import SHUNNED
 from dms3.validation.holders import MALFORMED
 from dms3.validation.parts import Parts
+from dms3.validation.warranting import TOPIC
 
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Validation"]
 
@@ -62,6 +65,13 @@ class Validation:
             "activity": parts.reads.following.activity,
             "trace": self._trace,
             "figures": self._figures,
+            "warrants": parts.court.list,
+            "block": parts.court.block,
+            "pardon": parts.court.pardon,
+            "heard": self._heard,
+        }
+        self._topics: dict[str, Callable[[HeardGossip, RequestId], None]] = {
+            TOPIC: parts.court.hearing.heard,
         }
 
     # The machine
@@ -142,6 +152,8 @@ class Validation:
         overlay = OverlayId(question.overlay)
         if overlay not in self._open:
             self._desk.reply(request, _ELSEWHERE)
+        elif self._parts.court.blocking.shuns(overlay, peer):
+            self._desk.reply(request, SHUNNED)
         elif question.fetch is not None:
             answer = self._parts.serving.answer(overlay, question.fetch)
             self._desk.reply(request, encode(answer))
@@ -170,6 +182,14 @@ class Validation:
             return
         self._parts.intake.publish(peer, overlay, publish, request)
 
+    def _heard(self, asked: HeardGossip, request: RequestId) -> None:
+        """What gossip brings; whose topic it is stands in `core/gossip.py`."""
+        topic = self._topics.get(asked.topic)
+        if topic is None:
+            self._desk.reply(request, False)
+        else:
+            topic(asked, request)
+
     # Apps
 
     def _open_app(self, asked: OpenApp, request: RequestId) -> None:
@@ -179,6 +199,7 @@ class Validation:
             return
         self._open[dna.id] = None
         self._parts.judging.open(dna)
+        self._parts.court.open(dna.id)
         self._parts.deciding.resume(dna.id)
 
         def joined(body: Any) -> None:

@@ -317,7 +317,7 @@ def test_a_refused_action_makes_activity_invalid_and_a_closed_chain_is_closed():
     assert activity(rig, chain.signing.public).state == "invalid"
     other = begun(PLAIN, 5)
     other.add("close", other_dna=b"n" * 32, to=b"k" * 32)
-    rig.codes(*ops(*other.records))
+    rig.codes(*ops(*other.records), peer=OTHERS[0])
     assert activity(rig, other.signing.public).state == "closed"
     assert activity(rig, b"?" * 32).state == "empty"
 

@@ -21,11 +21,21 @@ from dms3.chain.messages import (
     decode_fetched,
     decode_published,
 )
-from dms3.chain.operations import JudgeRecords, KeepRecords, NoteReceipts, OpenApp, OpState, Record
+from dms3.chain.operations import (
+    Committed,
+    IssueWarrant,
+    JudgeRecords,
+    KeepRecords,
+    NoteReceipts,
+    OpenApp,
+    OpState,
+    Record,
+)
 from dms3.chain.ops import Op, encode_op, ops_of
 from dms3.chain.sandboxing import Judge, Judged
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
+from dms3.core.gossip import Spread
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import GET_PATIENCE_US
 from dms3.core.machine import (
@@ -44,7 +54,17 @@ from dms3.core.machine import (
     Send,
     Withdrawn,
 )
-from dms3.core.overlay import HOLDERS_MIN, Asked, AskNear, Rank
+from dms3.core.overlay import (
+    HOLDERS_MIN,
+    Asked,
+    AskNear,
+    AskNodes,
+    Neighbours,
+    NodeAt,
+    Rank,
+    distance,
+    location,
+)
 from dms3.core.verdict import Valid
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.p2p.port import Conducted
@@ -92,7 +112,12 @@ class Disk:
 
 
 class Rig:
-    """One node. `rules` judges for the sandbox, `network` answers fetches, by question."""
+    """One node. `rules` judges for the sandbox, `network` answers fetches, by question.
+
+    `around`: its live neighbours; `partner` answers what is put to one of them.
+    """
+
+    signing = NODE
 
     def __init__(self, disk: Disk | None = None, *dnas: Dna) -> None:
         self.disk = disk or Disk()
@@ -102,6 +127,10 @@ class Rig:
         self.network: Callable[[Fetch], Sequence[tuple[PeerId, Fetched | bytes | Failure]]]
         self.network = lambda _: ()
         self.members, self.near = 3, True
+        self.around: list[PeerId] = []  # live neighbours
+        self.partner: Callable[[PeerId, ChainQuestion], bytes | Failure]
+        self.partner = lambda *_: Failure("timed_out", "Nobody answers.")
+        self.asked: list[tuple[PeerId, ChainQuestion]] = []
         self.held_back: dict[str, list[Call]] = {}
         self.replies: dict[int, Any] = {}
         self.notes: list[tuple[PeerId, bytes]] = []
@@ -111,10 +140,16 @@ class Rig:
         self.fetches: list[AskNear] = []
         self.judged: list[Judge] = []
         self.receipts: list[NoteReceipts] = []
+        self.own: Chain | None = None  # of this node, to which its warrants are written
+        self.warrants: list[IssueWarrant] = []
+        self.spread: list[Spread] = []
+        self.shown: list[AskNear] = []  # what is published by this machine
+        self.shut_out: tuple[bytes, ...] = ()
+        self.shunned: tuple[PeerId, ...] = ()
         self.open: dict[str, Any] = {}
         self._count = 0
         self._answers: deque[tuple[str, Any]] = deque()
-        self.machine = Validation(NODE)
+        self.machine = Validation(self.signing)
         self._absorb(self.machine.on_start(self.disk, self.now))
         for dna in dnas or (DNA, PLAIN):
             self.call("open", OpenApp(dna))
@@ -247,28 +282,71 @@ class Rig:
                 raise AssertionError(effect)
 
     def _port(self, call: Call) -> Any:
+        if call.port.startswith("dht."):
+            return self._dht(call)
         match call.port:
-            case "dht.join" | "dht.leave":
-                return None
-            case "dht.rank":
-                return (Rank(self.rank, HOLDERS_MIN),) * len(call.arguments.targets)
-            case "dht.ask_near":
-                self.fetches.append(call.arguments)
-                return self._near(call.arguments)
             case "sandbox.judge":
                 self.judged.append(call.arguments)
                 return self.rules(call.arguments)
-            case "source.receipts":
-                self.receipts.append(call.arguments)
+            case "source.receipts" | "gossip.spread":
+                lists = {"source.receipts": self.receipts, "gossip.spread": self.spread}
+                lists[call.port].append(call.arguments)
                 return None
+            case "source.shut_out":
+                self.shut_out = call.arguments.agents
+                return None
+            case "source.warrant":
+                return self._warrant(call.arguments)
             case "peers.conduct":
                 assert isinstance(call.arguments, Conducted)
                 self.conduct.append((call.arguments.peer, call.arguments.code))
                 return None
         raise AssertionError(call.port)
 
+    def _dht(self, call: Call) -> Any:
+        match call.port:
+            case "dht.join" | "dht.leave":
+                return None
+            case "dht.rank":
+                return (Rank(self.rank, HOLDERS_MIN),) * len(call.arguments.targets)
+            case "dht.neighbours":
+                return self._neighbours()
+            case "dht.ask":
+                return self._ask(call.arguments)
+            case "dht.ask_near":
+                self.fetches.append(call.arguments)
+                return self._near(call.arguments)
+            case "dht.shun":
+                self.shunned = call.arguments.peers
+                return None
+        raise AssertionError(call.port)
+
+    def _warrant(self, asked: IssueWarrant) -> Committed | Failure:
+        """What machine "source" does: the warrant is written, judged and kept."""
+        self.warrants.append(asked)
+        if self.own is None:
+            return Failure("not_found", "This node has no chain in that app.")
+        record = self.own.add("warrant", to=asked.agent, proof=asked.evidence)
+        assert self.judge(record, dna=self.own.dna) == Valid()
+        self.keep(record, dna=self.own.dna)
+        return Committed((record.signed.hash,), (None,))
+
+    def _neighbours(self) -> Neighbours:
+        own = location(PEER_ID_PREFIX + self.signing.public)
+        near = sorted(self.around, key=lambda peer: distance(location(peer), own))
+        return Neighbours(own, tuple((NodeAt(peer, ()), location(peer), 1.0) for peer in near))
+
+    def _ask(self, asked: AskNodes) -> Asked:
+        question = decode_chain_question(asked.body)
+        pairs = [(node.peer, self.partner(node.peer, question)) for node in asked.nodes]
+        self.asked += [(peer, question) for peer, _ in pairs]
+        return Asked(tuple(pairs), members=len(pairs))
+
     def _near(self, asked: AskNear) -> Asked:
         fetch = decode_chain_question(asked.body).fetch
+        if fetch is None:
+            self.shown.append(asked)
+            return Asked((), self.near, self.members)
         answers = [
             (peer, encode(body) if isinstance(body, Fetched) else body)
             for peer, body in self.network(fetch)

@@ -1,0 +1,61 @@
+"""Accused actions: judged for who is warned of them, and whether that verdict is this node's own.
+
+Source: docs/chains.md, "Convicted". A rule that asks whether a record holds may have been told so
+by two holders that lie; a verdict that rests on it convicts neither the author nor who accuses it.
+"""
+
+from __future__ import annotations
+
+from dms3.chain.action import SignedAction
+from dms3.chain.operations import Record
+from dms3.core.cid import Cid
+from dms3.core.ids import OverlayId
+from dms3.core.limits import ACCUSED_KEPT_MAX
+from dms3.core.verdict import Abandoned, Verdict
+from dms3.validation.deciding import Deciding
+from dms3.validation.doubts import Doubts
+from dms3.validation.judging import Judging
+
+_HEARSAY = Abandoned("what its rules read is known only by what others say")
+
+
+class Accusing:
+    """Verdicts on actions that warrants are about."""
+
+    def __init__(self, deciding: Deciding, judging: Judging, doubts: Doubts) -> None:
+        self._deciding = deciding
+        self._judging = judging
+        self._doubts = doubts
+        self._verdicts: dict[tuple[OverlayId, Cid], Verdict] = {}
+        self._running: dict[tuple[OverlayId, Cid], None] = {}
+
+    def verdict(self, overlay: OverlayId, accused: SignedAction) -> Verdict | None:
+        """What this node has found `accused` to be; None: whoever waits for it is woken."""
+        key = (overlay, accused.hash)
+        held = self._deciding.find(overlay, accused.hash)
+        if held is not None and held.verdict is not None:
+            return self._own(overlay, accused.hash, held.verdict)
+        if key not in self._verdicts and key not in self._running:
+            self._running[key] = None
+            self._deciding.borrow(overlay, Record(accused), lambda found: self._judged(key, found))
+        return self._verdicts.get(key)
+
+    def is_doubted(self, overlay: OverlayId, hash_: Cid) -> bool:
+        """Whether the verdict on an action rests on what others say."""
+        return self._doubts.has(overlay, hash_)
+
+    def shut(self, overlay: OverlayId) -> None:
+        """Nothing is judged there any more."""
+        for table in (self._verdicts, self._running):
+            for key in [key for key in table if key[0] == overlay]:
+                del table[key]
+
+    def _judged(self, key: tuple[OverlayId, Cid], verdict: Verdict) -> None:
+        self._running.pop(key, None)
+        if len(self._verdicts) >= ACCUSED_KEPT_MAX:
+            del self._verdicts[next(iter(self._verdicts))]
+        self._verdicts[key] = self._own(*key, verdict)
+        self._judging.wake(*key)
+
+    def _own(self, overlay: OverlayId, hash_: Cid, verdict: Verdict) -> Verdict:
+        return _HEARSAY if self._doubts.has(overlay, hash_) else verdict

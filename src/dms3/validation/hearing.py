@@ -1,0 +1,147 @@
+"""Warrants that gossip brings: judged as any action, and handed on when they were news.
+
+Source: docs/chains.md, "Convicted"; `core/gossip.py`, HeardGossip. What is not signed, or no
+warrant at all, is its sender's fault; a false one is handed on, since it convicts its issuer.
+"""
+
+from __future__ import annotations
+
+from dms3.chain.action import SignedAction
+from dms3.chain.operations import Record
+from dms3.chain.ops import Op, decode_op
+from dms3.chain.warrant import FALSE, accused_of, check_evidence, decode_news
+from dms3.core.errors import DecodeError, Failure
+from dms3.core.gossip import HeardGossip
+from dms3.core.ids import OverlayId, RequestId
+from dms3.core.limits import (
+    ISSUERS_KEPT_MAX,
+    SECOND_US,
+    WARRANT_ANSWER_US,
+    WARRANTS_OF_ONE_MAX,
+    WARRANTS_OPEN_MAX,
+)
+from dms3.core.verdict import Invalid, Valid, Verdict
+from dms3.validation.deciding import Deciding
+from dms3.validation.holders import LIED, MALFORMED, Signatures
+from dms3.validation.needs import Need
+from dms3.validation.warranting import Tools, Warranting
+
+_HOUR_US = 3_600 * SECOND_US
+
+
+class Hearing:
+    """Warrants heard and not judged yet."""
+
+    def __init__(
+        self, deciding: Deciding, tools: Tools, signatures: Signatures, warranting: Warranting
+    ) -> None:
+        self._desk = deciding.desk
+        self._deciding = deciding
+        self._known = tools.known
+        self._signatures = signatures
+        self._convicting = tools.convicting
+        self._blocking = tools.blocking
+        self._warranting = warranting
+        self._open: dict[RequestId, OverlayId] = {}
+        self._heard: dict[tuple[OverlayId, bytes], list[int]] = {}  # when, within the last hour
+
+    def heard(self, asked: HeardGossip, request: RequestId) -> None:
+        """Answer whether it was news, or a Failure that is the sender's."""
+        try:
+            warrant, data = decode_news(asked.body)
+            op = _op_of(warrant, data)
+        except DecodeError as error:
+            self._desk.reply(request, Failure(MALFORMED, error.message))
+            return
+        overlay, action = asked.overlay, warrant.action
+        if not self._signatures.holds(warrant):
+            self._desk.reply(request, Failure(LIED, "The issuer has not signed this warrant."))
+            return
+        wrong = check_evidence(action.proof, overlay, action.to)
+        if wrong or action.dna != overlay:
+            self._desk.reply(request, Failure(LIED, wrong or "It is a warrant of another app."))
+            return
+        if not self._is_news(overlay, warrant) or not self._admits(overlay, action.author):
+            self._desk.reply(request, False)
+            return
+        self._bring(overlay, op)
+        self._judge(overlay, warrant, request)
+
+    def withdrawn(self, request: RequestId) -> None:
+        """Gossip waits no more; what is judged is judged."""
+        self._open.pop(request, None)
+        self._desk.no_alarm(_alarm(request))
+
+    def shut(self, overlay: OverlayId) -> None:
+        """Nothing is judged there any more."""
+        for request in [each for each, where in self._open.items() if where == overlay]:
+            self._answer(request, news=False)
+
+    def _is_news(self, overlay: OverlayId, warrant: SignedAction) -> bool:
+        """Whether it says what nobody has said yet, and who says it is listened to."""
+        row = self._convicting.row(overlay, warrant.action.to)
+        known = self._deciding.find(overlay, warrant.hash)
+        judged = known is not None and known.verdict is not None
+        said = row is not None and bool(row.warrant) and row.standing != "pardoned"
+        return not judged and not said and not self._blocking.refuses(overlay, warrant)
+
+    def _admits(self, overlay: OverlayId, issuer: bytes) -> bool:
+        """Count one more of an issuer; whether it is looked at."""
+        if len(self._open) >= WARRANTS_OPEN_MAX:
+            return False
+        key, since_us = (overlay, issuer), self._desk.now.mono_us - _HOUR_US
+        recent = [us for us in self._heard.pop(key, ()) if us > since_us]
+        if len(self._heard) >= ISSUERS_KEPT_MAX:
+            del self._heard[next(iter(self._heard))]
+        self._heard[key] = recent
+        if len(recent) >= WARRANTS_OF_ONE_MAX:
+            return False
+        recent.append(self._desk.now.mono_us)
+        return True
+
+    def _bring(self, overlay: OverlayId, op: Op | None) -> None:
+        """What is to be judged again has come along."""
+        if op is not None and op.entry is not None:
+            entry = op.signed.action.entry
+            assert entry is not None, "an op carries the entry of its action"
+            self._known.bring(overlay, Need("entry", entry), op.entry)
+
+    def _judge(self, overlay: OverlayId, warrant: SignedAction, request: RequestId) -> None:
+        self._open[request] = overlay
+
+        def late() -> None:
+            self._answer(request, news=False)
+
+        def judged(verdict: Verdict) -> None:
+            false = isinstance(verdict, Invalid) and verdict.rule == FALSE
+            if isinstance(verdict, Valid):
+                self._warranting.holds(overlay, warrant)
+            news = false or isinstance(verdict, Valid)
+            if not self._answer(request, news=news) and news:
+                self._warranting.spread(overlay, warrant)  # gossip did not wait for it
+
+        self._desk.after(_alarm(request), WARRANT_ANSWER_US, late)
+        self._deciding.borrow(overlay, Record(warrant), judged)
+
+    def _answer(self, request: RequestId, *, news: bool) -> bool:
+        """Tell gossip; False when it was told, or has gone."""
+        self._desk.no_alarm(_alarm(request))
+        if self._open.pop(request, None) is None:
+            return False
+        self._desk.reply(request, news)
+        return True
+
+
+def _op_of(warrant: SignedAction, data: bytes) -> Op | None:
+    """The op that came with a warrant: of the action that it accuses; raises DecodeError."""
+    if not data:
+        return None
+    op = decode_op(data)
+    accused = accused_of(warrant.action)
+    if accused is None or op.signed.hash != accused.hash:
+        raise DecodeError(0, "it came with an op of another action than it accuses")
+    return op
+
+
+def _alarm(request: RequestId) -> str:
+    return f"heard:{request}"

@@ -1,0 +1,301 @@
+"""Warrants: what this node finds out convicts, is written to its own chain, and told to everybody.
+
+Source: IPS paper, warrants; docs/chains.md, "Convicted". Only verdicts of this node convict, of the
+accused or of who accuses falsely; what was given up convicts nobody. Who finds the same at once
+waits a little, each for another time, so that one warrant is written and not one by each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from dms3.chain.action import GENESIS, Action, SignedAction, encode_signed
+from dms3.chain.messages import PROTOCOL, ChainQuestion, Publish
+from dms3.chain.operations import Committed, IssueWarrant, Warranted
+from dms3.chain.ops import Op, bases_of, encode_op
+from dms3.chain.rules import next_author
+from dms3.chain.warrant import (
+    NO_OFFENCE,
+    VERSION,
+    WarrantNews,
+    accused_of,
+    encode_news,
+    fork_evidence,
+    rule_evidence,
+)
+from dms3.core.cid import Cid
+from dms3.core.codec import encode
+from dms3.core.desk import Desk
+from dms3.core.errors import DecodeError
+from dms3.core.gossip import Spread
+from dms3.core.ids import OverlayId, PeerId
+from dms3.core.limits import (
+    PUBLISHERS_KEPT_MAX,
+    READ_ENOUGH,
+    SECOND_US,
+    WARRANT_RETRY_US,
+    WARRANT_TRIES_MAX,
+    WARRANT_WAIT_US_MAX,
+    WARRANTS_WRITTEN_MAX,
+)
+from dms3.core.overlay import HOLDERS_MIN, AskNear
+from dms3.core.verdict import Invalid, Valid, Verdict
+from dms3.validation.accusing import Accusing
+from dms3.validation.blocking import Blocking
+from dms3.validation.convicting import Convicting, Finding
+from dms3.validation.doubts import Doubts
+from dms3.validation.holding import Holding
+from dms3.validation.needs import NO_BUNDLE, Known
+from dms3.validation.rows import REFUSED
+
+TOPIC = "warrants"
+_HOUR_US = 3_600 * SECOND_US
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What is used here and in `hearing.py`: `known` is what lies here or was brought."""
+
+    holding: Holding
+    known: Known
+    convicting: Convicting
+    blocking: Blocking
+    accusing: Accusing
+    doubts: Doubts
+
+
+class Warranting:
+    """Told of verdicts and forks by `deciding.py`; `node`: the peer id."""
+
+    def __init__(self, desk: Desk, tools: Tools, node: bytes) -> None:
+        self._desk = desk
+        self._holding = tools.holding
+        self._known = tools.known
+        self._convicting = tools.convicting
+        self._blocking = tools.blocking
+        self._accusing = tools.accusing
+        self._doubts = tools.doubts
+        self._node = node
+        self._written: dict[OverlayId, list[int]] = {}  # when, within the last hour
+        self._published: dict[tuple[OverlayId, Cid], PeerId] = {}  # by whom, as an offence is
+        self._convicting.convicted = self._convicted
+
+    # What this node finds out
+
+    def judged(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> None:
+        """The verdict of this node on an action."""
+        if isinstance(verdict, Invalid):
+            self._refused(overlay, signed, verdict)
+        elif isinstance(verdict, Valid) and signed.action.kind == "warrant":
+            self.holds(overlay, signed)
+        elif isinstance(verdict, Valid) and signed.action.kind == "agent":
+            self._let_in(overlay, next_author(signed.action))
+
+    def refuses(self, overlay: OverlayId, signed: SignedAction) -> bool:
+        """Whether an action is not taken since its author is blocked."""
+        return self._blocking.refuses(overlay, signed)
+
+    def doubt(self, overlay: OverlayId, hash_: Cid) -> None:
+        """The verdict on that action rests on what others say."""
+        self._doubts.add(overlay, hash_)
+
+    def forked(self, overlay: OverlayId, one: SignedAction, two: SignedAction) -> None:
+        """Two actions of one author at one place, whose signatures are good."""
+        evidence = fork_evidence(one, two)
+        if evidence:
+            self._convicting.convict(overlay, Finding(one.action.author, evidence))
+
+    def holds(self, overlay: OverlayId, warrant: SignedAction) -> bool:
+        """A warrant is valid: who is warned of is convicted. Whether that was new."""
+        action = warrant.action
+        accused = accused_of(action)
+        verdict = None if accused is None else self._accusing.verdict(overlay, accused)
+        broken = verdict if isinstance(verdict, Invalid) else None
+        if accused is not None and broken is None:
+            return False  # it was kept unjudged
+        finding = Finding(action.to, action.proof, broken, action.author, warrant.hash)
+        return self._convicting.convict(overlay, finding)
+
+    def _refused(self, overlay: OverlayId, signed: SignedAction, verdict: Invalid) -> None:
+        action = signed.action
+        if verdict.rule in NO_OFFENCE or self._doubts.has(overlay, signed.hash):
+            return
+        evidence = rule_evidence(signed, verdict.rule)
+        if not evidence or not self._was_let_in(overlay, signed):
+            return
+        self._convicting.convict(overlay, Finding(action.author, evidence, verdict))
+        peer = self._published.get((overlay, signed.hash))
+        if peer is not None:
+            self._blocking.shun(overlay, action.author, peer)
+
+    def published(self, overlay: OverlayId, peer: PeerId, ops: Iterable[Op]) -> None:
+        """Who publishes an offence is the author's node, unless it shows a warrant with it.
+
+        An honest node publishes only what it has found valid; what others ask for it just answers.
+        """
+        ops = list(ops)
+        warrants = [op.signed.action for op in ops if op.signed.action.kind == "warrant"]
+        shown = [accused.hash for each in warrants if (accused := _accused(each)) is not None]
+        for op in ops:
+            key = (overlay, op.signed.hash)
+            if op.signed.hash in shown or key in self._published:
+                continue
+            if len(self._published) >= PUBLISHERS_KEPT_MAX:
+                del self._published[next(iter(self._published))]
+            self._published[key] = peer
+
+    def _let_in(self, overlay: OverlayId, agent: bytes) -> None:
+        """An agent's chain has begun: what it did came before that."""
+        for _, held in islice(self._holding.listed(overlay, REFUSED, agent), READ_ENOUGH):
+            if isinstance(held.verdict, Invalid):
+                self._refused(overlay, held.signed, held.verdict)
+
+    def _was_let_in(self, overlay: OverlayId, signed: SignedAction) -> bool:
+        """Whether its author has a chain in this app: nobody else is worth a warrant."""
+        action = signed.action
+        if action.seq < len(GENESIS) or action.prev is None:
+            return False
+        if self._holding.author(overlay, action.author).highest >= len(GENESIS) - 1:
+            return True
+        before = self._known.before(overlay, action.prev, NO_BUNDLE)
+        return isinstance(before, SignedAction) and next_author(before.action) == action.author
+
+    # What others are told
+
+    def open(self, overlay: OverlayId) -> None:
+        """The app is judged from now on: go on with what was not written yet."""
+        self._convicting.open(overlay)
+        for one in self._convicting.all(overlay):
+            self._plan(one)
+
+    def shut(self, overlay: OverlayId) -> None:
+        """The app is judged no more."""
+        for one in self._convicting.all(overlay):
+            self._desk.no_alarm(_alarm(overlay, one.agent))
+        self._convicting.shut(overlay)
+        self._accusing.shut(overlay)
+
+    def _convicted(self, overlay: OverlayId, one: Warranted) -> None:
+        self._desk.notify(
+            "chain.convicted",
+            app=overlay.hex(),
+            agent=one.agent.hex(),
+            kind=one.kind,
+            rule=one.rule,
+            detail=one.detail,
+            line=one.line,
+            seq=one.seq,
+            actions=[str(each) for each in one.actions],
+            issuer=one.issuer.hex(),
+        )
+        self._plan(one)
+
+    def _plan(self, one: Warranted) -> None:
+        if _is_to_write(one):
+            wait_us = _wait_us(self._node + one.agent)
+            self._later(one.overlay, one.agent, wait_us, 1)
+
+    def _later(self, overlay: OverlayId, agent: bytes, wait_us: int, tries: int) -> None:
+        self._desk.after(
+            _alarm(overlay, agent), wait_us, lambda: self._write(overlay, agent, tries)
+        )
+
+    def _write(self, overlay: OverlayId, agent: bytes, tries: int) -> None:
+        one = self._convicting.warranted(overlay, agent)
+        if one is None or not _is_to_write(one):
+            return  # somebody else has, or the person has pardoned it
+        wait_us = self._pause_us(overlay)
+        if wait_us:
+            self._later(overlay, agent, wait_us, tries)
+            return
+
+        def written(body: Any) -> None:
+            if isinstance(body, Committed):
+                self._written.setdefault(overlay, []).append(self._desk.now.mono_us)
+                self._tell(overlay, one, body.actions[0])
+            elif body.code != "not_found" and tries < WARRANT_TRIES_MAX:
+                self._later(overlay, agent, WARRANT_RETRY_US, tries + 1)
+
+        asked = IssueWarrant(overlay, agent, one.evidence)
+        self._desk.call("source.warrant", asked, written)
+
+    def _pause_us(self, overlay: OverlayId) -> int:
+        """How long this node writes no more of them in an app; 0: it may."""
+        since_us = self._desk.now.mono_us - _HOUR_US
+        recent = [us for us in self._written.get(overlay, ()) if us > since_us]
+        self._written[overlay] = recent
+        return recent[0] - since_us if len(recent) >= WARRANTS_WRITTEN_MAX else 0
+
+    def _tell(self, overlay: OverlayId, one: Warranted, hash_: Cid) -> None:
+        held = self._holding.action(overlay, hash_)
+        if held is None:
+            return  # the app is shut
+        self._desk.notify(
+            "chain.warranted",
+            app=overlay.hex(),
+            agent=one.agent.hex(),
+            kind=one.kind,
+            action=str(hash_),
+        )
+        self.spread(overlay, held.signed)
+        self._show(overlay, held.signed)
+
+    def spread(self, overlay: OverlayId, warrant: SignedAction) -> None:
+        """Tell everybody, with what is to be judged again if that is not too long."""
+        data = encode_signed(warrant)
+        ops = [encode_op(op) for op in self._accused_ops(overlay, warrant)[:1]]
+        body = b"".join(encode_news(WarrantNews(VERSION, data, op)) for op in ops)
+        body = body or encode_news(WarrantNews(VERSION, data))
+        self._desk.call("gossip.spread", Spread(overlay, TOPIC, body), _nothing)
+
+    def _show(self, overlay: OverlayId, warrant: SignedAction) -> None:
+        """Bring what is to be judged again to those whom others ask for it."""
+        own = Op("record", warrant.hash.binary, warrant)
+        for op in self._accused_ops(overlay, warrant):
+            publish = Publish((encode_op(own), encode_op(op)))
+            body = encode(ChainQuestion(overlay, publish=publish))
+            asked = AskNear(overlay, op.location, HOLDERS_MIN, PROTOCOL, body)
+            self._desk.call("dht.ask_near", asked, _nothing)
+
+    def _accused_ops(self, overlay: OverlayId, warrant: SignedAction) -> list[Op]:
+        """The ops under which the accused action and its entry are looked for."""
+        accused = accused_of(warrant.action)
+        if accused is None:
+            return []
+        found = [
+            self._holding.remade(overlay, kind, basis, accused)
+            for kind, basis in bases_of(accused)
+            if kind in ("record", "entry")
+        ]
+        return [op for op in found if op is not None]
+
+
+def _accused(warrant: Action) -> SignedAction | None:
+    """The action that a warrant accuses, whose evidence nobody has checked yet."""
+    try:
+        return accused_of(warrant)
+    except DecodeError:
+        return None
+
+
+def _is_to_write(one: Warranted) -> bool:
+    """Whether this node has found it out, and nobody has written a warrant of it yet."""
+    return bool(one.evidence) and one.standing == "convicted" and not one.issuer and not one.warrant
+
+
+def _wait_us(seed: bytes) -> int:
+    """Another time for each node and agent."""
+    number = int.from_bytes(hashlib.sha256(b"dms3 warrant" + seed).digest()[:8], "big")
+    return number % WARRANT_WAIT_US_MAX
+
+
+def _alarm(overlay: OverlayId, agent: bytes) -> str:
+    return f"warrant:{overlay.hex()}:{agent.hex()}"
+
+
+def _nothing(_: Any) -> None:
+    """What is done with an answer that nobody waits for."""
