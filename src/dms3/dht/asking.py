@@ -375,9 +375,13 @@ class Asking:
         return self._tables[overlay].answered(peer, _at(peer), now.mono_us)
 
     def _missed(self, ask: _Ask) -> list[Effect]:
-        """It did not answer."""
+        """It did not answer; the peer book hears of who cannot be reached at all."""
         peer, overlay = ask.node.peer, ask.overlay
-        return [] if overlay is None else self._tables[overlay].failed(peer, _at(peer))
+        effects = [] if overlay is None else self._tables[overlay].failed(peer, _at(peer))
+        if self.connections.address(peer) is None:
+            self._count += 1
+            effects.append(Call("peers.missed", peer, Token(f"{REPORT}{self._count}")))
+        return effects
 
     # The end
 
