@@ -276,6 +276,7 @@ class Commands:
         nodes = tuple(
             (node, place.to_bytes(LOCATION_BYTES, "big"), shares.of(node.peer))
             for node, place in live
+            if shares.counts(overlay, node.peer)
         )
         return [Reply(request, Neighbours(at, nodes))]
 

@@ -116,6 +116,7 @@ class Dht:
             leave=self._leave,
             ask=self._relaying.ask,
             ask_near=self._relaying.ask_near,
+            shun=self._relaying.shun,
             members=self._members,
         )
 

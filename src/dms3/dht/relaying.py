@@ -16,7 +16,7 @@ from dms3.core.ids import OverlayId, PeerId, RequestId, short
 from dms3.core.limits import DHT_ASK_US, NEIGHBOURS_MAX, RELAYED_BYTES_MAX, RELAYED_NODES_MAX
 from dms3.core.machine import Effect, Now, Reply
 from dms3.core.network import BUCKET_SIZE
-from dms3.core.overlay import LOCATION_BYTES, Asked, AskNear, AskNodes, NodeAt
+from dms3.core.overlay import LOCATION_BYTES, Asked, AskNear, AskNodes, NodeAt, Shun
 from dms3.dht.asking import Asking, Foreign, OnBytes
 from dms3.dht.lookup import Nearest
 from dms3.dht.lookups import Lookups
@@ -99,6 +99,11 @@ class Relaying:
         self._open[request] = None
         return self._near(_Near(asked, request, now.mono_us + asked.patience_us), now)
 
+    def shun(self, asked: Shun, request: RequestId, _: Now) -> list[Effect]:
+        """Ask these no more in an overlay, and count them no more."""
+        self._shares.shun(asked.overlay, asked.peers)
+        return [Reply(request, None)]
+
     def withdrawn(self, request: RequestId) -> list[Effect]:
         """Nobody waits for `request` any more."""
         if request not in self._open:
@@ -109,6 +114,7 @@ class Relaying:
     def leave(self, overlay: OverlayId) -> None:
         """Its neighbourhoods are of no use."""
         self._neighbourhoods.leave(overlay)
+        self._shares.leave(overlay)
 
     # Small parts
 
@@ -154,6 +160,7 @@ class Relaying:
 
     def _to_nearest(self, wanted: _Near, nodes: Sequence[NodeAt], now: Now) -> list[Effect]:
         asked, target = wanted.asked, wanted.target
+        nodes = [node for node in nodes if self._shares.counts(asked.overlay, node.peer)]
         reach = self._at ^ target
         nearer = sum(_location(node) ^ target < reach for node in nodes)
         near = self._standing.is_member and nearer < asked.count

@@ -34,6 +34,7 @@ class Shares:
         self.tables = tables
         self._at = int.from_bytes(node_location(own), "big")
         self._shares: dict[PeerId, float] = {}
+        self._shunned: dict[OverlayId, frozenset[PeerId]] = {}
         self._queue: list[PeerId] = []  # to be asked about in this round, the next one last
         self._asked: tuple[Token, tuple[PeerId, ...]] | None = None
         self._due_us: int | None = None
@@ -43,6 +44,18 @@ class Shares:
         """The uptime of `peer`, a share of one."""
         return self._shares.get(peer, _NEWCOMER)
 
+    def shun(self, overlay: OverlayId, peers: Iterable[PeerId]) -> None:
+        """Other machines have nothing to do with these in an overlay, and with no others of it."""
+        self._shunned[overlay] = frozenset(peers)
+
+    def counts(self, overlay: OverlayId, peer: PeerId) -> bool:
+        """Whether anything is expected of `peer` in an overlay."""
+        return peer not in self._shunned.get(overlay, ())
+
+    def leave(self, overlay: OverlayId) -> None:
+        """This node takes part no more."""
+        self._shunned.pop(overlay, None)
+
     def needed(self, overlay: OverlayId, nodes: Iterable[NodeAt]) -> int:
         """How many of `nodes`, nearest first, are to hold a key of `overlay`."""
         return self.tables.duty(overlay).needed(self.of(node.peer) for node in nodes)
@@ -51,8 +64,9 @@ class Shares:
         """How near this node is to location `target`, and how near one has to be."""
         at = int.from_bytes(target, "big")
         duty = self.tables.duty(overlay)
-        live = islice(self.tables[overlay].live(target), duty.most + HOLDERS_SLACK)
-        near = list(live)
+        live = self.tables[overlay].live(target)
+        counted = ((node, place) for node, place in live if self.counts(overlay, node.peer))
+        near = list(islice(counted, duty.most + HOLDERS_SLACK))
         needed = duty.needed(self.of(node.peer) for node, _ in near)
         return Rank(sum(place ^ at < self._at ^ at for _, place in near), needed)
 

@@ -4,7 +4,7 @@ import pytest
 
 from dms3.core.errors import Failure
 from dms3.core.limits import RELAYED_BYTES_MAX, RELAYED_NODES_MAX
-from dms3.core.overlay import PUBLIC, AskNear, AskNodes, NodeAt, location
+from dms3.core.overlay import PUBLIC, AskNear, AskNodes, NodeAt, RankNear, Shun, location
 from unit.dht.overlay_kit import Node, World, fill_tables, nearest
 
 PROTOCOL = "/dms3/thing/1"
@@ -186,3 +186,20 @@ def test_nobody_is_asked_when_nobody_is_there():
 def test_what_is_too_much_or_nowhere_is_refused(asked):
     answer = World().add(1).start().ask("ask_near", asked)
     assert answer.code in ("argument_invalid", "not_found")
+
+
+def test_who_is_shunned_is_neither_asked_nor_counted_until_it_is_taken_back():
+    _world, nodes = network(60)
+    order = nearest(nodes, TARGET, 60)
+    asker, bad = order[7], order[0]
+    asker.ask("shun", Shun(PUBLIC, (bad.peer,)))
+    asked = asker.ask("ask_near", near(7))
+    assert [peer for peer, _ in asked.answers] == [node.peer for node in order[1:7] + order[8:9]]
+    assert asked.near, "one of those nearer does not count"
+    (rank,) = asker.ask("rank", RankNear(PUBLIC, (TARGET,)))
+    assert rank.nearer == 6
+    assert bad.peer not in {node.peer for node, *_ in asker.ask("neighbours", PUBLIC).nodes}
+    asker.ask("shun", Shun(PUBLIC, ()))
+    asked = asker.ask("ask_near", near(7))
+    assert next(peer for peer, _ in asked.answers) == bad.peer
+    assert not asked.near
