@@ -12,6 +12,7 @@ from dms3.node import (
     commands_entry,
     commands_message,
     commands_name,
+    commands_network,
     commands_people,
     commands_storage,
     commands_store,
@@ -33,5 +34,6 @@ TABLE = Table(
         *commands_dapp.COMMANDS,
         *commands_entry.COMMANDS,
         *commands_chain.COMMANDS,
+        *commands_network.COMMANDS,
     )
 )

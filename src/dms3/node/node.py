@@ -50,6 +50,8 @@ from dms3.node.library import Library
 from dms3.node.machines import PROTOCOLS, machines_of
 from dms3.node.message_ports import MessagePorts
 from dms3.node.network import Network, over_tcp
+from dms3.node.networks import Networks
+from dms3.node.networks_book import Book
 from dms3.node.outside import name_ports
 from dms3.node.placing import Placing
 from dms3.node.published import Published
@@ -60,7 +62,10 @@ from dms3.node.watching import Faults, Log, Watch
 from dms3.p2p.known import PUBLIC_PROTOCOL
 
 AGENT = f"dms3/{__version__}"
-LISTENING = ("peers.listening", "dht.listening", "publishing.listening", "source.listening")
+LISTENING = (
+    "circuits.listening",
+    *("peers.listening", "dht.listening", "publishing.listening", "source.listening"),
+)
 """Who wants to know where this node can be reached."""
 
 
@@ -83,6 +88,7 @@ class Node:
     lag_us: int = 0
     delivery: Delivering | None = None
     dapps: Dapps | None = None
+    networks: Networks | None = None
 
     async def call(self, operation: str, arguments: Any = None) -> Any:
         """What machine operation ("NAME.OPERATION") answers; raises its failure as Dms3Error."""
@@ -98,8 +104,8 @@ class Node:
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """Where other nodes may try to reach this one: what it listens at, spelled out."""
-        return spelled_out(self.network.listening)
+        """Where other nodes may try to reach this one: what it listens at, spelled out; circuits."""
+        return (*spelled_out(self.network.listening), *self.network.circuits)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -159,14 +165,19 @@ async def open_node(
         apps = open_apps(identity, store, loop.call, World(clock, entropy, log))
         ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
         node.dapps, node.ports = apps.dapps, ports | apps.ports
+        node.networks = Networks(
+            identity, Book(identity, store), loop.call, clock, entropy, lambda: node.reachable
+        )
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, node.ports))
         reports = group.create_task(network.report(loop.call))
         try:
-            await asyncio.gather(library.start(), apps.dapps.start())
+            await asyncio.gather(
+                library.start(), apps.dapps.start(), node.networks.start(store.view())
+            )
             for address in settings.listen:
                 await network.listen(Multiaddr.parse(address))
-            for running in (upkeep.run(), placing.run(), apps.run()):
+            for running in (upkeep.run(), placing.run(), apps.run(), node.networks.run()):
                 stack.callback(group.create_task(running).cancel)
             if settings.delivery is not None:
                 node.delivery = opened(secrets, store, loop.call, ports, settings)

@@ -17,6 +17,7 @@ from dms3.node.documents import Documents
 from dms3.node.gateway import Gateway, gateway_of
 from dms3.node.messages import Messages
 from dms3.node.name_answers import NameAnswers
+from dms3.node.networks_answers import NetworkAnswers
 from dms3.node.node import Node
 from dms3.node.people import People
 from dms3.node.sender_rules import sender_rules
@@ -72,6 +73,11 @@ class Opened(abc.ABC):
     def chains(self) -> chain_answers.ChainAnswers:
         """The person's chains."""
         return chain_answers.ChainAnswers(self._running())
+
+    @property
+    def networks(self) -> NetworkAnswers:
+        """Networks of people."""
+        return NetworkAnswers(self._running())
 
     @property
     def storing(self) -> StorageAnswers:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dms3.node.services_chain import ChainServices
 from dms3.node.services_dapp import DappServices, EntryServices
+from dms3.node.services_network import NetworkServices
 from dms3.node.table import BlobOrPath, Step
 
 if TYPE_CHECKING:  # help of the command line imports this module: 40 ms less
@@ -121,6 +122,11 @@ class NodeServices(Protocol):
 
     @property
     def names(self) -> NameServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
+    def networks(self) -> NetworkServices:
         """Raises `node_locked` while the node is."""
         ...
 

@@ -1,0 +1,49 @@
+"""What the fronts ask of a running node about networks, as a Protocol.
+
+Source: docs/networks.md. `node/networks_answers.py` implements it. No behaviour is defined here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class NetworkServices(Protocol):
+    """Closed overlays that people made; answers are JSON values."""
+
+    async def create(
+        self,
+        name: str,
+        membrane: str,
+        admins: Sequence[str],
+        needed: int,
+        seed: str | None,
+        bits: int,
+    ) -> dict[str, Any]:
+        """Make a network and take part in it."""
+        ...
+
+    async def invite(self, name: str, who: str, days: int) -> dict[str, Any]:
+        """An invitation as text."""
+        ...
+
+    async def sign(self, invitation: str) -> dict[str, Any]:
+        """An invitation with one more signature."""
+        ...
+
+    async def join(self, invitation: str, name: str | None, seed: str | None) -> dict[str, Any]:
+        """Take part in a network."""
+        ...
+
+    async def leave(self, name: str) -> dict[str, Any]:
+        """Take part no more."""
+        ...
+
+    async def list(self) -> dict[str, Any]:
+        """Networks, and every overlay of this node."""
+        ...
+
+    async def members(self, name: str) -> dict[str, Any]:
+        """Who is there now."""
+        ...
