@@ -20,6 +20,7 @@ from dms3.core.reconcile import (
     Summary,
     Told,
     Tree,
+    UnfitError,
     path_of,
 )
 from dms3.core.shared_ranges import Standing, covers, shared_ranges
@@ -208,13 +209,13 @@ SOME = Summary(b"\1" * 10, 1, bytes(16))
 )
 def test_an_answer_about_another_range_is_refused(told):
     session = Session(Tree(), [SOME.path], 9)
-    with pytest.raises(ValueError, match=r"range|elsewhere"):
+    with pytest.raises(UnfitError, match=r"range|elsewhere"):
         session.heard(session.question(), [told])
 
 
 def test_an_answer_for_another_number_of_ranges_is_refused():
     session = Session(Tree(), [SOME.path], 9)
-    with pytest.raises(ValueError, match="2 answers for 1"):
+    with pytest.raises(UnfitError, match="2 answers for 1"):
         session.heard(session.question(), [Told(equal=True)] * 2)
 
 
@@ -252,7 +253,7 @@ def holds(key: int, nodes: Sequence[Standing], duty: Duty) -> list[Standing]:
     return nearest[: duty.needed(node.share for node in nearest)]
 
 
-@given(seeds, st.integers(2, 60), st.sampled_from([Duty(), Duty(3, 2, 6), Duty(1.5, 1, 40)]))
+@given(seeds, st.integers(2, 45), st.sampled_from([Duty(), Duty(3, 2, 6), Duty(1.5, 1, 40)]))
 def test_shared_ranges_have_only_keys_that_both_are_to_hold_and_nearly_all_of_them(
     seed, count, duty
 ):
@@ -267,14 +268,14 @@ def test_shared_ranges_have_only_keys_that_both_are_to_hold_and_nearly_all_of_th
     assert list(ranges) == sorted(ranges)
     assert not any(one != two and one[: len(two)] == two for one in ranges for two in ranges)
     fringe = 0
-    for _ in range(150):
+    for _ in range(60):
         key = rng.getrandbits(256)
         steps = bytes(key >> (252 - 4 * depth) & 15 for depth in range(SHARED_DEPTH_MAX))
         both = all(node in holds(key, nodes, duty) for node in (own, other))
         inside = covers(ranges, [steps])
         assert both or not inside, "a key that one of them is not to hold"
         fringe += both and not inside
-    assert fringe <= 2, "keys that nobody compares"
+    assert fringe <= 1, "keys that nobody compares"
 
 
 def test_few_nodes_share_everything():

@@ -82,6 +82,10 @@ def path_of(place: bytes, length: int) -> bytes:
     return bytes(_step(place, depth) for depth in range(length))
 
 
+class UnfitError(Exception):
+    """What no honest partner answers to what it was asked."""
+
+
 class _Inner:
     """A range with RECONCILE_LISTED_MAX items or more; `ways`: bytes of a leaf, or another one."""
 
@@ -224,9 +228,9 @@ class Session:
         return tuple(self._tree.summary(self._queue.popleft()) for _ in range(count))
 
     def heard(self, asked: Sequence[Summary], told: Sequence[Told]) -> None:
-        """The partner has answered; raises ValueError for what no honest one says."""
+        """The partner has answered; raises UnfitError for what no honest one says."""
         if len(told) != len(asked):
-            raise ValueError(f"{len(told)} answers for {len(asked)} ranges")
+            raise UnfitError(f"{len(told)} answers for {len(asked)} ranges")
         for one, answer in zip(asked, told, strict=True):
             if not answer.equal:
                 self.differing += 1
@@ -238,7 +242,7 @@ class Session:
             return
         there = dict.fromkeys(answer.ids)
         if len(path) > 2 * LOCATED_BYTES and not all(_has_path(id_, path) for id_ in there):
-            raise ValueError("an id lies elsewhere")
+            raise UnfitError("an id lies elsewhere")
         here = self._tree.places(path)
         mine = {place[LOCATED_BYTES:]: None for place in islice(here, self._most + len(there))}
         self._note(self.missing, (id_ for id_ in there if id_ not in mine))
@@ -246,7 +250,7 @@ class Session:
 
     def _split(self, path: bytes, answer: Told) -> None:
         if not answer.at.startswith(path):
-            raise ValueError("what is said is of another range")
+            raise UnfitError("what is said is of another range")
         for one in answer.below:
             if one != self._tree.summary(one.path) and len(self._queue) < RECONCILE_OPEN_MAX:
                 self._queue.append(one.path)

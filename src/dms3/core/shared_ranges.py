@@ -59,13 +59,10 @@ def _shared(
     sure = True
     for at in both:
         apart = next((one[0] for one in near if one[2] == at), None)
-        if apart is None:
+        if apart is None or not _is_held([one[1] for one in near if one[0] < apart], duty):
             return
-        nearer = sum(one[0] < apart for one in near)
-        perhaps = sum(one[0] <= apart for one in near) - 1
-        if nearer >= duty.least and nearer >= duty.needed(one[1] for one in sorted(near)):
-            return
-        sure = sure and (perhaps < duty.least or perhaps < duty.needed(_at_best(near)))
+        perhaps = [one[1] for one in near if one[0] <= apart and one[2] != at]
+        sure = sure and _is_held(perhaps, duty)
     if sure:
         yield path
         return
@@ -89,9 +86,6 @@ def _part(path: bytes, way: int, near: Sequence[_Near], duty: Duty) -> tuple[byt
     return path + bytes((way,)), parts
 
 
-def _at_best(near: Sequence[_Near]) -> Iterator[float]:
-    """Uptimes in the order of a key for which fewest nodes are needed, if there is one.
-
-    Nodes whose distances begin alike come in any order; `sorted` gives the worst of them.
-    """
-    return (share for _, share, _ in sorted(near, key=lambda one: (one[0], -one[1])))
+def _is_held(nearer: Sequence[float], duty: Duty) -> bool:
+    """Whether a node holds a key when nodes with these uptimes are nearer to it."""
+    return len(nearer) < duty.needed(nearer)

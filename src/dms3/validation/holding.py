@@ -6,7 +6,7 @@ unlink adds a mark, a second action at one place stands beside the first. Judges
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ from dms3.core.limits import (
     ENTRY_PART_BYTES_MAX,
 )
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.validation.located import SHOWN, Located
 from dms3.validation.rows import (
     ACTIONS,
     AUTHORS,
@@ -96,6 +97,7 @@ class Holding:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+        self.located = Located(rows)
         self._counts: dict[OverlayId, Counts] = {}
         self._changed: dict[OverlayId, None] = {}
         self._read: dict[bytes, Held] = {}  # rows of actions that were read or written lately
@@ -138,6 +140,8 @@ class Holding:
         self._write(
             overlay, replace(held, state=_state(verdict), rule=rule, detail=detail, line=line)
         )
+        if not isinstance(verdict, Abandoned):
+            self._locate(overlay, ops, signed)
         if isinstance(verdict, Valid):
             fork = None
             for kind, basis in ops:
@@ -235,6 +239,12 @@ class Holding:
         data = self.rows.get(OPS, overlay + op_id)
         return None if data is None else decode(OpRow, data)
 
+    def is_valid(self, overlay: OverlayId, op_id: bytes) -> bool:
+        """Whether the op with that id is held, and its action was judged valid."""
+        row = self.op(overlay, op_id)
+        held = None if row is None else self.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
+        return held is not None and held.state == "integrated"
+
     def add_op(
         self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction, state: str
     ) -> Cid | None:
@@ -251,6 +261,8 @@ class Holding:
         if came is not None:
             came.add(op_id)
         self._count(overlay, {state: 1}, 0)
+        if state in SHOWN:
+            self._locate(overlay, [(kind, basis)], signed)
         if state == "integrated":
             return self._list(overlay, kind, basis, signed)
         if state == "rejected" and (kind, basis) == ("activity", signed.action.author):
@@ -335,6 +347,13 @@ class Holding:
         self._changed.clear()
 
     # Small parts
+
+    def _locate(
+        self, overlay: OverlayId, ops: Sequence[tuple[str, bytes]], signed: SignedAction
+    ) -> None:
+        """These ops are told to others from now on."""
+        for kind, basis in ops:
+            self.located.add(overlay, op_id_of(kind, basis, signed), basis)
 
     def _list(
         self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction

@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 from dms3.chain.operations import Record
 from dms3.core.desk import Desk
-from dms3.core.ids import OverlayId, RequestId
+from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.verdict import Verdict
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.crypto.signing import SigningKey
+from dms3.validation.alignment import Alignment
 from dms3.validation.bench import Bench
 from dms3.validation.court import Court
 from dms3.validation.deciding import Deciding
+from dms3.validation.fetching import Means
 from dms3.validation.holders import Holders, Signatures, Told
 from dms3.validation.holding import Holding
 from dms3.validation.intake import Intake
@@ -42,6 +44,9 @@ class Parts:
         node = PEER_ID_PREFIX + signing.public
         self.court = Court(desk, self.bench, self.deciding, self.holding, node)
         self.intake = Intake(self.deciding, self.holders, signatures)
+        means = Means(self.holding, self.holders, self.deciding, judging, signatures)
+        own = PeerId(PEER_ID_PREFIX + signing.public)
+        self.alignment = Alignment(desk, means, self.serving, own)
         readers = Readers(desk, self.serving, self.holders, self.deciding, judging)
         self.reads = Reads(readers)
 
@@ -55,6 +60,7 @@ class Parts:
     def shut(self, overlay: OverlayId) -> None:
         """An app is judged no more."""
         self.intake.shut(overlay)
+        self.alignment.shut(overlay)
         self.court.shut(overlay)
         self.bench.own.shut(overlay)
         self.deciding.shut(overlay)

@@ -6,7 +6,7 @@ evidence; what is pending or given up is not given. Reads the same for peers and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -19,10 +19,10 @@ from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX, FETCH_PASSED_MAX
 from dms3.validation.holding import Held, Holding
+from dms3.validation.located import SHOWN
 from dms3.validation.rows import CODES, OTHERS, REFUSED, index_key, link_tail, number_key
 
 ROOM_BYTES = 64 * 1_024  # names and verdicts around the ops of one answer
-_SHOWN = ("integrated", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,29 @@ class Serving:
         author = self._holding.author(overlay, fetch.basis)
         return Fetched(tuple(found), more, author.head, author.highest)
 
+    def bring(self, overlay: OverlayId, ids: Sequence[bytes]) -> Fetched:
+        """Those of the ops with these ids that are held and told, of CHAIN_ANSWER_BYTES_MAX."""
+        found: list[FetchedOp] = []
+        size = 0
+        for row in (row for each in ids for row in self._named(overlay, each)):
+            one = row.fetched
+            size += len(one.op)
+            if found and size > CHAIN_ANSWER_BYTES_MAX - ROOM_BYTES:
+                return Fetched(tuple(found), more=True)
+            found.append(one)
+        return Fetched(tuple(found))
+
     def rows(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:
         """Everything that `fetch` asks for, without its limit; after many others, one of them."""
         return self._lists[fetch.what](overlay, fetch)
+
+    def _named(self, overlay: OverlayId, op_id: bytes) -> Iterator[Row]:
+        op = self._holding.op(overlay, op_id)
+        if op is None:
+            return
+        held = self._holding.action(overlay, Cid.of_digest(DAG_CBOR, op.action))
+        if held is not None and held.state in SHOWN:
+            yield from self._row(overlay, op.kind, op.basis, held)
 
     # What can be fetched
 
@@ -89,7 +109,7 @@ class Serving:
             held = self._holding.action(overlay, Cid.decode(fetch.basis))
         except DecodeError:
             return
-        if held is not None and held.state in _SHOWN:
+        if held is not None and held.state in SHOWN:
             yield from self._row(overlay, "record", fetch.basis, held)
 
     def _entry(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:

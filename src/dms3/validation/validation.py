@@ -26,13 +26,17 @@ from dms3.core.machine import (
     Event,
     Now,
     PeerDown,
+    PeerUp,
     Received,
     Requested,
     View,
     Withdrawn,
 )
+from dms3.core.neighbourhood import Duty
+from dms3.core.overlay import JoinOverlay
 from dms3.core.pace import Pace
 from dms3.crypto.signing import SigningKey
+from dms3.validation.alignment import weight_of
 from dms3.validation.blocking import SHUNNED
 from dms3.validation.holders import MALFORMED
 from dms3.validation.parts import Parts
@@ -65,6 +69,7 @@ class Validation:
             "activity": parts.reads.following.activity,
             "trace": self._trace,
             "figures": self._figures,
+            "reconcile": self._reconcile,
             "warrants": parts.court.list,
             "block": parts.court.block,
             "pardon": parts.court.pardon,
@@ -96,10 +101,13 @@ class Validation:
                 self._noted(peer, body)
             case Withdrawn(request):
                 self._parts.withdrawn(request)
+            case PeerUp(peer, _, True):
+                self._parts.alignment.reconciling.up(peer)
             case PeerDown(peer):
                 self._pace.forget(peer)
             case ClockJumped():
                 self._parts.deciding.clock_jumped()
+                self._parts.alignment.reconciling.woken()
         return self._take()
 
     def on_timer(self, now: Now) -> list[Effect]:
@@ -159,6 +167,10 @@ class Validation:
             self._desk.reply(request, encode(answer))
         elif question.publish is not None:
             self._publish(peer, overlay, question.publish, request)
+        elif self._pace.wait_us(peer, weight_of(question), self._desk.now):
+            self._desk.reply(request, _TOO_OFTEN)
+        else:
+            self._parts.alignment.answer(peer, question, request)
 
     def _noted(self, peer: PeerId, body: bytes) -> None:
         """A peer says what became of pending ops: machine "source" knows whose they are."""
@@ -206,7 +218,9 @@ class Validation:
             failed = isinstance(body, Failure)
             self._desk.reply(request, body if failed else None)
 
-        self._desk.call("dht.join", dna.id, joined)
+        duty = Duty(dna.r, dna.q_min, dna.q_max)
+        self._desk.call("dht.join", JoinOverlay(dna.id, duty=duty), joined)
+        self._parts.alignment.open(dna.id, duty)
 
     def _shut(self, overlay: OverlayId, request: RequestId) -> None:
         if overlay in self._open:
@@ -229,5 +243,13 @@ class Validation:
 
     def _figures(self, overlay: OverlayId, request: RequestId) -> None:
         counts = self._parts.holding.counts(overlay)
-        figures = OpFigures(tuple(sorted(counts.ops.items())), counts.bytes)
-        self._desk.reply(request, figures)
+        states = tuple(sorted(counts.ops.items()))
+        repair = self._parts.alignment.figures(overlay)
+        self._desk.reply(request, OpFigures(states, counts.bytes, repair))
+
+    def _reconcile(self, overlay: OverlayId, request: RequestId) -> None:
+        """Compare with a neighbour now."""
+        if overlay not in self._open:
+            raise Dms3Error("not_found", f"App {short(overlay)} is not open on this node.")
+        self._parts.alignment.reconciling.hurry(overlay)
+        self._desk.reply(request, None)

@@ -242,6 +242,8 @@ def test_nothing_is_left_in_memory_of_what_is_done():
     assert parts.judging._waiting == {}
     assert parts.deciding._watched == {}
     rig.go(600)
+    for dna in (DNA, PLAIN):
+        rig.call("shut", dna.id)
     assert rig.machine.next_timer() is None
 
 

@@ -1,0 +1,67 @@
+"""What keeps this node and its neighbours equal, put together: rounds, answers, fetches.
+
+Source: docs/architecture.md, "The machine"; docs/chains.md, "Repaired". Decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dms3.chain.messages import ChainQuestion
+from dms3.chain.operations import RepairFigures
+from dms3.core.codec import encode
+from dms3.core.desk import Desk
+from dms3.core.ids import OverlayId, PeerId, RequestId
+from dms3.core.neighbourhood import Duty
+from dms3.validation.answering import Answering
+from dms3.validation.fetching import Fetching, Means
+from dms3.validation.reconciling import Reconciling
+from dms3.validation.serving import Serving
+
+_NAMES_PER_WEIGHT = 16  # ops that are read and sent take as long as one small question
+_RANGES_PER_WEIGHT = 8  # and so do ranges that are summed up and listed
+
+
+class Alignment:
+    """All of it, on one `desk`; `own`: this node."""
+
+    def __init__(self, desk: Desk, means: Means, serving: Serving, own: PeerId) -> None:
+        self._desk = desk
+        self._serving = serving
+        located = means.holding.located
+        fetching = Fetching(means)
+        self.reconciling = Reconciling(desk, located, means.holders, fetching, own)
+        self.answering = Answering(desk, means.holding, means.deciding, fetching)
+
+    def open(self, overlay: OverlayId, duty: Duty) -> None:
+        """An app runs; `duty`: how many are to hold what is written in it."""
+        self.reconciling.open(overlay, duty)
+
+    def shut(self, overlay: OverlayId) -> None:
+        """It does not any more."""
+        self.reconciling.shut(overlay)
+
+    def answer(self, peer: PeerId, question: ChainQuestion, request: RequestId) -> None:
+        """Answer a question that is neither a publish nor a fetch."""
+        overlay = OverlayId(question.overlay)
+        if question.reconcile is not None:
+            self.answering.reconcile(peer, overlay, question.reconcile, request)
+        elif question.bring is not None:
+            self._desk.reply(request, encode(self._serving.bring(overlay, question.bring.ops)))
+        elif question.vouch is not None:
+            self.answering.vouch(overlay, question.vouch, request)
+
+    def figures(self, overlay: OverlayId) -> RepairFigures:
+        """What was done since the app was opened."""
+        figures = self.reconciling.figures(overlay)
+        return replace(figures, brought=figures.brought + self.answering.brought(overlay))
+
+
+def weight_of(question: ChainQuestion) -> int:
+    """What a question weighs beyond one that is small."""
+    if question.reconcile is not None:
+        names, ranges = question.reconcile.lacks, question.reconcile.ranges
+        return len(names) // _NAMES_PER_WEIGHT + len(ranges) // _RANGES_PER_WEIGHT
+    if question.bring is not None:
+        return len(question.bring.ops) // _NAMES_PER_WEIGHT
+    return 0 if question.vouch is None else len(question.vouch.ops) // _NAMES_PER_WEIGHT
