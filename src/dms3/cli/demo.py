@@ -17,6 +17,7 @@ from typing import Any
 
 from dms3.cli.demo_apps import AppTour
 from dms3.cli.demo_messages import MessageTour, TourError, expect
+from dms3.cli.demo_survival import SurvivalTour
 from dms3.cli.dev import DevNetwork, node_names
 from dms3.cli.samples import long_words, split_documents, text_files
 from dms3.cli.views import counted
@@ -78,6 +79,7 @@ class Tour:
             ("alice is killed; another stranger still finds it", self._found_without_alice),
             *MessageTour(self, self._network).steps(),
             *AppTour(self, self._network).steps(),
+            *SurvivalTour(self, self._network).steps(),
         ]
         checks: list[Check] = []
         for name, step in steps:
@@ -267,12 +269,28 @@ class Tour:
         finally:
             await self.bring_back("alice")
 
+    async def published(self) -> list[tuple[str, str]]:
+        """(words, CID) of every document of the published space with three long words."""
+        page = await self.call("alice", "store", "list", space=PUBLISHED, limit=1000)
+        found = []
+        for document in page["documents"]:
+            words = [] if document["note"] else long_words(Path(document["source"]))
+            if len(words) >= 3:
+                found.append((" ".join(words[:3]), document["cid"]))
+        return found
+
+    async def found(self, name: str, words: str, cid: str) -> None:
+        """The node called `name` finds a public document and opens it."""
+        await self._open_public(name, words, cid)
+
     async def _find_public(self, stranger: str) -> str:
-        words, cid = self._public
+        return await self._open_public(stranger, *self._public)
+
+    async def _open_public(self, stranger: str, words: str, cid: str) -> str:
         found = await self.call(stranger, "search", "", query=words, scope="public")
         expect(cid in {hit["cid"] for hit in found["hits"]}, f"{stranger} did not find {words!r}")
         data = await self._client(stranger).download(cid)
-        expect(words.split()[0].encode() in data, f"{stranger} received another document")
+        expect(words.split(maxsplit=1)[0].encode() in data, f"{stranger} received another document")
         return (
             f"{stranger}, {words!r}: {counted(found['total'], 'hit')} in "
             f"{found['milliseconds']:.0f} ms, {len(data)} bytes opened"

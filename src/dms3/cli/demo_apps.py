@@ -6,6 +6,7 @@ that breaks a rule is refused by name, and what was written outlives the node of
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from dms3.cli.demo_messages import Nodes, Step, TourError, expect
@@ -36,11 +37,12 @@ class AppTour:
         ]
 
     async def _install(self) -> str:
-        rules = set()
-        for name in self._names:
+        async def install(name: str) -> str:
             await self._nodes.call(name, "dapp", "install", what=APP)
             app = await self._nodes.call(name, "dapp", "show", dapp=APP)
-            rules.add(app["dna"])
+            return str(app["dna"])
+
+        rules = set(await asyncio.gather(*map(install, self._names)))
         expect(len(rules) == 1, "two nodes have different rules under one name")
         return f"{len(self._names)} nodes, one set of rules: {rules.pop()[:12]}"
 
