@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 # ruff: noqa: PLC0415 - imports inside functions: see the module docstring
 
-DEMO_NODES = 5
+DEMO_NODES = 8  # half of them die in the end
 NO_OVERLAY = "hold nothing public for others"
+NO_CIRCUITS = "pass no circuits on between others"
 
 
 def _option(metavar: str, words: str) -> Any:
@@ -69,6 +70,7 @@ class Local:
         log_level: Annotated[str | None, _option("LEVEL", "debug, info, warning, error")] = None,
         no_mdns: Annotated[bool, typer.Option("--no-mdns", help="stay unseen on the LAN")] = False,
         no_overlay: Annotated[bool, typer.Option("--no-overlay", help=NO_OVERLAY)] = False,
+        no_circuits: Annotated[bool, typer.Option("--no-circuits", help=NO_CIRCUITS)] = False,
         no_open: Annotated[bool, typer.Option("--no-open", help="open no browser")] = False,
     ) -> None:
         """Run a node in the foreground until Ctrl-C.
@@ -98,6 +100,7 @@ class Local:
             "log_level": log_level,
             "mdns": False if no_mdns else None,
             "overlay": False if no_overlay else None,
+            "circuits": False if no_circuits else None,
             "open": False if no_open else None,
         }
         from dms3.cli.up import run
