@@ -86,6 +86,7 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
         for name in ("status", "doctor", "id show", "id words", "contact list", "peer list"):
             ask(name)
         ask("id confirm")
+        ask("peer world")
         ask("peer ping", peer="bob")
         ask("peer connect", address=bob.call("status")["addresses"][0])
         ask("store share", space="letters", **{"with": "bob"})

@@ -21,6 +21,40 @@ def text(command: str, **data: object) -> list[str]:
             ["ada", "  root     ab", "  node     12D", "  account  0x1"],
         ),
         ("peer ping", {"peer_id": "12D", "milliseconds": 1.25}, ["12D answered in 1.2 ms."]),
+        (
+            "peer world",
+            {
+                "peers": [
+                    {
+                        "peer_id": "12D",
+                        "name": "bob",
+                        "uptime": 0.5,
+                        "own": {"value": 0.4, "confidence": 0.25},
+                        "heard": {"value": 0.6, "confidence": 0.5},
+                        "reporters": 3,
+                        "points": 0,
+                        "refused_until_us": 0,
+                    },
+                    {
+                        "peer_id": "12E",
+                        "name": None,
+                        "uptime": 0.2,
+                        "own": {"value": 0.2, "confidence": 0.0},
+                        "heard": None,
+                        "reporters": 2,
+                        "points": 25,
+                        "refused_until_us": 0,
+                    },
+                ]
+            },
+            [
+                "bob  50% there",
+                "  12D  seen 40% (confidence 25%), 3 others say 60%",
+                "unknown person  20% there",
+                "  12E  seen 20% (confidence 0%), 2 others say something, too few to count,"
+                " 25 points of misconduct",
+            ],
+        ),
         ("peer connect", {"peer_id": "12D", "address": "/a"}, ["Connected to 12D at /a."]),
         ("open", {"url": "http://x/login?code=y"}, ["http://x/login?code=y"]),
         ("store remove", {"removed": 1}, ["1 document removed."]),

@@ -305,6 +305,23 @@ def _peer_list(data: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def _peer_world(data: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for peer in data["peers"]:
+        own, heard = peer["own"], peer["heard"]
+        said = f"{peer['reporters']} others say something, too few to count"
+        if heard is not None:
+            said = f"{peer['reporters']} others say {heard['value']:.0%}"
+        bad = f", {peer['points']} points of misconduct" if peer["points"] else ""
+        bad = ", refused: it misbehaved" if peer["refused_until_us"] else bad
+        seen = f"seen {own['value']:.0%} (confidence {own['confidence']:.0%}), {said}{bad}"
+        lines += [
+            [(peer["name"] or "unknown person", "bold"), (f"  {peer['uptime']:.0%} there", "")],
+            [(f"  {peer['peer_id']}  {seen}", "dim")],
+        ]
+    return lines or [[("No other node is known yet.", "")]]
+
+
 def _contact_list(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [
         [(one["name"], "bold"), (f"  root {one['root'][:16]}..., node {one['peer_id']}", "dim")]
@@ -456,6 +473,7 @@ VIEWS: Mapping[str, View] = {
     "store backup": _store_backup,
     "store restore": _store_restore,
     "peer list": _peer_list,
+    "peer world": _peer_world,
     "peer connect": _peer_connect,
     "peer ping": _peer_ping,
     "contact list": _contact_list,

@@ -83,6 +83,15 @@ async def peer_list(node: NodeServices) -> Result:
     return Result(await node.people.peers())
 
 
+@command("peer", "world", example="dms3 peer world")
+async def peer_world(node: NodeServices) -> Result:
+    """How much of the time the nodes it knows are there, as seen, as others say, and how sure.
+
+    More nodes hold what lies near some that are seldom there. Who misbehaved has points.
+    """
+    return Result(await node.people.world())
+
+
 @command("peer", "connect", example="dms3 peer connect /ip4/192.0.2.1/tcp/7701")
 async def peer_connect(
     node: NodeServices,
@@ -110,6 +119,7 @@ COMMANDS = (
     contact_list,
     contact_remove,
     peer_list,
+    peer_world,
     peer_connect,
     peer_ping,
 )

@@ -18,6 +18,7 @@ from dms3.node.node import Node
 from dms3.p2p.card import card_text, issue_card
 from dms3.p2p.contacts import Contact
 from dms3.p2p.known import PeerRow
+from dms3.p2p.port import Thought
 from dms3.search.operations import Unshare
 
 US_PER_MS = 1_000
@@ -113,6 +114,11 @@ class People:
             peers.append(data)
         return {"peers": peers, "connected": sum(row.connected for row in rows)}
 
+    async def world(self) -> dict[str, Any]:
+        """What this node thinks of every node it knows, the connected ones first."""
+        thoughts: tuple[Thought, ...] = await self._node.call("peers.world")
+        return {"peers": [_thought(each) for each in thoughts]}
+
     async def connect(self, address: str) -> dict[str, Any]:
         """The connection; raises `peer_unreachable`, `network_mismatch`, `timed_out`."""
         dialed = await self._node.call("peers.connect", address)
@@ -154,6 +160,27 @@ def _contact(contact: Contact) -> dict[str, Any]:
         "addresses": list(contact.addresses),
         "added_us": contact.added_us,
     }
+
+
+def _thought(one: Thought) -> dict[str, Any]:
+    return {
+        "peer_id": peer_id_text(one.peer),
+        "name": one.name,
+        "connected": one.connected,
+        "uptime": one.uptime,
+        "own": _metric(one.own),
+        "heard": None if one.heard is None else _metric(one.heard),
+        "reporters": one.reporters,
+        "looked_us": one.looked_us,
+        "away": one.away,
+        "points": one.points,
+        "refused_until_us": one.refused_until_us,
+    }
+
+
+def _metric(pair: tuple[float, float]) -> dict[str, float]:
+    value, confidence = pair
+    return {"value": value, "confidence": confidence}
 
 
 def _peer(row: PeerRow) -> dict[str, Any]:
