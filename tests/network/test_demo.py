@@ -16,14 +16,14 @@ def test_the_tour_holds_on_the_standard_library() -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)["data"]
     failed = [check for check in data["checks"] if not check["ok"]]
     assert failed == []
-    assert len(data["checks"]) == 27
+    assert len(data["checks"]) == 30
     assert not Path(data["home"]).exists(), "the nodes are gone and so are their homes"
 
 
