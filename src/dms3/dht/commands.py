@@ -85,7 +85,6 @@ class Commands:
             "figures": self._figures,
             "rank": self._rank,
             "neighbours": self._neighbours,
-            "overlays": self._overlays,
         }
 
     @property
@@ -279,9 +278,6 @@ class Commands:
             if shares.counts(overlay, node.peer)
         )
         return [Reply(request, Neighbours(at, nodes))]
-
-    def _overlays(self, _: Any, request: RequestId, __: Now) -> list[Effect]:
-        return [Reply(request, tuple(self._parts.tables))]
 
     # Small parts
 

@@ -30,7 +30,7 @@ from dms3.core.machine import (
     Withdrawn,
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
-from dms3.dht import answering, asking, commands, placing, shares, taking
+from dms3.dht import answering, asking, commands, heard, placing, shares, taking
 from dms3.dht.admitting import Door
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
@@ -93,6 +93,9 @@ class Dht:
             self._placing,
         )
         self._meeting = Meeting(key, means, entropy, self._membership.met)
+        self._heard = heard.Heard(
+            self._tables, self._standing, self._asking, self._membership, self._door
+        )
         self._relaying = Relaying(own, self._shares, self._standing, self._asking, self._lookups)
         held = answering.Held(self._holding, self._taking, self._upkeep)
         self._answering = answering.Answering(
@@ -118,6 +121,8 @@ class Dht:
             ask_near=self._relaying.ask_near,
             shun=self._relaying.shun,
             members=self._members,
+            heard=self._heard.heard,
+            overlays=self._heard.overlays,
         )
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
@@ -167,6 +172,7 @@ class Dht:
             *self._upkeep.on_timer(now),
             *self._membership.on_timer(now),
             *self._meeting.on_timer(now),
+            *self._heard.on_timer(now),
             *self._shares.go_on(now),
         ]
 
@@ -179,6 +185,7 @@ class Dht:
             self._upkeep,
             self._membership,
             self._meeting,
+            self._heard,
             self._shares,
         )
         due = [us for part in parts if (us := part.next_timer()) is not None]
@@ -221,6 +228,7 @@ class Dht:
         self._membership.leave(overlay)
         self._meeting.leave(overlay)
         self._relaying.leave(overlay)
+        self._heard.leave(overlay)
         return effects + self._asking.leave(overlay)
 
     def _answered(self, event: Answered, now: Now) -> list[Effect]:
@@ -231,6 +239,7 @@ class Dht:
             (taking.PREFIX, self._taking.answered),
             (commands.GET, self._commands.loaded),
             (shares.PREFIX, self._shares.answered),
+            (heard.PREFIX, self._heard.answered),
         )
         for prefix, answered in parts:
             if event.token.startswith(prefix):

@@ -94,6 +94,13 @@ class Membership:
         care = self._cares.get(overlay)
         return [] if care is None else self._meet(overlay, care, nodes, now)
 
+    def heard(self, overlay: OverlayId, node: NodeAt, now: Now) -> list[Effect]:
+        """`node` has said that it is in a small `overlay`: ask it, however many are known."""
+        care = self._cares.get(overlay)
+        if care is None or node.peer in care.table:
+            return []
+        return self._check(overlay, care, node, now)
+
     def _care_for(self, overlay: OverlayId, now: Now) -> _Care:
         table = self._tables[overlay]
         check_us = now.mono_us + NODE_CHECK_US

@@ -19,6 +19,7 @@ from dms3.core.limits import (
     GOSSIP_ASKS_MAX,
     GOSSIP_JUDGING_MAX,
     GOSSIP_OFFERS_MAX,
+    GOSSIP_SILENCES_MAX,
     GOSSIP_WANT_MAX,
 )
 from dms3.gossip.grounds import LIED, MALFORMED, Grounds
@@ -27,12 +28,15 @@ from dms3.gossip.messages import PROTOCOL, Channel, Question, decode_bodies, id_
 Brought = Callable[[Channel, bytes, PeerId, bytes], None]
 """Told of a body: where, its id, who gave it. `Fetching.judged` is called once for each."""
 
+Missed = Callable[[Channel], None]
+
 
 @dataclass(slots=True)
 class _Want:
-    """An id whose body is not here: who has told it, and who is asked now."""
+    """An id whose body is not here: who has told it, who is asked now, `silences` met so far."""
 
     channel: Channel
+    silences: int = 0
     sources: dict[PeerId, None] = field(default_factory=dict)
     asked: PeerId | None = None
 
@@ -65,9 +69,10 @@ class _Offers:
 
 
 class Fetching:
-    """`brought` is told of every body that comes."""
+    """`brought` is told of every body that comes, `missed` of a channel in which one does not."""
 
-    def __init__(self, grounds: Grounds, brought: Brought) -> None:
+    def __init__(self, grounds: Grounds, brought: Brought, missed: Missed) -> None:
+        self._missed = missed
         self._grounds = grounds
         self._desk = grounds.desk
         self._brought = brought
@@ -190,19 +195,25 @@ class Fetching:
             else:
                 self._brought(channel, name, peer, body)
         self._free(channel, len(left))
+        silent = isinstance(answer, Failure) and answer.code == "timed_out"
         for name in left:
-            self._not_given(peer, channel, name, again=cut)
+            self._not_given(peer, name, again=cut, silent=silent)
 
-    def _not_given(self, peer: PeerId, channel: Channel, name: bytes, *, again: bool) -> None:
-        """Ask the next for it, or `again` the same peer, whose answer was full."""
+    def _not_given(self, peer: PeerId, name: bytes, *, again: bool, silent: bool) -> None:
+        """Ask the next for it; the same peer when its answer was full, or alone but silent."""
         want = self._wants.get(name)
         if want is None:
             return
         want.asked = None
+        want.silences += silent
         if again and peer in self._offers:
-            self._offers[peer].add(channel, name)
-        else:
-            self._not_from(peer, name, "not_given")
+            self._offers[peer].add(want.channel, name)
+            return
+        if silent and want.silences < GOSSIP_SILENCES_MAX:
+            del want.sources[peer]
+            want.sources[peer] = None  # the others first
+            peer = PeerId(b"")
+        self._not_from(peer, name, "not_given")
 
     def _not_from(self, peer: PeerId, name: bytes, why: str) -> None:
         """`peer` does not give it: the next that has told it is asked, if there is one."""
@@ -216,6 +227,7 @@ class Fetching:
         if after is None:
             del self._wants[name]
             self._grounds.counts.dropped(why)
+            self._missed(want.channel)
         else:
             self._offers[after].add(want.channel, name)
             self._ask(after)

@@ -99,7 +99,7 @@ class Gossip:
         self._memory = Memory(self._counts.dropped)
         self._telling = Telling(self._grounds)
         self._links = Links(self._grounds, admission or Admission(), self._linked)
-        self._fetching = Fetching(self._grounds, self._brought)
+        self._fetching = Fetching(self._grounds, self._brought, self._missed)
         means = Means(
             self._grounds,
             self._links,
@@ -310,6 +310,9 @@ class Gossip:
             self._fetching.judged(channel)
 
         self._desk.call(f"{self._topics[channel.topic]}.heard", heard, judged)
+
+    def _missed(self, channel: Channel) -> None:
+        self._comparing.differs(channel.overlay)
 
     def _judged(self, channel: Channel, name: bytes, heard: HeardGossip, verdict: Any) -> None:
         if verdict is True:

@@ -44,6 +44,7 @@ IDLERS = 5  # one node of so many
 SETTLING_US = 10 * SECOND_US  # before the first body: partners find each other
 LEAVING_EVERY_US = 2 * SECOND_US
 AWAY_US = 3 * SECOND_US
+BACK_US = 10 * SECOND_US  # whoever came back so long ago has found partners
 REDUNDANCY_MAX = 4
 LOSS_PER_MILLION = 300_000
 _BODY_BYTES = 200
@@ -142,8 +143,10 @@ class GossipScenario(OverlayScenario):
         self._bodies: dict[bytes, _Body] = {}
         self._idlers: frozenset[int] = frozenset()
         self._twice = 0
+        self._all_heard = 0
         self._leavings = 0
         self._before_healing = 0.0
+        self._born: dict[tuple[int, int], int] = {}  # (node, life) -> when it began
         self._figures: dict[tuple[int, int], GossipFigures] = {}
 
     def plan(self, seed: int) -> FaultPlan:
@@ -171,6 +174,11 @@ class GossipScenario(OverlayScenario):
             Hosted(gossip.NAME, spreading, protocols),
             Hosted(LISTENER, listener),
         ]
+
+    def started(self, node: SimNode) -> None:
+        """A life begins."""
+        super().started(node)
+        self._born[node.index, node.boot] = self.world.time_us
 
     def checkers(self) -> Sequence[Checker]:
         """Everybody has heard everything."""
@@ -205,7 +213,7 @@ class GossipScenario(OverlayScenario):
                 dropped[why] = dropped.get(why, 0) + count
         return {
             "bodies": len(self._bodies),
-            "heard": len(late),
+            "heard": self._all_heard,
             "twice": self._twice,
             "leavings": self._leavings,
             "idlers": len(self._idlers),
@@ -234,17 +242,24 @@ class GossipScenario(OverlayScenario):
         teller = self.world.by_peer[told.peer]
         steps = [hops for (index, _), hops in body.hops.items() if index == teller.index]
         body.hops[life] = 1 + min(steps, default=0)
-        body.late_us.append(self.world.time_us - body.at_us)
+        self._all_heard += 1
+        if body.at_us - self._born[life] >= BACK_US or not self._born[life]:
+            body.late_us.append(self.world.time_us - body.at_us)
 
-    def missing(self, world: World) -> int:
-        """How many pairs of a body and an honest running node are missing."""
-        lives = [
-            (node.index, node.boot)
-            for node in world.nodes
-            if node.driver is not None and node.index not in self._idlers
-        ]
+    def missing(self, world: World, for_us: int = 0) -> int:
+        """How many pairs of a body and an honest node, running `for_us`, are missing."""
+        lives = self._lives(world, for_us)
         bodies = [body for body in self._bodies.values() if body.counts]
         return sum(life not in body.hops for body in bodies for life in lives)
+
+    def _lives(self, world: World, for_us: int) -> list[tuple[int, int]]:
+        return [
+            (node.index, node.boot)
+            for node in world.nodes
+            if node.driver is not None
+            and node.index not in self._idlers
+            and world.time_us - self._born[node.index, node.boot] >= for_us
+        ]
 
     @property
     def twice(self) -> int:
@@ -277,10 +292,8 @@ class GossipScenario(OverlayScenario):
     def _note(self) -> None:
         world = self.world
         bodies = sum(body.counts for body in self._bodies.values())
-        honest = sum(
-            node.driver is not None and node.index not in self._idlers for node in world.nodes
-        )
-        self._before_healing = 1 - self.missing(world) / max(1, bodies * honest)
+        lives = len(self._lives(world, BACK_US))
+        self._before_healing = 1 - self.missing(world, BACK_US) / max(1, bodies * lives)
 
     def count_all(self) -> None:
         """Gather the counters of all nodes that run."""
