@@ -6,7 +6,7 @@ all, as the real store guarantees; the world decides when, and which of the two 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class Disk:
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {}
-        self._sorted: dict[str, list[bytes]] = {}  # keys in order; rebuilt when they changed
+        self._sorted: dict[str, list[bytes]] = {}  # keys in order, of tables read in order
         self.events: deque[StoredEvent] = deque(maxlen=EVENTS_KEPT_MAX)
         self.commits = 0
 
@@ -44,11 +44,12 @@ class Disk:
         for write in transaction.writes:
             table = self._tables.setdefault(write.table, {})
             if isinstance(write, Persist):
-                if write.key not in table:
-                    self._sorted.pop(write.table, None)
+                if write.key not in table and write.table in self._sorted:
+                    insort(self._sorted[write.table], write.key)
                 table[write.key] = write.value
-            elif table.pop(write.key, None) is not None:
-                self._sorted.pop(write.table, None)
+            elif table.pop(write.key, None) is not None and write.table in self._sorted:
+                keys = self._sorted[write.table]
+                del keys[bisect_left(keys, write.key)]
         for event in transaction.events:
             assert event.id == self.last_event + 1, "event ids have a gap"
             self.events.append(event)

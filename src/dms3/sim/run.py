@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dms3.core.errors import Dms3Error
@@ -16,20 +17,25 @@ from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
 from dms3.sim.scenarios.bank import BankScenario
 from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.churn import ChurnScenario
+from dms3.sim.scenarios.converge import ConvergeScenario
 from dms3.sim.scenarios.devices import DevicesScenario
 from dms3.sim.scenarios.gossip import GossipScenario
 from dms3.sim.scenarios.lookup import LookupScenario
 from dms3.sim.scenarios.mail import MailScenario
+from dms3.sim.scenarios.statements import STATEMENTS
+from dms3.sim.statement import Statement
 from dms3.sim.wiring import Mesh
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {
+SCENARIOS: dict[str, Callable[[], Scenario | Statement]] = {
     "bank": BankScenario,
     "lookup": LookupScenario,
     "churn": ChurnScenario,
     "devices": DevicesScenario,
     "mail": MailScenario,
     "chain": ChainScenario,
+    "converge": ConvergeScenario,
     "gossip": GossipScenario,
+    **STATEMENTS,
 }
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
 
@@ -60,7 +66,8 @@ def run_scenario(
     emit({"scenario": name, "nodes": nodes, "seed": seed, "faults": plan.named()})
     setting = Setting(nodes, seed, int(minutes * 60 * SECOND_US), plan, FIDELITIES[fidelity])
     begun = time.process_time()
-    outcome = run(scenario, setting)
+    begins = scenario.run if isinstance(scenario, Statement) else partial(run, scenario)
+    outcome = begins(setting)
     seconds = time.process_time() - begun
     if not outcome.ok:
         for line in outcome.last_events:
@@ -95,9 +102,13 @@ def _check_names(name: str, fidelity: str) -> None:
             )
 
 
-def _check_sizes(scenario: Scenario, nodes: int, minutes: float, fidelity: str) -> None:
+def _check_sizes(scenario: Scenario | Statement, nodes: int, minutes: float, fidelity: str) -> None:
     most = SIM_NODES_MAX[fidelity]
-    if scenario.wiring is Mesh:
+    if isinstance(scenario, Statement):
+        if fidelity != "messages":
+            why = f"A statement such as {scenario.name!r} is not run over {fidelity}."
+            raise Dms3Error("argument_invalid", why)
+    elif scenario.wiring is Mesh:
         most = min(most, SIM_MESH_NODES_MAX)
     if not 2 <= nodes <= most:
         raise Dms3Error("argument_invalid", f"--nodes is {nodes}; 2 to {most} can be run.")

@@ -69,7 +69,7 @@ class OverlayScenario(Scenario):
         self._world = world
         self._is_cold = len(world.nodes) <= self.cold_nodes_max
         if not self._is_cold:
-            warm(world, self._verified)
+            warm(world.seed, world.nodes, self._verified)
 
     def build(self) -> Build:
         """A peer book and the dht."""

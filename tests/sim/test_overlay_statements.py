@@ -1,0 +1,147 @@
+"""Statements about overlays over sizes and seeds; see docs/growth.md and docs/simulator.md.
+
+Small here, whole in `make long`, where each test can be chosen by its name (ONLY=...). Seeds and
+figures are printed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dms3.core.errors import Dms3Error
+from dms3.sim.faults import CALM
+from dms3.sim.ground import UPTIMES, Ground, draw_uptimes
+from dms3.sim.measures import line, mean, quantile, standard_error
+from dms3.sim.run import run_scenario
+from dms3.sim.scenario import Setting
+from dms3.sim.scenarios.load import LoadScenario
+from dms3.sim.scenarios.statements import STATEMENTS
+from dms3.sim.scenarios.survival import SurvivalScenario
+from dms3.sim.seeds import stream
+from dms3.sim.statement import Statement
+
+
+def played(scenario: Statement, nodes: int, seed: int = 1) -> dict:
+    """The figures of one run, in which everything has to hold."""
+    work_us = int(scenario.minutes_default * 60_000_000)
+    outcome = scenario.run(Setting(nodes, seed, work_us, CALM))
+    print(scenario.name, nodes, seed, json.dumps(outcome.figures))
+    assert outcome.ok, outcome.violation
+    return outcome.figures
+
+
+# What statements are made of
+
+
+def test_a_line_through_points_on_it_fits_wholly():
+    found = line([(x, 2 + 3 * x) for x in range(5)])
+    assert (round(found.start, 9), round(found.slope, 9), round(found.fit, 9)) == (2, 3, 1)
+    assert found.at(10) == pytest.approx(32)
+    assert line([(0, 0), (1, 5), (2, 0)]).fit < 0.1
+
+
+def test_means_and_spreads():
+    assert mean([]) == quantile([], 0.5) == standard_error([1]) == 0
+    assert quantile(range(1, 101), 0.99) == 99
+    assert standard_error([1, 3]) == pytest.approx(1)
+
+
+def test_the_nearest_are_those_that_sorting_all_of_them_finds():
+    random = stream(5, "ground")
+    places = [random.getrandbits(256) for _ in range(200)]
+    ground = Ground(places, draw_uptimes(random, 200))
+    gone = set(range(0, 200, 3))
+    for count in (1, 8, 40, 300):
+        target = random.getrandbits(256)
+        order = sorted(range(200), key=lambda index: places[index] ^ target)
+        assert ground.nearest(target, count) == order[:count]
+        assert ground.nearest(target, count, gone) == [i for i in order if i not in gone][:count]
+
+
+def test_holders_are_the_fewest_whose_uptimes_add_up():
+    random = stream(6, "ground")
+    places = [random.getrandbits(256) for _ in range(300)]
+    ground = Ground(places, draw_uptimes(random, 300))
+    assert set(ground.uptimes) == set(UPTIMES)
+    for _ in range(50):
+        target = random.getrandbits(256)
+        held = ground.holders(target)
+        assert 8 <= len(held) <= 40
+        assert ground.sum_of(held) >= 8 - 1e-9
+        assert len(held) == 8 or ground.sum_of(held[:-1]) < 8
+        assert ground.is_enough(held, target)
+        assert not ground.is_enough(held[1:8], target)
+
+
+# Load
+
+
+def test_what_nodes_hold_and_ask_in_a_small_overlay():
+    figures = played(LoadScenario(looks=40), 32)
+    assert figures["notes"] == 160
+    assert figures["holders_mean"] == 8
+    assert figures["found"] == figures["lookups"] == 40
+
+
+# Survival
+
+
+def test_what_had_a_living_holder_is_read():
+    figures = played(SurvivalScenario(entries=300, reads=30), 200)
+    assert figures["reads"] == figures["found"] == 30
+    assert figures["periods_max"] <= 3
+
+
+def test_entries_that_nobody_can_read_fail_the_run(monkeypatch):
+    monkeypatch.setattr("dms3.sim.scenarios.survival.warm_held", lambda *_: None)
+    scenario = SurvivalScenario(entries=20, reads=4)
+    outcome = scenario.run(Setting(40, 1, 20_000_000, CALM))
+    assert "are not read" in outcome.violation
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_losses_of_a_hundred_seeds_are_those_that_are_to_be_expected():
+    runs = [played(SurvivalScenario(), 1_000, seed) for seed in range(1, 101)]
+    lost = [run["lost_at_50"] for run in runs]
+    expected = mean([run["expected_at_50"] for run in runs])
+    print("lost", sum(lost), "mean", mean(lost), "expected", expected, standard_error(lost))
+    assert abs(mean(lost) - expected) <= 2.6 * standard_error(lost)
+    assert sum(run["lost_at_30"] for run in runs) <= 3
+
+
+# Every scenario
+
+
+def test_equal_seeds_give_equal_traces_under_any_hash_seed():
+    program = (
+        "import json\n"
+        "from dms3.sim.run import run_scenario\n"
+        "from dms3.sim.scenarios.statements import STATEMENTS\n"
+        "for name in sorted(STATEMENTS):\n"
+        "    lines = []\n"
+        "    run_scenario(name, 10, 3, 0.2, lines.append)\n"
+        "    print(json.dumps(lines[-1]))\n"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hash_seed in ("0", "4242")
+    ]
+    runs = [[json.loads(line) for line in each.communicate()[0].splitlines()] for each in running]
+    assert [each["scenario"] for each in runs[0]] == sorted(STATEMENTS)
+    for one, two in zip(*runs, strict=True):
+        assert {"ok", "scenario", "nodes", "seed", "trace"} <= set(one)
+        assert one["trace"] == two["trace"], one["scenario"]
+
+
+def test_a_statement_is_not_run_over_bytes():
+    with pytest.raises(Dms3Error, match="not run over bytes"):
+        run_scenario("load", 4, 1, 0.1, print, fidelity="bytes")
