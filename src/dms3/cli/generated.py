@@ -24,6 +24,7 @@ from dms3.cli.views_chain import CHAIN_VIEWS
 from dms3.cli.views_dapp import DAPP_VIEWS
 from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.cli.views_name import NAME_VIEWS
+from dms3.cli.views_warrant import WARRANT_VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
 from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Parameter, Secret
@@ -37,6 +38,7 @@ ALL_VIEWS: Mapping[str, View] = {
     **NAME_VIEWS,
     **DAPP_VIEWS,
     **CHAIN_VIEWS,
+    **WARRANT_VIEWS,
 }
 OUTPUT = "_output"  # keyword of `-o FILE`
 

@@ -17,6 +17,7 @@ from dms3.node import (
     commands_storage,
     commands_store,
     commands_system,
+    commands_warrant,
 )
 from dms3.node.table import Table
 
@@ -34,6 +35,7 @@ TABLE = Table(
         *commands_dapp.COMMANDS,
         *commands_entry.COMMANDS,
         *commands_chain.COMMANDS,
+        *commands_warrant.COMMANDS,
         *commands_network.COMMANDS,
     )
 )

@@ -20,6 +20,7 @@ from dms3.chain.operations import (
     LinkRecord,
     OpState,
     Published,
+    Warranted,
 )
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
@@ -96,12 +97,18 @@ class EntryAnswers:
             "verdict": shown.verdict(found.verdict),
             "holders": found.holders,
             "here": [shown.op_state(one) for one in states],
+            "blocked": await self._blocked(app, action.action.author),
             "published": None,
         }
         if app.head is not None and action.action.author == app.head.agent:
             far: Published = await self._node.call("source.published", action.hash)
             data["published"] = shown.published(far)
         return data
+
+    async def _blocked(self, app: App, agent: bytes) -> str:
+        """How its author stands here: "" for one against whom nothing is known."""
+        known: tuple[Warranted, ...] = await self._node.call("validation.warrants", app.overlay)
+        return next((one.standing for one in known if one.agent == agent), "")
 
     def _apps(self, dapp: str | None) -> list[App]:
         apps = self._dapps.apps() if dapp is None else [self._dapps.app(dapp)]

@@ -22,6 +22,7 @@ from dms3.node.node import Node
 from dms3.node.people import People
 from dms3.node.sender_rules import sender_rules
 from dms3.node.storage_answers import StorageAnswers
+from dms3.node.warrant_answers import WarrantAnswers
 
 
 class Opened(abc.ABC):
@@ -73,6 +74,11 @@ class Opened(abc.ABC):
     def chains(self) -> chain_answers.ChainAnswers:
         """The person's chains."""
         return chain_answers.ChainAnswers(self._running())
+
+    @property
+    def warrants(self) -> WarrantAnswers:
+        """Agents that were convicted."""
+        return WarrantAnswers(self._running())
 
     @property
     def networks(self) -> NetworkAnswers:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dms3.node.services_chain import ChainServices
 from dms3.node.services_dapp import DappServices, EntryServices
+from dms3.node.services_warrant import WarrantServices
 from dms3.node.services_network import NetworkServices
 from dms3.node.table import BlobOrPath, Step
 
@@ -147,6 +148,11 @@ class NodeServices(Protocol):
 
     @property
     def chains(self) -> ChainServices:
+        """Raises `node_locked` while the node is."""
+        ...
+
+    @property
+    def warrants(self) -> WarrantServices:
         """Raises `node_locked` while the node is."""
         ...
 
