@@ -21,6 +21,10 @@ class AppNetwork(DevNetwork):
         super().__init__(home)
         self.patched = patched
 
+    def pid(self, name: str) -> int:
+        """The process of a node."""
+        return self._processes[name].pid
+
     def _command(self, name: str, home: Path, join: str | None) -> Sequence[str]:
         command = [*super()._command(name, home, join)]
         if name in self.patched:
