@@ -24,7 +24,7 @@ from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, d
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.commands import TABLE
-from dms3.node.config import Config, check_offered, parse_host_port
+from dms3.node.config import NOWHERE, Config, check_offered, parse_host_port
 from dms3.node.home import Home
 from dms3.node.host import Host
 from dms3.node.logs import node_logger
@@ -61,7 +61,7 @@ async def up(config: Config, ready: Ready) -> None:
 
         settings = Settings(
             config.name or default_name(),
-            (config.listen,),
+            () if config.listen == NOWHERE else (config.listen,),
             config.join,
             _network(config.network),
             config.upload_max,
@@ -69,6 +69,7 @@ async def up(config: Config, ready: Ready) -> None:
             name_chosen=bool(config.name),
             mdns=config.mdns,
             overlay=config.overlay,
+            circuits=config.circuits,
             ethereum=config.ethereum,
             delivery=delivery_of(config),
         )

@@ -1,9 +1,10 @@
-"""TCP on asyncio: dials, accepts, and hands up secured, multiplexed connections.
+"""TCP and circuits on asyncio: dials, accepts, hands up secured, multiplexed connections.
 
 Source: libp2p connections specification; RFC 8305 for several addresses. Keeps one connection per
 peer. When two cross on the way, both ends keep the one dialled by the peer with the smaller id;
 otherwise the newer one wins, because its dialer would not have dialled had the older one lived.
-Only /ip4, /ip6 and /dns addresses with /tcp are dialled.
+Of a circuit and a direct one, the direct one. Only /ip4, /ip6 and /dns addresses with /tcp are
+dialled, and circuits through a hop at such an address (io/transport_circuit.py).
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from dms3.core import limits
 from dms3.core.errors import Dms3Error, Retry
 from dms3.core.ids import PeerId
 from dms3.core.machine import Entropy, Now
+from dms3.io.transport_circuit import Circuits
 from dms3.io.transport_wire import Handler, Secured, Wire
 from dms3.libp2p.connection import Connection
 from dms3.libp2p.dialing import Backoff
@@ -52,7 +55,7 @@ def open_gate(peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
 
 
 class Transport:
-    """The node's connections over TCP.
+    """The node's connections, over TCP and through hops; `circuits` has to do with the latter.
 
     `key` is the node's identity, `handler` is told what happens, `protocols` says which protocols
     peers may open, `identify` what to say about this node, `gate` whom to have a connection with.
@@ -69,7 +72,8 @@ class Transport:
         clock: Clock,
         gate: Gate = open_gate,
     ) -> None:
-        self.handler = handler
+        self.circuits = Circuits(self, handler, key, lambda: self._identify().addresses)
+        self.handler: Handler = self.circuits
         self._key = key
         self._protocols = protocols
         self._identify = identify
@@ -90,6 +94,10 @@ class Transport:
     def now_us(self) -> int:
         """Monotonic microseconds."""
         return self._clock.now().mono_us
+
+    def now(self) -> Now:
+        """This instant."""
+        return self._clock.now()
 
     def connections(self) -> list[Secured]:
         """The open connections, one per peer, oldest first."""
@@ -181,12 +189,16 @@ class Transport:
     # Dialling.
 
     def _targets(self, addresses: Sequence[Multiaddr], peer: PeerId | None) -> list[Multiaddr]:
-        usable = [
-            address.without_peer()
+        fit = [
+            address
             for address in addresses
-            if address.tcp_endpoint is not None
-            and address.peer in {None, peer}
-            and self._gate(peer, address, False)
+            if address.peer in {None, peer} and self._gate(peer, address, False)
+        ]
+        usable = [one.without_peer() for one in fit if one.tcp_endpoint is not None]
+        usable += [  # after all direct ones, each with its far end: a hop has many
+            one.with_peer(peer)
+            for one in fit
+            if peer is not None and one.circuit is not None and one.circuit[1] != self._key.peer_id
         ]
         chosen = self._backoff.choose(usable, self.now_us())
         if not chosen:
@@ -253,9 +265,26 @@ class Transport:
             if not won.done():
                 won.set_result(outcome)
 
+    async def _dial_circuit(self, target: Multiaddr) -> Secured | Dms3Error:
+        assert target.circuit is not None, "a target without TCP address is a circuit"
+        address, hop = target.circuit
+        wire = None
+        try:
+            link = await self.dial([address], hop, limits.DIAL_TIMEOUT_US)
+            far = target.peer
+            assert far is not None, "the target of a circuit is a known peer"
+            wire = await self.circuits.connect(link, target.without_peer(), far)
+            return await wire.ready
+        except Dms3Error as error:
+            return error
+        finally:
+            if wire is not None and wire.link is None:
+                wire.abort()
+
     async def _dial_one(self, target: Multiaddr, peer: PeerId | None) -> Secured | Dms3Error:
         endpoint = target.tcp_endpoint
-        assert endpoint is not None, "targets are TCP addresses"
+        if endpoint is None:
+            return await self._dial_circuit(target)
         kind, host, port = endpoint
         wire = Wire(self, expected=peer, remote=target)
         loop = asyncio.get_running_loop()
@@ -273,18 +302,31 @@ class Transport:
 
     # Called by the wires.
 
+    def wire(self, remote: Multiaddr, expected: PeerId | None, *, inbound: bool) -> Wire:
+        """A connection over a circuit, before it begins."""
+        wire = Wire(self, expected=expected, remote=remote)
+        wire.inbound = inbound
+        return wire
+
     def connect(self, wire: Wire, expected: PeerId | None) -> Connection:
         """The Connection of a new socket."""
         return Connection(
             key=self._key,
             dialer=not wire.inbound,
             expected_peer=expected,
-            protocols=self._protocols,
-            identify=self._identify,
+            protocols=self._speaks,
+            identify=self._describe,
             entropy=self._entropy,
             now_us=self.now_us(),
             remote=wire.remote,
         )
+
+    def _speaks(self, protocol: str) -> bool:
+        return self._protocols(protocol) or protocol in self.circuits.protocols()
+
+    def _describe(self) -> IdentifyInfo:
+        info = self._identify()
+        return replace(info, protocols=(*info.protocols, *self.circuits.protocols()))
 
     def admit(self, wire: Wire) -> bool:
         """Count a new socket in; False when there are too many or the gate is shut."""
@@ -353,6 +395,8 @@ class Transport:
 
     def _replaces(self, new: Secured, old: Secured) -> bool:
         crossed = new.secured_us - old.secured_us < limits.SIMULTANEOUS_DIAL_US_MAX
+        if (new.hop is None) != (old.hop is None) and (crossed or new.hop is None):
+            return new.hop is None
         if not crossed or new.inbound == old.inbound:
             return True
         return new.inbound == (new.peer < self._key.peer_id)

@@ -76,7 +76,7 @@ class Secured:
     What is queued is written once per turn of the loop. See `Connection` for the stream methods.
     """
 
-    __slots__ = ("_wire", "inbound", "peer", "remote", "secured_us")
+    __slots__ = ("_wire", "endpoint", "hop", "inbound", "peer", "remote", "secured_us")
 
     def __init__(self, wire: Wire, peer: PeerId, now_us: int) -> None:
         self._wire = wire
@@ -84,6 +84,9 @@ class Secured:
         self.remote = wire.remote
         self.inbound = wire.inbound
         self.secured_us = now_us
+        circuit = wire.remote.circuit
+        self.hop: PeerId | None = None if circuit is None else circuit[1]  # None: direct
+        self.endpoint = wire.endpoint or wire.remote  # in numbers
 
     def open_stream(self, protocols: Sequence[str]) -> int:
         """A new stream; see `Connection.open_stream`."""
@@ -152,6 +155,7 @@ class Wire(asyncio.Protocol):
         self._ending = False
         self.inbound = remote is None
         self.remote = remote if remote is not None else Multiaddr.tcp("0.0.0.0", 0)  # noqa: S104  # unknown until the socket is there
+        self.endpoint: Multiaddr | None = None  # in numbers, once there is a socket
         self.paused = False
         self.in_handshake = False  # inbound and counted as such by the transport
         self.link: Secured | None = None
@@ -165,8 +169,10 @@ class Wire(asyncio.Protocol):
         self._socket = cast("asyncio.Transport", transport)
         self._socket.set_write_buffer_limits(high=limits.SOCKET_QUEUE_BYTES)
         name = self._socket.get_extra_info("peername")
-        if self.inbound and name:
-            self.remote = Multiaddr.tcp(name[0], name[1])
+        if name:
+            self.endpoint = Multiaddr.tcp(name[0], name[1])
+        if self.inbound and self.endpoint is not None:
+            self.remote = self.endpoint
         self.connection = self._owner.connect(self, self._expected)
         if self._owner.admit(self):
             self.flush()

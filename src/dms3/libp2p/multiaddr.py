@@ -149,6 +149,19 @@ class Multiaddr:
         name, value = parts[0]
         return name, _value_text(name, value), int.from_bytes(parts[1][1], "big")
 
+    @property
+    def circuit(self) -> tuple[Multiaddr, PeerId] | None:
+        """The TCP address of the hop, and the hop, of an address of a circuit; None otherwise."""
+        parts = self.without_peer().parts
+        if len(parts) != 4 or [name for name, _ in parts[2:]] != ["p2p", "p2p-circuit"]:
+            return None
+        hop = Multiaddr(parts[:2])
+        return None if hop.tcp_endpoint is None else (hop, PeerId(parts[2][1]))
+
+    def through(self, hop: PeerId) -> Multiaddr:
+        """The address of whoever has a place at `hop`, which listens at this address."""
+        return Multiaddr((*self.without_peer().parts, ("p2p", hop), ("p2p-circuit", b"")))
+
 
 def _offset(words: list[str], index: int) -> int:
     return sum(len(word) + 1 for word in words[:index])

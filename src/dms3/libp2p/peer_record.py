@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from dms3.core import limits
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
-from dms3.core.varint import encode_varint
+from dms3.libp2p.envelope import ForgedEnvelopeError, open_envelope, seal_envelope
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.libp2p.peer_id import NodeKey, PublicKey
+from dms3.libp2p.peer_id import NodeKey
 from dms3.libp2p.protobuf import Message, bytes_field, uint_field
 
 _DOMAIN = b"libp2p-peer-record"
@@ -39,13 +39,7 @@ def seal_record(key: NodeKey, sequence: int, addresses: Sequence[Multiaddr]) -> 
     record = bytes_field(1, key.peer_id) + uint_field(2, sequence)
     for address in addresses:
         record += bytes_field(3, bytes_field(1, address.encode()))
-    signature = key.sign(_signed(_PAYLOAD_TYPE, record))
-    return (
-        bytes_field(1, key.public_bytes)
-        + bytes_field(2, _PAYLOAD_TYPE)
-        + bytes_field(3, record)
-        + bytes_field(5, signature)
-    )
+    return seal_envelope(key, _DOMAIN, _PAYLOAD_TYPE, record)
 
 
 def open_record(envelope: bytes) -> PeerRecord:
@@ -53,14 +47,10 @@ def open_record(envelope: bytes) -> PeerRecord:
 
     A signature that does not hold, or of another peer, is a ForgedRecordError.
     """
-    message = Message(envelope)
-    key_bytes, kind = message.bytes_of(1), message.bytes_of(2)
-    payload, signature = message.bytes_of(3), message.bytes_of(5)
-    if key_bytes is None or payload is None or signature is None or kind != _PAYLOAD_TYPE:
-        raise DecodeError(0, "not a signed envelope of a peer record")
-    key = PublicKey.decode(key_bytes)
-    if not key.verify(_signed(kind, payload), signature):
-        raise ForgedRecordError(0, "the signature of the peer record is not valid")
+    try:
+        key, payload = open_envelope(envelope, _DOMAIN, _PAYLOAD_TYPE)
+    except ForgedEnvelopeError as forged:
+        raise ForgedRecordError(forged.offset, forged.reason) from forged
     record = Message(payload)
     if record.bytes_of(1) != key.peer_id:
         raise ForgedRecordError(0, "the peer record is signed by another peer")
@@ -77,8 +67,3 @@ def _addresses(encoded: Sequence[bytes]) -> list[Multiaddr]:
         except DecodeError:
             continue  # a transport we do not know is not a fault of the peer
     return found
-
-
-def _signed(kind: bytes, payload: bytes) -> bytes:
-    """RFC 0002: domain, payload type and payload, each preceded by its length."""
-    return b"".join(encode_varint(len(part)) + part for part in (_DOMAIN, kind, payload))

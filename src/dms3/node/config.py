@@ -38,6 +38,9 @@ ROLES = (
 OFFERED_ROLES = ("delivery", "gateway")
 """The roles that this version has."""
 
+NOWHERE = "none"
+"""Where a node listens that nobody is to dial."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
@@ -47,11 +50,13 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 class Config:
     """Everything a node is told at its start; each value was checked.
 
-    `listen`: multiaddr for peers. `api_listen`: loopback HOST:PORT of the private listener.
+    `listen`: multiaddr for peers, "none" to be dialled by nobody. `api_listen`: loopback HOST:PORT
+    of the private listener.
     `public`: HOST:PORT of the public listener, "" for none. `join`: multiaddrs of nodes to join.
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
     `mdns`: whether to find and be found by nodes on the local network. `overlay`: whether to take
     part in the public overlay, that is to answer others and to hold public content for them.
+    `circuits`: whether to pass circuits between nodes that cannot reach each other.
     `ethereum`: URLs of Ethereum nodes that names of ENS are looked up with, the first that answers.
     `delivery_days`: how long a delivery service keeps what nobody fetches, 0: until it is fetched.
     `delivery_size`: bytes of one envelope it takes, `delivery_quota`: of what waits for one person,
@@ -73,6 +78,7 @@ class Config:
     open: bool = True
     mdns: bool = True
     overlay: bool = True
+    circuits: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
     ethereum: tuple[str, ...] = ()
     delivery_days: int = 0
@@ -226,6 +232,10 @@ def _multiaddr(value: Any) -> str:
         raise ValueError(f"a multiaddr such as {example} ({wrong.reason})") from wrong
 
 
+def _listen(value: Any) -> str:
+    return NOWHERE if value == NOWHERE else _multiaddr(value)
+
+
 def _host_port(value: Any) -> str:
     text = _text(value)
     if text:
@@ -310,7 +320,7 @@ class _WrongItemError(ValueError):
 
 SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "name": _name,
-    "listen": _multiaddr,
+    "listen": _listen,
     "api_listen": _loopback,
     "public": _host_port,
     "public_url": _url,
@@ -322,6 +332,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "open": _truth,
     "mdns": _truth,
     "overlay": _truth,
+    "circuits": _truth,
     "upload_max": _size(UPLOAD_BYTES_MAX),
     "ethereum": _many(_url),
     "delivery_days": _days,

@@ -23,7 +23,7 @@ from dms3.node.noting import Noting
 from dms3.node.opening import public_machines
 from dms3.node.settings import Settings
 from dms3.node.storing import storage_machines
-from dms3.p2p import exchange, peers
+from dms3.p2p import circuits, exchange, peers
 from dms3.search import publicblock
 from dms3.search.manifest import manifest_type
 from dms3.search.messages import BLOCK_PROTOCOL, GRANT_PROTOCOL, SEARCH_PROTOCOL
@@ -76,6 +76,7 @@ def machines_of(
         Hosted(
             "peers", book, dict.fromkeys((peers.PROTOCOL, exchange.PROTOCOL), Overflow.DROP_OLDEST)
         ),
+        Hosted(circuits.NAME, circuits.CircuitBook(offers=settings.circuits)),
         Hosted("sharing", sharing, protocols),
         *public_machines(identity, entropy),
         names_machine(identity),

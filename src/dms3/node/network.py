@@ -39,6 +39,7 @@ from dms3.p2p.port import (
     Introduced,
     Keep,
     Refuse,
+    Spoken,
 )
 from dms3.p2p.reach import own_word, reach_of_text
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
@@ -87,6 +88,7 @@ class Network:
         self._listening: list[Multiaddr] = []
         self._announced: tuple[Multiaddr, ...] = ()
         self._record = b""  # these addresses, signed
+        self.circuits: tuple[str, ...] = ()  # addresses of circuits to this node
         self.woken = asyncio.Event()  # this machine slept, or is in another network now
         self._reports: deque[tuple[str, Any]] = deque()
         self._reported = asyncio.Event()
@@ -115,7 +117,7 @@ class Network:
             while self._reports:
                 operation, arguments = self._reports.popleft()
                 try:
-                    await call(f"peers.{operation}", arguments)
+                    await call(operation if "." in operation else f"peers.{operation}", arguments)
                 except Dms3Error as error:
                     if error.code == "node_stopping":
                         return
@@ -123,7 +125,10 @@ class Network:
             await self._reported.wait()
 
     def tell(self, operation: str, arguments: Any) -> None:
-        """Have `report` ask the peer book for `operation`; dropped when too many wait."""
+        """Have `report` ask the peer book for `operation`, or "MACHINE.OPERATION" for that.
+
+        Dropped when too many wait.
+        """
         if len(self._reports) < REPORTS_WAITING_MAX:
             self._reports.append((operation, arguments))
             self._reported.set()
@@ -259,11 +264,23 @@ class Network:
     async def port(self, operation: str, arguments: Any) -> Any:
         """Carry out dial(DialRequest) -> Dialed, and what has no answer.
 
-        hang_up(HangUp), release(HangUp), refuse(Refuse), keep(Keep), announce(Announce), wake().
+        hang_up(HangUp), release(HangUp), refuse(Refuse), keep(Keep), announce(Announce), wake();
+        of circuits: reserve(PeerId) -> Reserved, leave(PeerId), hop(whether to be one for others),
+        circuits(addresses of circuits to this node).
         """
         match operation, arguments:
             case "dial", DialRequest():
                 return await self._dial(arguments)
+            case "reserve", bytes():
+                return await self._transport.circuits.reserve(PeerId(arguments))
+            case "leave", bytes():
+                self._transport.circuits.leave(PeerId(arguments))
+            case "hop", bool():
+                self._transport.circuits.hop.books.offered = arguments
+                self._push()
+            case "circuits", tuple():
+                self.circuits = arguments
+                self.woken.set()
             case "hang_up", HangUp(peer, reason):
                 self._hang_up(peer, reason)
             case "release", HangUp(peer, reason):
@@ -297,9 +314,13 @@ class Network:
             session.secured.close(reason)
 
     def _release(self, peer: PeerId, reason: str) -> None:
-        """Hang up, unless another part of the node waits for an answer of this peer."""
+        """Hang up, unless another part of the node waits for an answer of this peer.
+
+        Nor while circuits lead through it, or a place at a hop depends on it.
+        """
         session = self._sessions.get(peer)
-        if session is not None and not session.link.in_flight():
+        busy = session is not None and session.link.in_flight()
+        if session is not None and not busy and not self._transport.circuits.is_busy(peer):
             session.secured.close(reason)
 
     def _announce(self, announce: Announce) -> None:
@@ -308,8 +329,12 @@ class Network:
         record = self._seal(announce.sequence, self._announced)
         if record != self._record:
             self._record = record
-            for session in self._sessions.values():
-                session.secured.push_identify()
+            self._push()
+
+    def _push(self) -> None:
+        """Tell every peer what Identify says now."""
+        for session in self._sessions.values():
+            session.secured.push_identify()
 
     def _refuse(self, peer: PeerId, for_us: int) -> None:
         now_us = self._clock.now().mono_us
@@ -398,6 +423,8 @@ class Network:
             self.tell("conduct", Conducted(peer, "record_forged"))
         near = reach_of_text(str(session.secured.remote))
         usable = own_word(info.addresses, near)
+        seen = "" if info.observed is None else str(info.observed)
+        self.tell("circuits.spoken", Spoken(peer, info.protocols, seen))
         self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))
 
 

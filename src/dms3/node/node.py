@@ -104,7 +104,7 @@ class Node:
 
     @property
     def reachable(self) -> tuple[str, ...]:
-        """Where other nodes may try to reach this one: what it listens at, spelled out; circuits."""
+        """Where other nodes may try to reach this one: what it listens at, spelled out; hops."""
         return (*spelled_out(self.network.listening), *self.network.circuits)
 
     @property
@@ -163,7 +163,8 @@ async def open_node(
             name_ports(settings.ethereum, lambda: network.listening)
         )
         apps = open_apps(identity, store, loop.call, World(clock, entropy, log))
-        ports = _ports(network, library, store, packs) | posted.ports | placing.ports | outside
+        published = Published(store, packs, loop.call)
+        ports = _ports(network, library, published) | posted.ports | placing.ports | outside
         node.dapps, node.ports = apps.dapps, ports | apps.ports
         node.networks = Networks(
             identity, Book(identity, store), loop.call, clock, entropy, lambda: node.reachable
@@ -220,8 +221,7 @@ async def _kept(
         yield _Kept(store, identity, packs, spool, Library(store, packs, pool, clock, entropy))
 
 
-def _ports(network: Network, library: Library, store: Store, packs: Packs) -> dict[str, Port]:
-    published = Published(store, packs)
+def _ports(network: Network, library: Library, published: Published) -> dict[str, Port]:
     return {"transport": network.port, "library": library.serve, "published": published.serve}
 
 

@@ -32,6 +32,8 @@ class Network(Protocol):
 
     woken: asyncio.Event
 
+    circuits: tuple[str, ...]  # addresses of circuits to this node
+
     @property
     def listening(self) -> tuple[Multiaddr, ...]:
         """Where it does, as it was told."""
@@ -50,14 +52,15 @@ class Local(Protocol):
         ...
 
 
-def announced(listening: Sequence[Multiaddr]) -> tuple[str, ...]:
-    """What to tell others: every address by which one of them may come.
+def announced(listening: Sequence[Multiaddr], circuits: Sequence[str] = ()) -> tuple[str, ...]:
+    """What to tell others: every address by which one of them may come, circuits last.
 
     Those of this machine alone only when there is no other: a node of a local network of processes.
     """
     texts = spelled_out(listening)
     wide = tuple(text for text in texts if reach_of(Multiaddr.parse(text)) != Reach.MACHINE)
-    return (wide or texts)[:ADDRESSES_PER_PEER_MAX]
+    direct = (wide or texts)[: ADDRESSES_PER_PEER_MAX - len(circuits)]
+    return (*direct, *circuits)
 
 
 class Reachable:
@@ -81,7 +84,7 @@ class Reachable:
         `local`: the local network, when the node is to be found there; told anew after a sleep.
         """
         while True:
-            found = announced(self._network.listening)
+            found = announced(self._network.listening, self._network.circuits)
             moved = found != self._last
             if moved:
                 try:
@@ -102,7 +105,7 @@ class Reachable:
 
 def local_addresses(texts: Sequence[str]) -> list[Multiaddr]:
     """Those that others may use; addresses of this machine alone are nobody's business."""
-    addresses = map(Multiaddr.parse, texts)
+    addresses = [one for one in map(Multiaddr.parse, texts) if one.circuit is None]
     return [one for one in addresses if (reach_of(one) or Reach.MACHINE) > Reach.MACHINE]
 
 

@@ -15,8 +15,10 @@ from dms3.core.ids import PeerId
 from dms3.core.limits import IDENTIFY_PUSH_LEAK_US, IDENTIFY_PUSHES_BURST_MAX
 from dms3.core.machine import Now
 from dms3.libp2p.multiaddr import Multiaddr
+from dms3.p2p.circuits_hop import HopFigures
 from dms3.p2p.conduct import Bucket
 from dms3.p2p.link import Link
+from dms3.p2p.port import Reserved
 from dms3.p2p.stream import Told
 
 
@@ -34,6 +36,7 @@ class Secured(Protocol):
     peer: PeerId
     remote: Multiaddr
     inbound: bool
+    hop: PeerId | None  # through which it goes; None: direct
 
     def open_stream(self, protocols: Sequence[str]) -> int:
         """See p2p.stream.Muxed."""
@@ -69,6 +72,52 @@ class Secured(Protocol):
         ...
 
 
+class HopBooks(Protocol):
+    """The books of a hop (p2p/circuits_hop.py)."""
+
+    offered: bool
+    figures: HopFigures
+
+    @property
+    def circuits(self) -> int:
+        """How many there are now."""
+        ...
+
+    def places(self, now_us: int) -> int:
+        """How many peers have a place."""
+        ...
+
+
+class HopServer(Protocol):
+    """The hop (io/transport_hop.py)."""
+
+    @property
+    def books(self) -> HopBooks:
+        """Its books."""
+        ...
+
+
+class Circuits(Protocol):
+    """Circuits of the transport (io/transport_circuit.py)."""
+
+    @property
+    def hop(self) -> HopServer:
+        """This node as a hop."""
+        ...
+
+    async def reserve(self, hop: PeerId) -> Reserved:
+        """A place at a connected hop."""
+        ...
+
+    def leave(self, hop: PeerId) -> None:
+        """Give it up."""
+        ...
+
+    def is_busy(self, peer: PeerId) -> bool:
+        """Whether the connection to `peer` carries circuits, or a place depends on it."""
+        ...
+
+
 class Transport(Protocol):
     """What opens and accepts connections (io/transport.py).
 
@@ -76,6 +125,11 @@ class Transport(Protocol):
     """
 
     failed: dict[str, int]
+
+    @property
+    def circuits(self) -> Circuits:
+        """What it has to do with circuits."""
+        ...
 
     async def listen(self, address: Multiaddr) -> Multiaddr:
         """Accept connections; the address with the port that was really taken."""
@@ -142,7 +196,7 @@ class Session:
             peer=secured.peer,
             address=str(secured.remote),
             inbound=secured.inbound,
-            direct=True,
+            direct=secured.hop is None,
             since_us=self.since_us,
             rtt_us=secured.rtt_us,
             bytes_in=self.bytes_in,

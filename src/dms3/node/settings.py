@@ -21,6 +21,7 @@ class Settings:
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
     whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
+    `circuits`: whether to pass circuits between other nodes when this one can be reached.
     `ethereum`: URLs of Ethereum nodes.
     `delivery`: what it is as a delivery service, None for none; `public_url`: where that answers.
     """
@@ -34,6 +35,7 @@ class Settings:
     name_chosen: bool = False
     mdns: bool = True
     overlay: bool = True
+    circuits: bool = True
     ethereum: Sequence[str] = ()
     delivery: Properties | None = None
     public_url: str = ""

@@ -40,13 +40,20 @@ class Announcing:
     def listening(
         self, addresses: tuple[str, ...], now: Now
     ) -> tuple[bool, list[Effect], Announce | None]:
-        """Whether this node moved while it ran, what to write, what to say; None: nothing new."""
-        moved = self._said and addresses != self._own.addresses
-        if self._said and not moved:
+        """Whether this node moved while it ran, what to write, what to say; None: nothing new.
+
+        A circuit that comes or goes is news, and no move.
+        """
+        if self._said and addresses == self._own.addresses:
             return False, [], None
+        moved = self._said and _direct(addresses) != _direct(self._own.addresses)
         effects: list[Effect] = []
         if addresses != self._own.addresses or not self._own.sequence:
             self._own = Own(max(self._own.sequence + 1, now.wall_us), addresses)
             effects.append(Persist(TABLE, _KEY, encode(self._own)))
         self._said = True
         return moved, effects, Announce(self._own.sequence, addresses)
+
+
+def _direct(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for one in addresses if not one.endswith("/p2p-circuit"))

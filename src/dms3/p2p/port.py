@@ -46,6 +46,18 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """Arguments of "circuits.spoken": a connected `peer` describes itself (Identify).
+
+    `protocols`: what it speaks; `observed`: the multiaddr under which it sees this node, or "".
+    """
+
+    peer: PeerId
+    protocols: tuple[str, ...]
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Arguments of Call "transport.hang_up": close the connection to `peer`, if there is one."""
 

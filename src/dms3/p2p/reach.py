@@ -31,8 +31,12 @@ class Reach(IntEnum):
 
 
 def reach_of(address: Multiaddr) -> Reach | None:
-    """The reach of a TCP address of a number; None for a name and for what nobody can dial."""
-    endpoint = address.tcp_endpoint
+    """The reach of a TCP address of a number; None for a name and for what nobody can dial.
+
+    A circuit reaches as far as its hop.
+    """
+    circuit = address.circuit
+    endpoint = (address if circuit is None else circuit[0]).tcp_endpoint
     if endpoint is None or not endpoint[0].startswith("ip"):
         return None
     ip = ipaddress.ip_address(endpoint[1])
@@ -48,9 +52,13 @@ def reach_of(address: Multiaddr) -> Reach | None:
 
 @lru_cache(maxsize=REACHES_CACHED_MAX)
 def reach_of_text(text: str) -> Reach:
-    """The reach of a connection's remote address; EVERYWHERE, the careful answer, when unsure."""
+    """The reach of a connection's remote address; EVERYWHERE, the careful answer, when unsure.
+
+    So also of a circuit: the hop is near, and the peer behind it may be anywhere.
+    """
     try:
-        found = reach_of(Multiaddr.parse(text))
+        address = Multiaddr.parse(text)
+        found = None if address.circuit is not None else reach_of(address)
     except DecodeError:
         found = None
     return Reach.EVERYWHERE if found is None else found
