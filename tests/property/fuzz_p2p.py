@@ -28,6 +28,7 @@ from dms3.p2p.frames import (
     encode_frame,
     encode_version,
 )
+from dms3.p2p.hearsay import Row, Said, Word
 from dms3.p2p.known import Known, KnownPeers
 from dms3.p2p.link import Link
 from dms3.p2p.port import Introduced
@@ -139,6 +140,7 @@ FUZZ = {
     "own row": lambda data: decode(Own, data),
     "exchange question": decode_ask,
     "exchange answer": decode_records,
+    "heard row": lambda data: decode(Row, data),
     "introduction": introduce,
 }
 
@@ -162,8 +164,12 @@ SEEDS = {
     "contact row": [encode(Contact(_KEY.public, "Alice", _PEER, (_ADDRESS,), b"", 1))],
     "known row": [encode(Known(_PEER, (_ADDRESS,), 1, found="lan"))],
     "own row": [encode(Own(1, (_ADDRESS,)))],
-    "exchange question": [encode(Ask(8))],
-    "exchange answer": [encode(Records((_RECORD,))), encode(Records((_RECORD, _RECORD)))],
+    "exchange question": [encode(Ask(8)), encode(Ask(1, 32))],
+    "exchange answer": [
+        encode(Records((_RECORD,))),
+        encode(Records((_RECORD, _RECORD), (Word(_PEER, 1, 2), Word(b"other", 1_000_000, 0)))),
+    ],
+    "heard row": [encode(Row(_PEER, (Said("198.51.100.0/24", 1, 2, 3),)))],
     "introduction": [_RECORD],
 }
 # Their signatures are verified; the record itself has the full count in fuzz_libp2p.py.
