@@ -15,6 +15,7 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.ask_near` | AskNear: put it to the nodes nearest to a location | Asked |
 | `dht.rank` | RankNear: how near this node is to locations | tuple of Rank |
 | `dht.neighbours` | OverlayId | Neighbours |
+| `dht.holds` | GetContent | whether anything is held here under that key |
 | `dht.members` | OverlayId | tuple of presences (bytes) of the live nodes, this one's last |
 | `dht.overlays` | None | tuple of OverlayId: those that this node is in |
 | `dht.shun` | Shun: nodes that are not asked for other machines | None |

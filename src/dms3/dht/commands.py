@@ -85,6 +85,7 @@ class Commands:
             "figures": self._figures,
             "rank": self._rank,
             "neighbours": self._neighbours,
+            "holds": self._holds,
         }
 
     @property
@@ -267,6 +268,11 @@ class Commands:
         return [
             Reply(request, tuple(shares.rank(asked.overlay, target) for target in asked.targets))
         ]
+
+    def _holds(self, asked: GetContent, request: RequestId, now: Now) -> list[Effect]:
+        """Whether anything is held here for that overlay under that key."""
+        held = self._parts.holding.has(asked.overlay, self._kind(asked.type), asked.key, now)
+        return [Reply(request, held)]
 
     def _neighbours(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
         at = node_location(self._parts.own)

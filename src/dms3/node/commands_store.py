@@ -128,12 +128,16 @@ async def store_unshare(node: NodeServices, space: Space, with_: Contact) -> Res
 
 
 @command("store", "publish", example="dms3 store publish letters")
-async def store_publish(node: NodeServices, space: Space) -> AsyncIterator[Step]:
+async def store_publish(
+    node: NodeServices,
+    space: Space,
+    network: Annotated[str | None, "only for the members of this network of yours"] = None,
+) -> AsyncIterator[Step]:
     """Let anybody find, search and read a space, also while this node is off.
 
     Other nodes keep copies of it, which anybody can read; that cannot be taken back.
     """
-    async for step in node.documents.publish(space):
+    async for step in node.documents.publish(space, network):
         yield step
 
 

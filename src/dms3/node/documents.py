@@ -115,9 +115,13 @@ class Documents:
                     for given in grants.given
                     if given.space == row.space
                 ],
-                "public": row.space in public and public[row.space].stage not in _LEAVING,
+                "public": row.space in public and publishing.is_public(public[row.space]),
                 "publication": (
-                    publishing.publication(public[row.space]) if row.space in public else None
+                    publishing.publication(
+                        public[row.space], publishing.network_name(self._node, public[row.space])
+                    )
+                    if row.space in public
+                    else None
                 ),
             }
             for row in await self._node.library.spaces()
@@ -216,9 +220,9 @@ class Documents:
             raise Dms3Error("not_found", f"{name} has no grant on the space {space!r}.")
         return {"space": space, "with": name, "withdrawn": done.count}
 
-    def publish(self, space: str) -> AsyncIterator[Step]:
+    def publish(self, space: str, network: str | None = None) -> AsyncIterator[Step]:
         """Make a space public; steps, the result last."""
-        return publishing.publish(self._node, space)
+        return publishing.publish(self._node, space, network)
 
     async def unpublish(self, space: str) -> dict[str, Any]:
         """Make a space public no longer."""

@@ -218,6 +218,10 @@ class Networks:
 
     # Looking
 
+    def entered(self) -> list[Joined]:
+        """The networks that this node is in now, by name."""
+        return [each for each in self.book.all() if each.network.id not in self.problems]
+
     async def presences(self, joined: Joined) -> list[Presence]:
         """Of the members' nodes that are there now, this one's last; none while it is not in."""
         if joined.network.id in self.problems:

@@ -32,6 +32,7 @@ from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.networks import Make, Networks
 from dms3.node.networks_book import Joined
 from dms3.node.node import Node
+from dms3.node.publishing import publications, unpublish_all
 from dms3.p2p.contacts import Contact
 
 DAY_US = 24 * 3_600 * SECOND_US
@@ -94,6 +95,7 @@ class NetworkAnswers:
     async def leave(self, name: str) -> dict[str, Any]:
         """The network that was left."""
         joined = self._networks.book.find(name)
+        await unpublish_all(self._node, joined.name)
         await self._networks.leave(joined)
         return {"name": joined.name, "id": joined.network.id.hex(), "left": True}
 
@@ -164,6 +166,11 @@ class NetworkAnswers:
             "nodes": len(present),
             "until_us": proof_end_us(joined.row.proof),
             "joined_us": joined.row.joined_us,
+            "spaces": [
+                {"name": one.name, "stage": one.stage}
+                for one in (await publications(self._node)).values()
+                if one.overlay == network.id
+            ],
             "problem": self._networks.problems.get(network.id, ""),
         }
 

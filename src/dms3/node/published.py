@@ -7,7 +7,7 @@ alone knows which spaces are public and says so in every question. Works in thre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from dms3.core.limits import (
     INDEX_TAKE_BYTES_MAX,
     NAME_BYTES_MAX,
 )
+from dms3.core.overlay import PUBLIC, GetContent
 from dms3.core.unixfs_read import read_file
 from dms3.io import catalogue, published
 from dms3.io.extract import decode_text
@@ -31,6 +32,8 @@ from dms3.search.indexing import Block, Built, IndexBuilder, Indexed
 from dms3.search.openindex import Row
 from dms3.search.openrank import Ranking, rank
 
+Call = Callable[[str, Any], Awaitable[Any]]
+_BLOCK = "block"  # content type of dht/blocks.py
 _ROWS_AT_ONCE = 500
 _TERMS_AT_ONCE = 20_000  # words read in one snapshot: the log file of the database grows meanwhile
 _ATTACH_TRIES = 3  # a block may be swept between staging and storing
@@ -40,14 +43,17 @@ _BEGINNING_BYTES = 4 * BEGINNING_CHARS_MAX + 64  # letters have up to four bytes
 class Published:
     """The port; `serve` carries out its operations."""
 
-    def __init__(self, database: Database, packs: Packs) -> None:
+    def __init__(self, database: Database, packs: Packs, call: Call) -> None:
         self._database = database
         self._packs = packs
+        self._call = call
 
     async def serve(self, operation: str, arguments: Any) -> Any:
         """Carry out an operation named in `search/operations_public.py`."""
         if operation == "build":
             return await self._build(arguments)
+        if operation == "block":
+            return await self._block(arguments)
         if operation == "forget":
             work = partial(_forget, space=arguments)
             return await asyncio.wrap_future(self._database.transact(work))
@@ -56,7 +62,6 @@ class Published:
             "blocks": self._blocks,
             "roots": self._roots,
             "load": self._load,
-            "block": self._block,
             "rank": _rank,
         }
         work_of = works.get(operation)
@@ -137,15 +142,24 @@ class Published:
             rows = published.roots(connection, number, wanted.since, wanted.limit)
         return tuple(asked.RootAt(row, cid) for row, cid in rows)
 
-    def _block(self, wanted: asked.PublicBlock) -> bytes | Failure:
-        """The block, if some public space has it or the overlay has it held here."""
+    async def _block(self, wanted: asked.PublicBlock) -> bytes | Failure:
+        """The block, if some public space has it or the public overlay has it held here.
+
+        What is held for a network is for its members: machine "dht" gives it to them.
+        """
+        is_held, is_public = await asyncio.to_thread(self._whose, wanted)
+        if is_held and not is_public:
+            is_public = await self._call("dht.holds", GetContent(PUBLIC, _BLOCK, wanted.cid.binary))
+        block = await asyncio.to_thread(self._packs.get, wanted.cid) if is_public else None
+        return Failure("not_found", "No such public block.") if block is None else block
+
+    def _whose(self, wanted: asked.PublicBlock) -> tuple[bool, bool]:
+        """Whether a block is held for some overlay, and whether a public space has it."""
         spaces = frozenset(wanted.spaces)
         with self._database.read() as connection:
-            is_public = published.is_held(connection, wanted.cid) or any(
-                space in spaces for space in published.spaces_of(connection, wanted.cid)
-            )
-        block = self._packs.get(wanted.cid) if is_public else None
-        return Failure("not_found", "No such public block.") if block is None else block
+            is_held = published.is_held(connection, wanted.cid)
+            owners = published.spaces_of(connection, wanted.cid)
+        return is_held, any(space in spaces for space in owners)
 
 
 class _Making:

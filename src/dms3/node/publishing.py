@@ -11,15 +11,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
-from dms3.core.ids import SpaceId
-from dms3.core.overlay import HOLDERS_MIN
+from dms3.core.ids import OverlayId, SpaceId
+from dms3.core.overlay import HOLDERS_MIN, PUBLIC
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.services import SearchAsked
 from dms3.node.table import Progress, Result, Step
 from dms3.search.condition import parse_conditions
 from dms3.search.kind import check_kind
 from dms3.search.operations_public import (
+    FoundIn,
     Publication,
     PublicFound,
     PublicHit,
@@ -31,6 +33,8 @@ from dms3.search.query import Query, parse_query
 from dms3.search.snippet import make_snippet
 
 if TYPE_CHECKING:
+    from dms3.node.networks import Networks
+    from dms3.node.networks_book import Joined
     from dms3.node.node import Node
 
 LEAVING = ("withdraw", "drop")
@@ -43,14 +47,18 @@ LEFT = (
 )
 
 
-async def publish(node: Node, name: str) -> AsyncIterator[Step]:
-    """Make my space `name` public; progress, and last how it stands. Raises `not_found`."""
+async def publish(node: Node, name: str, network: str | None = None) -> AsyncIterator[Step]:
+    """Make my space `name` public, or that of a network; progress, and last how it stands.
+
+    Raises `not_found`, `already_exists` for a space that is published elsewhere.
+    """
     space = await node.library.space(name)
+    overlay = PUBLIC if network is None else networks_of(node).book.find(network).network.id
     answers: list[Publication | Dms3Error] = []
 
     async def ask() -> None:
         try:
-            answers.append(await node.call("publishing.publish", Publish(space, name)))
+            answers.append(await node.call("publishing.publish", Publish(space, name, overlay)))
         except Dms3Error as error:
             answers.append(error)
 
@@ -66,7 +74,7 @@ async def publish(node: Node, name: str) -> AsyncIterator[Step]:
     (answer,) = answers
     if isinstance(answer, Dms3Error):
         raise answer
-    yield Result(publication(answer))
+    yield Result(publication(answer, network_name(node, answer)))
 
 
 async def unpublish(node: Node, name: str) -> dict[str, Any]:
@@ -85,15 +93,43 @@ async def publications(node: Node) -> dict[SpaceId, Publication]:
 async def public_spaces(node: Node) -> frozenset[SpaceId]:
     """The spaces that anybody may read at this moment."""
     rows = await publications(node)
-    return frozenset(space for space, one in rows.items() if one.stage not in LEAVING)
+    return frozenset(space for space, one in rows.items() if is_public(one))
 
 
-def publication(one: Publication) -> dict[str, Any]:
-    """How a public space stands."""
+def is_public(one: Publication) -> bool:
+    """Whether anybody may read it, and not the members of a network alone."""
+    return one.stage not in LEAVING and one.overlay == PUBLIC
+
+
+def networks_of(node: Node) -> Networks:
+    """The networks of a node."""
+    assert node.networks is not None, "networks are a part of every node"
+    return node.networks
+
+
+def network_name(node: Node, one: Publication) -> str | None:
+    """What the network is called in which a space is published; None: the public overlay."""
+    if one.overlay == PUBLIC:
+        return None
+    joined = networks_of(node).book.get(one.overlay)
+    return one.overlay.hex()[:12] if joined is None else joined.name
+
+
+async def unpublish_all(node: Node, network: str) -> None:
+    """Take back what I published in a network."""
+    overlay = networks_of(node).book.find(network).network.id
+    for space, one in (await publications(node)).items():
+        if one.overlay == overlay and one.stage not in LEAVING:
+            await node.call("publishing.unpublish", space)
+
+
+def publication(one: Publication, network: str | None = None) -> dict[str, Any]:
+    """How a public space stands, or one of the `network` of that name."""
     return {
         "space": one.name,
         "id": one.space.hex(),
-        "public": one.stage not in LEAVING,
+        "public": is_public(one),
+        "network": network,
         "stage": one.stage,
         "waiting": one.waiting,
         "documents": one.documents,
@@ -105,43 +141,62 @@ def publication(one: Publication) -> dict[str, Any]:
         "nodes": one.nodes,
         "index": None if one.index is None else str(one.index),
         "since_us": one.since_us,
-        "summary": summary(one),
+        "summary": summary(one, network),
     }
 
 
-def summary(one: Publication) -> str:
+def summary(one: Publication, network: str | None = None) -> str:
     """How it stands, in a sentence or two."""
+    what = "public" if network is None else f"in the network {network}"
     if one.stage in LEAVING:
-        return f"The space {one.name} is not public any more; other nodes are being told."
+        return f"The space {one.name} is not {what} any more; other nodes are being told."
     if one.stage != "done":
         why = f": {one.waiting}" if one.waiting else ""
         return (
-            f"The space {one.name} will be public as soon as that can be done{why}. "
+            f"The space {one.name} will be {what} as soon as that can be done{why}. "
             "Nothing has to be done for it: this node goes on by itself."
         )
     held = f"each part is held by {one.least} of {HOLDERS_MIN} nodes"
     if one.least >= HOLDERS_MIN:
-        return f"The space {one.name} is public; {held} or more."
+        return f"The space {one.name} is {what}; {held} or more."
     if one.wanted < HOLDERS_MIN:
         return (
-            f"The space {one.name} is public; {held}: the network has only {one.wanted}. "
+            f"The space {one.name} is {what}; {held}: the network has only {one.wanted}. "
             "It is put on more as they come."
         )
-    return f"The space {one.name} is public; {held} so far. It is put on more later."
+    return f"The space {one.name} is {what}; {held} so far. It is put on more later."
 
 
 async def search_public(node: Node, asked: SearchAsked) -> dict[str, Any]:
     """Hits in public spaces of others, as `node/searching.py` shapes the answer of a scope."""
+    return await _search_in(node, asked, PUBLIC, None)
+
+
+async def search_network(node: Node, asked: SearchAsked, joined: Joined) -> dict[str, Any]:
+    """The same in one network; what is found there is asked for in no other place."""
+    overlay = joined.network.id
+    found = await _search_in(node, asked, overlay, joined.name)
+    if found["hits"]:
+        cids = tuple(Cid.parse(hit["cid"]) for hit in found["hits"])
+        await node.call("fetch.in_network", FoundIn(overlay, cids))
+    return found
+
+
+async def _search_in(
+    node: Node, asked: SearchAsked, overlay: OverlayId, network: str | None
+) -> dict[str, Any]:
     query = parse_query(asked.query)
     kind = None if asked.kind is None else check_kind(asked.kind)
-    question = SearchPublic(query, asked.limit, kind, parse_conditions(asked.where))
+    question = SearchPublic(
+        query, asked.limit, kind, parse_conditions(asked.where), overlay=overlay
+    )
     found: PublicFound = await node.call("public.search", question)
     missed = [
         {"space": plain_text(one.name), "code": one.code, "message": plain_text(one.message)}
         for one in found.missed
     ]
     return {
-        "hits": [_hit(hit, query) for hit in found.hits],
+        "hits": [_hit(hit, query, network) for hit in found.hits],
         "total": found.total,
         "containers": {
             "opened": found.opened,
@@ -157,7 +212,7 @@ def plain_text(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _hit(hit: PublicHit, query: Query) -> dict[str, Any]:
+def _hit(hit: PublicHit, query: Query, network: str | None) -> dict[str, Any]:
     shown = make_snippet(plain_text(hit.beginning), query)
     return {
         "cid": str(hit.cid),
@@ -169,7 +224,7 @@ def _hit(hit: PublicHit, query: Query) -> dict[str, Any]:
         "space": plain_text(hit.name),
         "node": peer_id_text(hit.peer),
         "root": hit.root.hex(),
-        "public": True,
+        **({"public": True} if network is None else {"network": network}),
     }
 
 

@@ -38,6 +38,10 @@ async def search(node: Node, asked: SearchAsked) -> dict[str, Any]:
                 answers.append(group.create_task(_search_here(node, asked)))
             if asked.scope in ("peers", "all"):
                 answers.append(group.create_task(_search_peers(node, asked)))
+            if asked.scope in ("peers", "all") and asked.space is None:
+                for joined in publishing.networks_of(node).entered():
+                    searching = publishing.search_network(node, asked, joined)
+                    answers.append(group.create_task(searching))
             if asked.scope in ("public", "all") and asked.space is None:
                 answers.append(group.create_task(publishing.search_public(node, asked)))
     except* Dms3Error as failures:  # a query that is refused is refused here and there
@@ -147,14 +151,19 @@ async def _search_peers(node: Node, asked: SearchAsked) -> dict[str, Any]:
 
 def _merged(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Hits of all scopes, best first; what is public and was found elsewhere too, only there."""
-    known = {hit["cid"] for part in parts for hit in part["hits"] if not hit.get("public")}
+    known = {hit["cid"] for part in parts for hit in part["hits"] if not _is_found(hit)}
     hits = [
         hit
         for part in parts
         for hit in part["hits"]
-        if not (hit.get("public") and hit["cid"] in known)
+        if not (_is_found(hit) and hit["cid"] in known)
     ]
     return sorted(hits, key=lambda hit: -hit["score"])
+
+
+def _is_found(hit: dict[str, Any]) -> bool:
+    """Whether it was found in public or in a network, and not with somebody who shares it."""
+    return "public" in hit or "network" in hit
 
 
 def _part(

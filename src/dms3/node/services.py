@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dms3.node.services_chain import ChainServices
 from dms3.node.services_dapp import DappServices, EntryServices
-from dms3.node.services_warrant import WarrantServices
 from dms3.node.services_network import NetworkServices
+from dms3.node.services_warrant import WarrantServices
 from dms3.node.table import BlobOrPath, Step
 
 if TYPE_CHECKING:  # help of the command line imports this module: 40 ms less
@@ -235,6 +235,10 @@ class PeopleServices(Protocol):
         """Known and connected nodes."""
         ...
 
+    async def world(self) -> dict[str, Any]:
+        """What this node thinks of the nodes it knows."""
+        ...
+
     async def connect(self, address: str) -> dict[str, Any]:
         """A connection to the node at a multiaddr, or to a known peer id."""
         ...
@@ -295,8 +299,8 @@ class DocumentServices(Protocol):
         """How many grants were taken back."""
         ...
 
-    def publish(self, space: str) -> AsyncIterator[Step]:
-        """Make a space public; steps, the result last."""
+    def publish(self, space: str, network: str | None = None) -> AsyncIterator[Step]:
+        """Make a space public, or that of a network; steps, the result last."""
         ...
 
     async def unpublish(self, space: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Dms3Error, Failure
-from dms3.core.ids import PeerId, RequestId, SpaceId, Token
+from dms3.core.ids import OverlayId, PeerId, RequestId, SpaceId, Token
 from dms3.core.limits import (
     FETCH_BANNED_MAX,
     FETCH_PATIENCE_US_MAX,
@@ -43,9 +43,11 @@ from dms3.core.machine import (
     Withdrawn,
     scan,
 )
+from dms3.core.overlay import PUBLIC
 from dms3.search import job as part
 from dms3.search.job import Job
 from dms3.search.operations import WRONG_BLOCK, AwaitBlock, Fetch, Fetched, Penalty
+from dms3.search.operations_public import FoundIn
 from dms3.search.publicways import PublicPorts, PublicWays
 from dms3.search.suppliers import OVERLAY
 
@@ -69,7 +71,7 @@ class Fetching:
         """`ports`: for public content, None: nothing is ever asked for in public."""
         self._ports = ports
         self._remotes: dict[PeerId, str] = {}  # where the connected peers are
-        self._private: dict[Cid, None] = {}  # those noted first come first
+        self._private: dict[Cid, bytes] = {}  # -> network, or b"" by a grant; oldest first
         self._jobs: dict[int, Job] = {}
         self._by_root: dict[Cid, Job] = {}
         self._banned: dict[PeerId, None] = {}
@@ -80,8 +82,8 @@ class Fetching:
         """Go on with every unfinished job; nobody waits for it any more."""
         self._now = now
         effects: list[Effect] = []
-        for key, _ in scan(view, PRIVATE):
-            self._private[Cid(key)] = None
+        for key, overlay in scan(view, PRIVATE):
+            self._private[Cid(key)] = overlay
         for key, data in scan(view, JOBS):
             space = decode(_Record, data).space
             fetch = Fetch(Cid(key), None if space is None else SpaceId(space))
@@ -134,6 +136,7 @@ class Fetching:
             "cancel": self._cancel,
             "jobs": self._list,
             "private": self._note_private,
+            "in_network": self._note_network,
         }
         operation = operations.get(event.operation)
         if operation is None:
@@ -182,18 +185,23 @@ class Fetching:
     def _note_private(self, cids: tuple[Cid, ...], request: RequestId, _: Now) -> list[Effect]:
         return [*self._keep_private(cids), Reply(request, None)]
 
-    def _keep_private(self, cids: Iterable[Cid]) -> list[Effect]:
-        """Never ask for these in public: a grant led to them."""
+    def _note_network(self, found: FoundIn, request: RequestId, _: Now) -> list[Effect]:
+        return [*self._keep_private(found.cids, found.overlay), Reply(request, None)]
+
+    def _keep_private(self, cids: Iterable[Cid], overlay: bytes = b"") -> list[Effect]:
+        """Never ask for these in public: a grant led to them, or a network has them."""
         effects: list[Effect] = []
         for cid in cids:
-            if cid in self._private:
+            held = self._private.get(cid)
+            if held is not None and (held == overlay or not overlay):
                 continue
+            self._private.pop(cid, None)
             if len(self._private) >= PRIVATE_CIDS_MAX:
                 oldest = next(iter(self._private))
                 del self._private[oldest]
                 effects.append(Delete(PRIVATE, oldest.binary))
-            self._private[cid] = None
-            effects.append(Persist(PRIVATE, cid.binary, b""))
+            self._private[cid] = overlay
+            effects.append(Persist(PRIVATE, cid.binary, overlay))
         return effects
 
     def _withdrawn(self, request: RequestId) -> list[Effect]:
@@ -255,6 +263,8 @@ class Fetching:
         if job.granted:
             fresh = [] if was_granted else [job.root]
             effects = self._keep_private([*fresh, *job.take_names()])
+        elif job.ways is not None and job.ways.overlay != PUBLIC:
+            effects = self._keep_private(job.take_names(), job.ways.overlay)
         if liar is None or liar == OVERLAY:
             return effects
         return effects + self._ban(liar[0])
@@ -295,10 +305,13 @@ class Fetching:
         return job
 
     def _ways(self, fetch: Fetch) -> PublicWays | None:
-        """How to ask in public; None for what a grant led to: asking would reveal it."""
-        if self._ports is None or fetch.space is not None or fetch.root in self._private:
+        """How to ask in public, or in a network; None for what a grant led to: that reveals it."""
+        if self._ports is None or fetch.space is not None:
             return None
-        return PublicWays(fetch.root, self._ports, self._remotes)
+        overlay = self._private.get(fetch.root, PUBLIC)
+        if not overlay:
+            return None
+        return PublicWays(fetch.root, self._ports, self._remotes, OverlayId(overlay))
 
     def _go_on_all(self, now: Now) -> list[Effect]:
         return [effect for job in list(self._jobs.values()) for effect in self._go_on(job, now)]

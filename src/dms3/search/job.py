@@ -25,7 +25,7 @@ from dms3.core.limits import (
     SECOND_US,
 )
 from dms3.core.machine import Call, Effect, Now, Reply, Request
-from dms3.core.overlay import Got
+from dms3.core.overlay import PUBLIC, Got
 from dms3.crypto.grant import Proof
 from dms3.search.messages import BLOCK_PROTOCOL, BlockQuestion
 from dms3.search.operations import FetchProgress, LibraryKeep, Sources
@@ -379,7 +379,8 @@ class Job:
         return named
 
     def _follow(self, want: Want, block: bytes) -> None:
-        if want.inner and self.granted:
+        hidden = self.ways is not None and self.ways.overlay != PUBLIC
+        if want.inner and (self.granted or hidden):
             self._named += named_in(block)
         below = self.frontier.follow(want, block) if want.inner else len(block)
         if not want.path:

@@ -7,6 +7,7 @@ Source: docs/architecture.md, "Public spaces". Plain values; nothing here travel
 | `publishing.publish` | Publish | Publication, when it is done or has to wait for nodes |
 | `publishing.unpublish` | the space | Unpublished |
 | `publishing.spaces` | None | tuple of Publication |
+| `fetch.in_network` | FoundIn | None |
 | `publishing.changed` | None | None: look soon whether public spaces have changed |
 | `publishing.listening` | tuple of multiaddrs as text: where this node can be reached | None |
 | `public.search` | SearchPublic | PublicFound |
@@ -27,8 +28,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
-from dms3.core.ids import PeerId, Root, SpaceId
+from dms3.core.ids import OverlayId, PeerId, Root, SpaceId
 from dms3.core.limits import PUBLIC_SEARCH_US_MAX
+from dms3.core.overlay import PUBLIC
 from dms3.search.condition import Condition
 from dms3.search.indexing import Built
 from dms3.search.openrank import Opened
@@ -39,10 +41,11 @@ from dms3.search.query import Query
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Make `space`, called `name`, public."""
+    """Put `space`, called `name`, into `overlay`: make it public, or that of a network."""
 
     space: SpaceId
     name: str
+    overlay: OverlayId = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Publication:
     nodes: int
     index: Cid | None
     since_us: int
+    overlay: OverlayId = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +149,14 @@ class PublicBlock:
 
 @dataclass(frozen=True, slots=True)
 class SearchPublic:
-    """Search all public spaces; `query` has been checked by whoever asks."""
+    """Search all spaces of `overlay`; `query` has been checked by whoever asks."""
 
     query: Query
     limit: int
     kind: str | None = None
     conditions: tuple[Condition, ...] = ()
     timeout_us: int = PUBLIC_SEARCH_US_MAX
+    overlay: OverlayId = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,14 @@ class Missed:
     name: str
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIn:
+    """Contents that were found in a network (`fetch.in_network`): they are asked for only there."""
+
+    overlay: OverlayId
+    cids: tuple[Cid, ...]
 
 
 @dataclass(frozen=True, slots=True)

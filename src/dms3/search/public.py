@@ -1,21 +1,25 @@
 """Machine "public": searches all public spaces without telling anybody what is looked for.
 
 Source: plan 0003, "Who holds what"; docs/search.md; docs/attacks.md. Brings the manifests of all
-public spaces here, keeps them, and asks the overlay for index blocks by their CIDs. One search is
+public spaces here, keeps them, and asks the overlay for index blocks by their CIDs. Does the same
+in each network of the person, whose manifests it does not keep. One search is
 `search/publicsearch.py`; ranking runs behind the port "published".
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from dms3.core.cid import Cid
 from dms3.core.errors import Failure, Retry
-from dms3.core.ids import PeerId, RequestId, Token
+from dms3.core.ids import OverlayId, PeerId, RequestId, Token
 from dms3.core.limits import (
     DIRECTORY_GET_US,
     DIRECTORY_MISS_US,
     DIRECTORY_OLD_US,
     DIRECTORY_PAGES_MAX,
     DIRECTORY_WAIT_US_MAX,
+    NETWORKS_MAX,
     PUBLIC_GETS_MAX,
     PUBLIC_ROWS_US_MIN,
     PUBLIC_SEARCH_US_MAX,
@@ -48,6 +52,25 @@ _SALT_BYTES = 16
 _OPENING = 0.8  # share of a search's time after which is ranked what is open by then
 
 
+@dataclass(slots=True, eq=False)
+class _Listing:
+    """The manifests of one overlay.
+
+    `brought_us`: when they came last (monotonic); `bringing`: the key of each get under way;
+    `silent`: keys without an answer the last time.
+    """
+
+    overlay: OverlayId
+    directory: Directory
+    brought_us: int | None = None
+    bringing: dict[Token, int] = field(default_factory=dict)
+    silent: int = 0
+
+    def kept(self, effects: list[Effect]) -> list[Effect]:
+        """The writes of the directory, which only the public one makes."""
+        return effects if self.overlay == PUBLIC else []
+
+
 class Public:
     """The machine; `operations_public.py` lists its operations. It speaks no protocol of its own.
 
@@ -55,19 +78,18 @@ class Public:
     """
 
     def __init__(self, peer: PeerId, entropy: Entropy) -> None:
-        self._directory = Directory(peer)
+        self._peer = peer
+        self._listings: dict[OverlayId, _Listing] = {PUBLIC: _Listing(PUBLIC, Directory(peer))}
         self._salt = entropy.draw(_SALT_BYTES)
         self._cache = BlockCache()
         self._searches: dict[int, PublicSearch] = {}
-        self._brought_us: int | None = None  # when the manifests came last (monotonic)
-        self._bringing: dict[Token, tuple[int, int]] = {}  # key and page of gets under way
-        self._silent = 0  # keys without an answer the last time
-        self._gets: dict[Token, Cid] = {}
+        self._bringing: dict[Token, tuple[_Listing, int, int]] = {}  # with key and page
+        self._gets: dict[Token, tuple[OverlayId, Cid]] = {}
         self._count = 0
 
     def on_start(self, view: View, now: Now) -> list[Effect]:
         """Read the manifests that were known."""
-        return self._directory.load(view, now.wall_us)
+        return self._listings[PUBLIC].directory.load(view, now.wall_us)
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """Commands and answers."""
@@ -122,30 +144,43 @@ class Public:
             deadline_us=now.mono_us + asked.timeout_us,
         )
         self._searches[search.number] = search
-        if self._is_old(asked, now) and not self._bringing:
-            self._silent = 0
-            effects = self._directory.prune(now.wall_us)
-            return effects + [self._bring(number, 0, b"") for number in range(len(DIRECTORY))]
+        listing = self._listing(asked.overlay)
+        if self._is_old(listing, asked, now) and not listing.bringing:
+            listing.silent = 0
+            effects = listing.kept(listing.directory.prune(now.wall_us))
+            keys = range(len(DIRECTORY))
+            return effects + [self._bring(listing, number, 0, b"") for number in keys]
         return []
 
-    def _is_old(self, asked: SearchPublic, now: Now) -> bool:
+    def _listing(self, overlay: OverlayId) -> _Listing:
+        """What is known of an overlay; of the least used network nothing any more."""
+        listing = self._listings.get(overlay)
+        if listing is None:
+            if len(self._listings) > NETWORKS_MAX:
+                idle = (key for key, each in self._listings.items() if not each.bringing)
+                del self._listings[next(key for key in idle if key != PUBLIC)]
+            listing = self._listings[overlay] = _Listing(overlay, Directory(self._peer))
+        return listing
+
+    def _is_old(self, listing: _Listing, asked: SearchPublic, now: Now) -> bool:
         """Whether to bring the manifests again; soon when none that is known can match.
 
         Somebody who looks for what was published this minute is not to be told that it is nowhere.
         """
-        if self._brought_us is None:
+        if listing.brought_us is None:
             return True
-        known = self._directory.choose(
+        known = listing.directory.choose(
             asked.query, asked.kind, asked.conditions, self._salt, now.wall_us
         )
         bound_us = DIRECTORY_OLD_US if known.manifests else DIRECTORY_MISS_US
-        return now.mono_us - self._brought_us > bound_us
+        return now.mono_us - listing.brought_us > bound_us
 
-    def _bring(self, number: int, page: int, after: bytes) -> Effect:
+    def _bring(self, listing: _Listing, number: int, page: int, after: bytes) -> Effect:
         """Ask for the manifests under one key, behind slot `after`."""
         token = self._token(_DIRECTORY)
-        self._bringing[token] = (number, page)
-        get = GetContent(PUBLIC, MANIFEST, DIRECTORY[number], after, DIRECTORY_GET_US)
+        self._bringing[token] = (listing, number, page)
+        listing.bringing[token] = number
+        get = GetContent(listing.overlay, MANIFEST, DIRECTORY[number], after, DIRECTORY_GET_US)
         return Call("dht.get", get, token)
 
     # Answers
@@ -156,7 +191,7 @@ class Public:
         if token in self._bringing:
             effects = self._brought(token, body, now)
         elif token in self._gets:
-            self._take_block(self._gets.pop(token), body)
+            self._take_block(*self._gets.pop(token), body)
         else:
             search = self._searches.get(int(token.split(":")[1]))
             if search is None or search.ranking is not None:
@@ -169,19 +204,20 @@ class Public:
         return effects + self._go_on(now)
 
     def _brought(self, token: Token, body: Got | Failure, now: Now) -> list[Effect]:
-        number, page = self._bringing.pop(token)
+        listing, number, page = self._bringing.pop(token)
+        del listing.bringing[token]
         effects: list[Effect] = []
         if isinstance(body, Failure):
-            self._silent += 1
+            listing.silent += 1
         else:
-            effects = self._directory.take(body.values)
+            effects = listing.kept(listing.directory.take(body.values))
             if body.more is not None and page + 1 < DIRECTORY_PAGES_MAX:
-                effects.append(self._bring(number, page + 1, body.more))
-        if not self._bringing and self._silent < len(DIRECTORY):
-            self._brought_us = now.mono_us
+                effects.append(self._bring(listing, number, page + 1, body.more))
+        if not listing.bringing and listing.silent < len(DIRECTORY):
+            listing.brought_us = now.mono_us
         return effects
 
-    def _take_block(self, cid: Cid, body: Got | Failure) -> None:
+    def _take_block(self, overlay: OverlayId, cid: Cid, body: Got | Failure) -> None:
         if isinstance(body, Got) and body.values:
             self._cache.put(cid, body.values[0])
             for search in self._searches.values():
@@ -189,7 +225,8 @@ class Public:
             return
         code = body.code if isinstance(body, Failure) else "content_unavailable"
         for search in self._searches.values():
-            search.lack(cid, code)
+            if search.question.overlay == overlay:
+                search.lack(cid, code)
 
     # Searches
 
@@ -198,20 +235,22 @@ class Public:
         for search in list(self._searches.values()):
             effects += self._further(search, now)
         asked = set(self._gets.values())  # asked whether it contains, never iterated
-        for cid in waiting_blocks(list(self._searches.values())):
+        for overlay, cid in waiting_blocks(list(self._searches.values())):
             if len(self._gets) >= PUBLIC_GETS_MAX:
                 break
-            if cid not in asked:
+            if (overlay, cid) not in asked:
                 token = self._token(_BLOCK)
-                self._gets[token] = cid
-                get = GetContent(PUBLIC, _BLOCK_TYPE, cid.binary, patience_us=PUBLIC_SEARCH_US_MAX)
+                self._gets[token] = (overlay, cid)
+                get = GetContent(overlay, _BLOCK_TYPE, cid.binary, patience_us=PUBLIC_SEARCH_US_MAX)
                 effects.append(Call("dht.get", get, token))
         return effects
 
     def _further(self, search: PublicSearch, now: Now) -> list[Effect]:
         """Take one search through every stage that needs nothing more from outside."""
         if not search.begun:
-            if self._bringing and now.mono_us < self._wait_us(search):
+            if self._listing(search.question.overlay).bringing and now.mono_us < self._wait_us(
+                search
+            ):
                 return []
             self._open(search, now)
         self._from_cache(search)
@@ -225,15 +264,16 @@ class Public:
 
     def _open(self, search: PublicSearch, now: Now) -> None:
         asked = search.question
-        if self._bringing or self._silent:
-            silent = max(self._silent, len({number for number, _ in self._bringing.values()}))
+        listing = self._listing(asked.overlay)
+        if listing.bringing or listing.silent:
+            silent = max(listing.silent, len(set(listing.bringing.values())))
             message = (
                 f"{silent} of {len(DIRECTORY)} parts of the list of public spaces did not come; "
-                f"{len(self._directory)} spaces known from before were looked at."
+                f"{len(listing.directory)} spaces known from before were looked at."
             )
             search.missed.append(Missed("public", "timed_out", message))
         search.begin(
-            self._directory.choose(
+            listing.directory.choose(
                 asked.query, asked.kind, asked.conditions, self._salt, now.wall_us
             )
         )

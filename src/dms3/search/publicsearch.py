@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError
-from dms3.core.ids import PeerId, RequestId, Root, SpaceId
+from dms3.core.ids import OverlayId, PeerId, RequestId, Root, SpaceId
 from dms3.core.limits import (
     PUBLIC_CACHE_BYTES_MAX,
     PUBLIC_OPENED_MAX,
@@ -237,11 +237,11 @@ def _row(block: bytes, number: int) -> Row:
     return decode_row(rows.rows[number - rows.first])
 
 
-def waiting_blocks(searches: Sequence[PublicSearch]) -> list[Cid]:
-    """What all searches wait for, each once; the earliest search first."""
-    found: dict[Cid, None] = {}
+def waiting_blocks(searches: Sequence[PublicSearch]) -> list[tuple[OverlayId, Cid]]:
+    """What all searches wait for, and where, each once; the earliest search first."""
+    found: dict[tuple[OverlayId, Cid], None] = {}
     for search in searches:
-        found.update(dict.fromkeys(search.wanted()))
+        found.update(dict.fromkeys((search.question.overlay, cid) for cid in search.wanted()))
     return list(found)
 
 

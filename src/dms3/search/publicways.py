@@ -13,7 +13,7 @@ from typing import Any
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
-from dms3.core.ids import PeerId, Token
+from dms3.core.ids import OverlayId, PeerId, Token
 from dms3.core.limits import (
     PROVIDER_WAIT_US_MAX,
     PROVIDERS_ASKED_MAX,
@@ -43,9 +43,19 @@ class PublicPorts:
 
 
 class PublicWays:
-    """The public side of one fetch of `root`; `remotes`: connected peers and where they are."""
+    """The public side of one fetch of `root`; `remotes`: connected peers and where they are.
 
-    def __init__(self, root: Cid, ports: PublicPorts, remotes: Mapping[PeerId, str]) -> None:
+    `overlay`: whose nodes are asked; in a network there are no providers, and nobody else hears.
+    """
+
+    def __init__(
+        self,
+        root: Cid,
+        ports: PublicPorts,
+        remotes: Mapping[PeerId, str],
+        overlay: OverlayId = PUBLIC,
+    ) -> None:
+        self.overlay = overlay
         self._root = root
         self._ports = ports
         self._remotes = remotes
@@ -62,6 +72,9 @@ class PublicWays:
 
     def begin(self, token: Token, now: Now) -> list[Effect]:
         """Ask the overlay who serves the root."""
+        if self.overlay != PUBLIC:
+            self.begun, self.overlay_from_us = True, now.mono_us
+            return []
         self.begun, self._lookup = True, token
         self.overlay_from_us = now.mono_us + PROVIDER_WAIT_US_MAX
         get = GetContent(PUBLIC, _PROVIDER, self._root.binary)
@@ -99,7 +112,7 @@ class PublicWays:
     def ask(self, key: Key, cid: Cid, token: Token, now: Now) -> Effect:
         """The question for one block."""
         if key == OVERLAY:
-            return Call("dht.get", GetContent(PUBLIC, _BLOCK, cid.binary), token)
+            return Call("dht.get", GetContent(self.overlay, _BLOCK, cid.binary), token)
         deadline_us = now.mono_us + PUBLIC_BLOCK_TIMEOUT_US
         return Request(key[0], PROTOCOL, encode(PublicQuestion(cid)), token, deadline_us)
 

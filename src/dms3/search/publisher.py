@@ -15,7 +15,7 @@ from typing import Any
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
-from dms3.core.ids import PeerId, RequestId, SpaceId, Token
+from dms3.core.ids import OverlayId, PeerId, RequestId, SpaceId, Token
 from dms3.core.limits import (
     FETCH_PROGRESS_US,
     MANIFEST_LIFE_US_MAX,
@@ -61,7 +61,7 @@ class Record:
     `since`: the round covers documents with a row number above it; `through`: the row of the index
     it publishes, 0 before that is built; `cursor`: the location, or row number, up to which this
     stage is done. `round_us`: when a round over everything last began; `manifest_us`: date of the
-    newest manifest, 0 without one.
+    newest manifest, 0 without one. `overlay`: where it is put: the public one, or a network's.
     """
 
     v: int
@@ -85,6 +85,7 @@ class Record:
     nodes: int = 0
     round_us: int = 0
     manifest_us: int = 0
+    overlay: bytes = PUBLIC
 
 
 @dataclass(slots=True, eq=False)
@@ -143,6 +144,16 @@ class Publisher:
         return self.record.stage not in (WITHDRAW, DROP)
 
     @property
+    def overlay(self) -> OverlayId:
+        """Where it is put."""
+        return OverlayId(self.record.overlay)
+
+    @property
+    def for_all(self) -> bool:
+        """Whether anybody may have it, and not the members of one network."""
+        return self.public and self.overlay == PUBLIC
+
+    @property
     def working(self) -> bool:
         """Whether there is something to do."""
         return self.record.stage != DONE
@@ -165,6 +176,7 @@ class Publisher:
             nodes=one.nodes,
             index=one.index,
             since_us=one.manifest_us,
+            overlay=self.overlay,
         )
 
     def begin(self, stage: str, *, since: int, now: Now) -> list[Effect]:
@@ -249,7 +261,7 @@ class Publisher:
 
     def _counted_nodes(self, figures: tuple[OverlayFigures, ...], now: Now) -> list[Effect]:
         """Go on when somebody is there; else say so and look again."""
-        nodes = next((len(each.nodes) for each in figures if each.overlay == PUBLIC), 0)
+        nodes = next((len(each.nodes) for each in figures if each.overlay == self.overlay), 0)
         if nodes:
             self._looked, self.waiting, self._attempts, self._alone = True, "", 0, 0
             self.record = replace(self.record, nodes=max(nodes, self.record.nodes))
@@ -322,14 +334,16 @@ class Publisher:
         if self.record.stage == DROP:
             batch.open = len(batch.blocks)
             return [
-                self._call("dht.drop", DropContent(PUBLIC, _BLOCK, at.cid.binary), "drop", batch)
+                self._call(
+                    "dht.drop", DropContent(self.overlay, _BLOCK, at.cid.binary), "drop", batch
+                )
                 for at in batch.blocks
             ]
         if batch.blocks:
             cids = tuple(at.cid for at in batch.blocks)
             return [self._call("published.load", cids, "load", batch)]
         if batch.contents:
-            return [self._call("dht.put", PutContent(PUBLIC, batch.contents), "put", batch)]
+            return [self._call("dht.put", PutContent(self.overlay, batch.contents), "put", batch)]
         batch.done = True  # this node cannot be reached: nobody could ask it
         return []
 
@@ -343,7 +357,7 @@ class Publisher:
         if not contents:
             batch.done = True
             return []
-        return [self._call("dht.put", PutContent(PUBLIC, contents), "put", batch)]
+        return [self._call("dht.put", PutContent(self.overlay, contents), "put", batch)]
 
     def _placed(self, batch: _Batch, placed: Placed, now: Now) -> list[Effect]:
         batch.done, self._attempts, self.waiting = True, 0, ""
@@ -380,7 +394,8 @@ class Publisher:
         stage = self.record.stage
         if stage == DROP:
             return [] if self._tokens else [self._call("published.forget", self.space, "forget")]
-        return self._enter(PROVIDERS if stage == BLOCKS else MANIFEST)
+        serves = stage == BLOCKS and self.overlay == PUBLIC  # in a network its members hold it
+        return self._enter(PROVIDERS if serves else MANIFEST)
 
     def _enter(self, stage: str) -> list[Effect]:
         looked = self._looked
@@ -422,7 +437,7 @@ class Publisher:
         )
         content = sign_manifest(self._maker.key, manifest)
         self.record = replace(one, manifest_us=created_us)
-        put = self._call("dht.put", PutContent(PUBLIC, (content,)), "manifest")
+        put = self._call("dht.put", PutContent(self.overlay, (content,)), "manifest")
         return [self._persist(), put]
 
     def _announced(self, placed: Placed, now: Now) -> list[Effect]:

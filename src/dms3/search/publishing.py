@@ -39,7 +39,7 @@ from dms3.core.machine import (
     Withdrawn,
     scan,
 )
-from dms3.core.overlay import HOLDERS_MIN, PUBLIC, Content, OverlayFigures
+from dms3.core.overlay import HOLDERS_MIN, Content, OverlayFigures
 from dms3.crypto.grant import SPACE_BYTES
 from dms3.crypto.signing import SigningKey
 from dms3.search import publicblock
@@ -158,11 +158,17 @@ class Publishing:
             raise Dms3Error("argument_invalid", "What was fetched is not yours to publish.")
         if not 0 < len(wanted.name) <= SPACE_NAME_CHARS_MAX or not wanted.name.isprintable():
             raise Dms3Error("argument_invalid", "The space has no name that can be shown.")
+        if held is not None and held.overlay != wanted.overlay:
+            raise Dms3Error(
+                "already_exists",
+                f"The space {wanted.name} is published elsewhere.",
+                hint=f"Take it back first: dms3 store unpublish {wanted.name}",
+            )
         effects: list[Effect] = []
         if held is None:
             if len(self._spaces) >= PUBLISHED_SPACES_MAX:
                 raise Dms3Error("limit_reached", f"{PUBLISHED_SPACES_MAX} spaces are public.")
-            held = self._add(wanted.space, Record(1, wanted.name, INDEX))
+            held = self._add(wanted.space, Record(1, wanted.name, INDEX, overlay=wanted.overlay))
             effects = held.begin(INDEX, since=0, now=now)
         elif not held.working or not held.public:
             effects = held.begin(INDEX, since=0, now=now)
@@ -263,7 +269,7 @@ class Publishing:
 
     def _lengthen(self, figures: tuple[OverlayFigures, ...], now: Now) -> list[Effect]:
         """Put everything again that is old, or lies with fewer nodes than it could by now."""
-        nodes = next((len(each.nodes) for each in figures if each.overlay == PUBLIC), 0)
+        nodes = {each.overlay: len(each.nodes) for each in figures}
         effects: list[Effect] = []
         for space in sorted(self._spaces):
             held = self._spaces[space]
@@ -271,7 +277,8 @@ class Publishing:
             if one.stage != DONE:
                 continue
             age_us = now.wall_us - one.round_us
-            more = one.least < HOLDERS_MIN and nodes > one.nodes and age_us > PUBLISH_SHORT_US
+            there = nodes.get(held.overlay, 0)
+            more = one.least < HOLDERS_MIN and there > one.nodes and age_us > PUBLISH_SHORT_US
             if more or not 0 <= age_us < PUBLISH_AGAIN_US:
                 effects += held.begin(BLOCKS, since=0, now=now)
         return effects
@@ -279,7 +286,7 @@ class Publishing:
     # Spaces
 
     def _public(self) -> tuple[SpaceId, ...]:
-        return tuple(space for space in sorted(self._spaces) if self._spaces[space].public)
+        return tuple(space for space in sorted(self._spaces) if self._spaces[space].for_all)
 
     def _working(self) -> list[Publisher]:
         """Those that may do something now: what is to go first, then a few at a time."""
