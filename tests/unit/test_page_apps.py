@@ -126,6 +126,7 @@ class Answers(FakeNode):
                 }
             ],
             "published": {"complete": False, "ops": [dict(OP)]},
+            "blocked": "convicted",
         }
 
     async def status(self):

@@ -50,6 +50,7 @@ async def gather(site: Site, _request: Request) -> Shown:
         "node": {name: status[name] for name in ("peer_id", "location", "addresses", "seconds")},
         "neighbourhood": {"bits": near.bits, "nodes": len(near.locations)},
         "overlay": status.get("overlay"),
+        "warrants": (await site.ask("warrant", "list"))["warrants"],
     }
     values = {"ring": draw(mine, near, placed), "found_words": FOUND}
     return Shown(data, "dms3 peer list", values)
