@@ -38,7 +38,7 @@ class _Relayed:
     deadline_us: int
     near: bool = False
     members: int = 0
-    needed: int = 0
+    around: Sequence[NodeAt] = ()
     good: int = 0
     answers: dict[PeerId, Any] = field(default_factory=dict)
 
@@ -167,7 +167,8 @@ class Relaying:
         chosen = nodes[: asked.count]
         question = Foreign(asked.protocol, asked.body, asked.overlay)
         relayed = _Relayed(chosen, question, asked.enough, wanted.deadline_us, near, len(chosen))
-        relayed.needed = self._shares.needed(asked.overlay, nodes)
+        relayed.around = nodes
+        self._shares.meet(nodes)
         return self._put(relayed, wanted.request, now)
 
     def _put(self, relayed: _Relayed, request: RequestId, now: Now) -> list[Effect]:
@@ -210,7 +211,9 @@ class Relaying:
         answers = tuple(
             (node.peer, relayed.answers.get(node.peer, _LATE)) for node in relayed.nodes
         )
-        asked = Asked(answers, relayed.near, relayed.members, relayed.needed)
+        overlay, around = relayed.question.overlay, relayed.around
+        needed = 0 if overlay is None else self._shares.needed(overlay, around)
+        asked = Asked(answers, relayed.near, relayed.members, needed)
         return [*effects, Reply(request, asked)]
 
 

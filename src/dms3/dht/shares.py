@@ -35,6 +35,8 @@ class Shares:
         self._at = int.from_bytes(node_location(own), "big")
         self._shares: dict[PeerId, float] = {}
         self._shunned: dict[OverlayId, frozenset[PeerId]] = {}
+        self._met: dict[PeerId, None] = {}  # by lookups, in no table perhaps; the oldest first
+        self._fresh: dict[PeerId, None] = {}  # of these, those to be asked about now
         self._queue: list[PeerId] = []  # to be asked about in this round, the next one last
         self._asked: tuple[Token, tuple[PeerId, ...]] | None = None
         self._due_us: int | None = None
@@ -56,6 +58,16 @@ class Shares:
         """This node takes part no more."""
         self._shunned.pop(overlay, None)
 
+    def meet(self, nodes: Iterable[NodeAt]) -> None:
+        """A lookup has found `nodes`: the peer book is asked about those that are new."""
+        for node in nodes:
+            self._met.pop(node.peer, None)
+            if node.peer not in self._shares and len(self._fresh) < SHARES_ASKED_MAX:
+                self._fresh[node.peer] = None
+            if len(self._met) >= SHARES_ASKED_MAX:
+                del self._met[next(iter(self._met))]
+            self._met[node.peer] = None
+
     def needed(self, overlay: OverlayId, nodes: Iterable[NodeAt]) -> int:
         """How many of `nodes`, nearest first, are to hold a key of `overlay`."""
         return self.tables.duty(overlay).needed(self.of(node.peer) for node in nodes)
@@ -72,10 +84,16 @@ class Shares:
 
     def go_on(self, now: Now) -> list[Effect]:
         """Ask the peer book for the next of them, if it is time."""
-        if self._asked is not None or (self._due_us is not None and self._due_us > now.mono_us):
+        if self._asked is not None:
+            return []
+        if self._fresh:
+            fresh, self._fresh = self._fresh, {}
+            return [self._ask(tuple(fresh))]
+        if self._due_us is not None and self._due_us > now.mono_us:
             return []
         if not self._queue:
             known = {peer for table in self.tables.values() for peer in table.peers()}
+            known.update(self._met)
             self._queue = sorted(known, reverse=True)
             self._shares = {peer: self._shares[peer] for peer in self._shares if peer in known}
         if not self._queue:
@@ -90,11 +108,11 @@ class Shares:
         peers, self._asked = self._asked[1], None
         if isinstance(body, tuple):
             self._shares.update(zip(peers, body, strict=True))
-        del self._queue[-len(peers) :]
-        if self._queue:
-            return self.go_on(now)
-        self._due_us = now.mono_us + SHARES_US
-        return []
+        if self._queue[-len(peers) :] == list(peers):
+            del self._queue[-len(peers) :]
+            if not self._queue:
+                self._due_us = now.mono_us + SHARES_US
+        return self.go_on(now)
 
     def next_timer(self) -> int | None:
         """When the next round is due."""

@@ -230,6 +230,10 @@ class Node:
         if call.port == "peers.conduct":
             assert isinstance(call.arguments, Conducted)
             world.conduct.append((self.peer, call.arguments.peer, call.arguments.code))
+        elif call.port == "peers.uptime":
+            body = tuple(world.uptimes.get(peer, 0.2) for peer in call.arguments)
+        elif call.port == "peers.missed":
+            world.missed.append((self.peer, call.arguments))
         elif call.port == "peers.release":
             world.released.append(self.peer)
             if call.arguments in self.up:
@@ -264,6 +268,8 @@ class World:
         self.verified = Verified()
         self.conduct: list[tuple[PeerId, PeerId, str]] = []
         self.released: list[PeerId] = []
+        self.uptimes: dict[PeerId, float] = {}  # as every peer book says; others are newcomers
+        self.missed: list[tuple[PeerId, PeerId]] = []
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._armed: dict[PeerId, int] = {}
