@@ -15,7 +15,9 @@ WITHIN_SECONDS = 40
 
 
 class AppNetwork(DevNetwork):
-    """As `dms3 dev`; the nodes in `patched` write what their own rules refuse."""
+    """As `dms3 dev`; the nodes in `patched` run `script`, and write what their rules refuse."""
+
+    script = PATCHED
 
     def __init__(self, home: Path, patched: Sequence[str] = ()) -> None:
         super().__init__(home)
@@ -29,16 +31,20 @@ class AppNetwork(DevNetwork):
         command = [*super()._command(name, home, join)]
         if name in self.patched:
             assert command[1:3] == ["-m", "dms3"]
-            command[1:3] = [str(PATCHED)]
+            command[1:3] = [str(self.script)]
         return command
 
 
 @asynccontextmanager
 async def apps(
-    home: Path, count: int, what: str | Path, patched: Sequence[str] = ()
+    home: Path,
+    count: int,
+    what: str | Path,
+    patched: Sequence[str] = (),
+    kind: type[AppNetwork] = AppNetwork,
 ) -> AsyncIterator[tuple[AppNetwork, dict[str, Client]]]:
     """`count` nodes with the app `what` (a name, or a folder) installed, and a client of each."""
-    network = AppNetwork(home, patched)
+    network = kind(home, patched)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(network.stop)
         await network.start(count)
