@@ -11,7 +11,7 @@ tests_in = $(wildcard tests/$(1)/test_*.py tests/$(1)/*/test_*.py)
 FAST = unit property vectors
 
 # A list of checks or tests is one line each, so that `make -k` shows all that fails.
-.PHONY: help setup runner demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-browser test-interop long bench peers pictures clean
+.PHONY: help setup runner demo check check-format check-lint check-types check-imports check-rules test test-fast test-sim test-docs test-network test-namespaces test-browser test-interop long bench peers pictures clean
 .DEFAULT_GOAL := help
 # A later target of `make test` runs against what an earlier one left: never in parallel.
 .NOTPARALLEL:
@@ -19,7 +19,7 @@ FAST = unit property vectors
 help:
 	@echo "make demo            a guided tour: five nodes on this machine (ARGS='--docs FOLDER -n N --keep')"
 	@echo "make check           format, lint, types, import contracts, source rules"
-	@echo "make test            the test suite; parts: test-fast test-sim test-docs test-network test-browser test-interop"
+	@echo "make test            the test suite; parts: test-fast test-sim test-docs test-network test-namespaces test-browser test-interop"
 	@echo "make long            kill campaigns, soaks, sweeps (ONLY=name; resumes; FRESH=1 starts over)"
 	@echo "make bench           benchmarks beside other programs (ONLY=name), table and build/bench.json"
 	@echo "make runner          what rules of apps run in, once per machine: about a minute (make setup does it, too)"
@@ -55,7 +55,7 @@ check-imports: setup
 check-rules: setup
 	$(PYTEST) -q tests/unit/test_source_rules.py tests/unit/test_import_contracts.py
 
-test: test-fast test-sim test-docs test-network test-browser test-interop
+test: test-fast test-sim test-docs test-network test-namespaces test-browser test-interop
 
 test-fast: setup
 	$(PYTEST) -q -n $(JOBS) --dist worksteal $(addprefix tests/,$(FAST)) $(ARGS)
@@ -68,6 +68,10 @@ test-docs: setup
 
 test-network: setup
 	$(if $(call tests_in,network),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/network $(ARGS),@echo "no tests in tests/network")
+
+# Networks of their own on this machine; needs iproute2 and nftables, and is skipped without.
+test-namespaces: setup
+	$(if $(call tests_in,namespaces),$(PYTEST) -q tests/namespaces $(ARGS),@echo "no tests in tests/namespaces")
 
 test-browser: setup
 	$(if $(call tests_in,browser),$(PYTEST) -q -n $(JOBS) --dist worksteal tests/browser $(ARGS),@echo "no tests in tests/browser")

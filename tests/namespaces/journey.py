@@ -1,0 +1,81 @@
+"""Two homes behind routers and one node in the open; two machines on a cable: prints what they saw.
+
+Run by test_nat.py inside namespaces of its own; the last line is a JSON object of claims.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+
+from namespaces.places import Ground, ip, nodes  # noqa: E402  # path first
+from network.running import seconds, wait_until  # noqa: E402
+
+PUBLIC = "45.0.0.10"  # any address that is not special; nobody outside sees it
+LETTER = "The heron waits beside the ninth lock.\n" * 20_000  # 0.8 MB: more than one window
+
+
+def build() -> None:
+    """The networks: alice and bob each behind a router, carol and dave on a cable of their own."""
+    ground = Ground()
+    ground.internet(ground.place("public"), PUBLIC)
+    for number, name in enumerate(("alice", "bob"), 1):
+        router = ground.router(f"router{number}", f"45.0.0.{number}")
+        ground.home(name, router, f"192.168.{number}.1", f"192.168.{number}.2")
+    ground.cable(ground.place("carol"), "eth0", ground.place("dave"), "eth0")
+    for name, address in (("carol", "10.0.0.1"), ("dave", "10.0.0.2")):
+        ip(name, "addr", "add", f"{address}/24", "dev", "eth0")
+
+
+def journey(base: Path) -> dict[str, Any]:
+    """What happened."""
+    with nodes(base) as start:
+        public, carol, dave = start("public"), start("carol"), start("dave")
+        join = ("--join", f"/ip4/{PUBLIC}/tcp/7701/p2p/{public.data['peer_id']}")
+        alice, bob = start("alice", *join), start("bob", *join)
+        for node in (alice, bob):
+            wait_until(lambda node=node: circuits_of(node))
+        begun = seconds()
+        alice.call("contact", "add", card=bob.call("contact", "card")["card"])
+        bob.call("contact", "add", card=alice.call("contact", "card")["card"])
+        wait_until(lambda: alice.peer(bob).get("connected") and bob.peer(alice).get("connected"))
+        said: dict[str, Any] = {"met_seconds": round(seconds() - begun, 2)}
+        said["direct"] = [alice.peer(bob)["direct"], bob.peer(alice)["direct"]]
+        said["hop_direct"] = alice.peer(public)["direct"]
+
+        (base / "heron.txt").write_text(LETTER)
+        alice.call("store", "add", paths=[str(base / "heron.txt")], space="letters")
+        alice.call("store", "share", space="letters", **{"with": "bob"})
+        wait_until(lambda: bob.call("search", query="heron", scope="peers")["total"] == 1)
+        (hit,) = bob.call("search", query="heron", scope="peers")["hits"]
+        said["document"] = bob.download(hit["cid"]) == LETTER.encode()
+
+        sent = bob.call("message", "send", name="alice", text="Through the wall.")["hash"]
+        wait_until(lambda: sent in [row["hash"] for row in inbox(alice)])
+        said["message"] = [row["text"] for row in inbox(alice)]
+        said["public_knows"] = public.call("search", query="heron", scope="all")["total"]
+
+        wait_until(lambda: carol.peer(dave).get("connected") and dave.peer(carol).get("connected"))
+        said["lan"] = sorted({carol.peer(dave)["found"], dave.peer(carol)["found"]})
+        said["lan_peers"] = [one.call("peer", "list")["connected"] for one in (carol, dave)]
+        return said
+
+
+def circuits_of(node: Any) -> list[str]:
+    """Its addresses through hops."""
+    return [one for one in node.call("status")["addresses"] if "/p2p-circuit" in one]
+
+
+def inbox(node: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = node.call("message", "inbox")["messages"]
+    return found
+
+
+if __name__ == "__main__":
+    build()
+    print(json.dumps(journey(Path(sys.argv[1]))))
