@@ -27,6 +27,7 @@ from dms3.core.machine import (
     View,
     Withdrawn,
 )
+from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import (
     HOLDERS_MIN,
     RANK_MAX,
@@ -35,6 +36,8 @@ from dms3.core.overlay import (
     AskNodes,
     Content,
     ContentType,
+    FindNodes,
+    FoundNodes,
     GetContent,
     Got,
     JoinOverlay,
@@ -44,6 +47,7 @@ from dms3.core.overlay import (
     PutContent,
     Rank,
     RankNear,
+    Shun,
     distance,
     location,
 )
@@ -104,6 +108,7 @@ class Known:
         self._places = {peer: location(peer) for peer in everybody}
         self._up: dict[PeerId, None] = {}
         self._joined: dict[OverlayId, None] = {}
+        self._shunned: dict[OverlayId, frozenset[PeerId]] = {}
         self._open: dict[RequestId, _Question] = {}
         self._desk = Desk()
         self._operations: Mapping[str, Callable[[Any, RequestId], None]] = {
@@ -113,6 +118,8 @@ class Known:
             "listening": self._nothing,
             "ask": self._ask,
             "ask_near": self._ask_near,
+            "find": self._find,
+            "shun": self._shun,
             "rank": self._rank,
             "neighbours": self._neighbours,
             "put": self._put,
@@ -159,6 +166,10 @@ class Known:
         mine = distance(self._places[self._own], target)
         return sum(distance(self._places[peer], target) < mine for peer in peers)
 
+    def _find(self, asked: FindNodes, request: RequestId) -> None:
+        nodes = tuple(NodeAt(peer, ()) for peer in self._nearest(asked.target)[:BUCKET_SIZE])
+        self._desk.reply(request, FoundNodes(nodes, 1, len(nodes)))
+
     def _rank(self, asked: RankNear, request: RequestId) -> None:
         ranks = (
             Rank(min(RANK_MAX, self._nearer(target, self._up)), HOLDERS_MIN)
@@ -171,6 +182,10 @@ class Known:
         nodes = ((NodeAt(peer, ()), self._places[peer], 1.0) for peer in self._nearest(at))
         self._desk.reply(request, Neighbours(at, tuple(nodes)))
 
+    def _shun(self, asked: Shun, request: RequestId) -> None:
+        self._shunned[asked.overlay] = frozenset(asked.peers)
+        self._desk.reply(request, None)
+
     # Questions
 
     def _ask(self, asked: AskNodes, request: RequestId) -> None:
@@ -179,7 +194,8 @@ class Known:
         self._send(question, asked.protocol, asked.body, asked.patience_us)
 
     def _ask_near(self, asked: AskNear, request: RequestId) -> None:
-        nearest = self._nearest(asked.target)
+        shunned = self._shunned.get(asked.overlay, frozenset())
+        nearest = [peer for peer in self._nearest(asked.target) if peer not in shunned]
         peers = nearest[: asked.count]
         near = self._nearer(asked.target, nearest) < asked.count
         question = _Question(request, peers, asked.enough, near, len(peers))
