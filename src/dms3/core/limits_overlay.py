@@ -76,16 +76,16 @@ SHUNNED_MAX = 256  # nodes of one app that are not asked any more
 
 # gossip: bodies that every node of an overlay hears once
 GOSSIP_BODY_BYTES_MAX = 64 * 1_024  # of one body; what is larger is fetched by whoever heard of it
-GOSSIP_LINKS_MIN = (
-    8  # partners chosen per overlay: 4 near, 4 anywhere; 20 % of idlers matter little
-)
-GOSSIP_NEAR_MAX = 4  # of them the nearest, which know each other
+GOSSIP_LINKS_MIN = 8  # partners chosen per overlay; that a fifth of them idles matters little
 GOSSIP_GUESTS_MAX = 24  # partners that chose this node: three times what is to be expected
 GOSSIP_DIALS_MAX = 8  # at once
 GOSSIP_CONNECTIONS_MAX = 64  # dialled for gossip, of all overlays: an eighth of CONNECTIONS_MAX
 GOSSIP_DIAL_US = 3 * SECOND_US  # a dead address is silent: another partner is as good
 GOSSIP_LOOK_US = 15 * SECOND_US  # between two looks at which overlays there are, and who is there
 GOSSIP_SOON_US = SECOND_US  # at the earliest after the last look, when a partner has gone
+GOSSIP_SEARCH_US_MAX = 3_600 * SECOND_US  # between two searches for members while few are known
+GOSSIP_SEARCHES_MAX = 3  # places looked up by one: in the other half, quarter and eighth
+GOSSIP_FULL_US = 60 * SECOND_US  # who had no room for a partner is not chosen for so long
 GOSSIP_BATCH_US = SECOND_US // 20  # ids that come in this time are told together
 GOSSIP_NEWS_MAX = 512  # ids of one message: 8 KB
 GOSSIP_WANT_MAX = 64  # bodies of one question

@@ -12,7 +12,7 @@ from typing import Any
 
 from dms3.core.admission import NOT_ADMITTED
 from dms3.core.codec import encode
-from dms3.core.errors import DecodeError, Failure
+from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import GOSSIP_ASK_US, GOSSIP_PERIOD_US, GOSSIP_REST_US
 from dms3.core.overlay import Asked, AskNodes
@@ -29,6 +29,7 @@ from dms3.gossip.messages import (
     split,
 )
 
+FULL = Failure("limit_reached", "This node has partners enough there.", Retry.OTHER_PEER)
 _PARTS = 1 << 16
 _UNFIT = ("protocol_unsupported", "network_mismatch")
 
@@ -132,6 +133,10 @@ class Comparing:
         if isinstance(answer, Failure):
             if answer.code in _UNFIT:
                 means.links.unfit(peer)
+            elif answer.code == FULL.code and answer.retry == FULL.retry:
+                means.links.full(channel.overlay, peer)
+            else:
+                self.differs(channel.overlay)  # it may be late, or not be there yet
             return
         try:
             recent = decode_recent(answer)

@@ -29,8 +29,11 @@ from dms3.core.limits import (
     GOSSIP_BURST_US,
     GOSSIP_COMPARE_WEIGHT,
     GOSSIP_COST_US,
+    GOSSIP_LINKS_MIN,
     GOSSIP_LOOK_US,
     GOSSIP_OUTBOX_MAX,
+    GOSSIP_SEARCH_US_MAX,
+    GOSSIP_SEARCHES_MAX,
     GOSSIP_SOON_US,
     GOSSIP_UNKNOWN_MAX,
 )
@@ -47,9 +50,9 @@ from dms3.core.machine import (
     Requested,
     View,
 )
-from dms3.core.overlay import PUBLIC, Neighbours
+from dms3.core.overlay import LOCATION_BYTES, PUBLIC, FindNodes, Neighbours, distance
 from dms3.core.pace import Pace
-from dms3.gossip.comparing import Comparing, Means
+from dms3.gossip.comparing import FULL, Comparing, Means
 from dms3.gossip.fetching import Fetching
 from dms3.gossip.grounds import LIED, MALFORMED, Grounds
 from dms3.gossip.links import Links
@@ -70,9 +73,10 @@ __all__ = ["MINORS", "NAME", "PROTOCOL", "Gossip"]
 
 NAME = "gossip"
 _LOOK = "look"
+_TOP = 8 * LOCATION_BYTES - 1  # the bit of a distance that says: in the other half
 _TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 _ELSEWHERE = Failure("not_found", "This node is not in that overlay.", Retry.OTHER_PEER)
-_REFUSALS = {"too_fast": _TOO_OFTEN, "not_admitted": STRANGER}
+_REFUSALS = {"too_fast": _TOO_OFTEN, "not_admitted": STRANGER, "partners_full": FULL}
 _NO_ROOM = Failure("limit_reached", "Too much is being spread; try again later.", Retry.LATER)
 
 
@@ -110,6 +114,7 @@ class Gossip:
         )
         self._comparing = Comparing(means)
         self._looked_us = 0
+        self._searches: dict[OverlayId, tuple[int, int]] = {}  # for members: rest, and when next
         self._rest_us = GOSSIP_SOON_US  # until the next look
         self._unknown: dict[RequestId, Spread] = {}  # spreads whose overlay is being looked up
         self._operations: dict[str, Callable[[Any, RequestId], None]] = {
@@ -178,12 +183,28 @@ class Gossip:
     def _look_at(self, overlay: OverlayId, then: Callable[[], None] | None = None) -> None:
         def found(body: Any) -> None:
             if isinstance(body, Neighbours):
-                self._links.look(overlay, [node for node, _, _ in body.nodes])
+                self._links.look(overlay, body)
                 self._comparing.begin(overlay)
+                self._search(overlay, body)
             if then is not None:
                 then()
 
         self._desk.call("dht.neighbours", overlay, found)
+
+    def _search(self, overlay: OverlayId, around: Neighbours) -> None:
+        """Few are known, or nobody far away: look up places at the greatest distances."""
+        own = int.from_bytes(around.at, "big")
+        far = any(distance(around.at, place) >> _TOP for _, place, _ in around.nodes)
+        if far and len(around.nodes) >= GOSSIP_LINKS_MIN:
+            return
+        rest_us, due_us = self._searches.get(overlay, (GOSSIP_SOON_US, 0))
+        if due_us <= self._desk.now.mono_us:
+            rest_us = min(2 * rest_us, GOSSIP_SEARCH_US_MAX)
+            self._searches[overlay] = rest_us, self._desk.now.mono_us + rest_us
+            for magnitude in range(_TOP, _TOP - GOSSIP_SEARCHES_MAX, -1):
+                target = (own ^ 1 << magnitude).to_bytes(LOCATION_BYTES, "big")
+                found = FindNodes(overlay, target)
+                self._desk.call("dht.find", found, lambda _: self._look_soon())
 
     def _look_soon(self) -> None:
         """Look before the time: partners are missing, or a peer speaks of an unknown overlay."""
@@ -192,6 +213,7 @@ class Gossip:
         self._desk.after(_LOOK, max(0, due_us - self._desk.now.mono_us), self._look)
 
     def _leave(self, overlay: OverlayId) -> None:
+        self._searches.pop(overlay, None)
         self._links.leave(overlay)
         self._comparing.leave(overlay)
         for topic in self._topics:

@@ -1,4 +1,4 @@
-"""Partners in each overlay: a few near, a few anywhere, and those that chose this node.
+"""Partners in each overlay: at every magnitude of distance, and those that chose this node.
 
 Source: docs/gossip.md; HyParView (Leitao, Pereira, Rodrigues 2007) keeps partners alike: few, both
 ways, replaced when their connection breaks. Who is in an overlay, machine "dht" says. Connected
@@ -19,11 +19,11 @@ from dms3.core.limits import (
     GOSSIP_CONNECTIONS_MAX,
     GOSSIP_DIAL_US,
     GOSSIP_DIALS_MAX,
+    GOSSIP_FULL_US,
     GOSSIP_GUESTS_MAX,
     GOSSIP_LINKS_MIN,
-    GOSSIP_NEAR_MAX,
 )
-from dms3.core.overlay import NodeAt
+from dms3.core.overlay import Neighbours, NodeAt, distance
 from dms3.gossip.grounds import Grounds
 from dms3.p2p.port import DialRequest
 
@@ -33,11 +33,13 @@ Linked = Callable[[OverlayId, PeerId], None]
 
 @dataclass(slots=True)
 class _Circle:
-    """One overlay: who is there, nearest first, and the partners."""
+    """One overlay: where this node lies, who is there, and the partners."""
 
-    nodes: dict[PeerId, NodeAt] = field(default_factory=dict)
+    at: bytes = b""
+    nodes: dict[PeerId, tuple[NodeAt, bytes]] = field(default_factory=dict)  # with its location
     chosen: dict[PeerId, None] = field(default_factory=dict)
     guests: dict[PeerId, None] = field(default_factory=dict)
+    full: dict[PeerId, int] = field(default_factory=dict)  # who had no room, and when
 
 
 class Links:
@@ -80,7 +82,7 @@ class Links:
         """Where a partner can be reached, as far as that is known."""
         circle = self._circles.get(overlay)
         known = None if circle is None else circle.nodes.get(peer)
-        return NodeAt(peer, ()) if known is None else known
+        return NodeAt(peer, ()) if known is None else known[0]
 
     def admits(self, overlay: OverlayId, peer: PeerId) -> bool:
         """Whether `peer` may hear what is said in `overlay`."""
@@ -98,10 +100,13 @@ class Links:
 
     # Changes
 
-    def look(self, overlay: OverlayId, nodes: Sequence[NodeAt]) -> None:
-        """The live nodes of `overlay`, nearest first, as the dht knows them now."""
+    def look(self, overlay: OverlayId, around: Neighbours) -> None:
+        """The live nodes of `overlay`, as the dht knows them now."""
         circle = self._circles.setdefault(overlay, _Circle())
-        circle.nodes = {node.peer: node for node in nodes}
+        circle.at = around.at
+        circle.nodes = {node.peer: (node, place) for node, place, _ in around.nodes}
+        since_us = self._desk.now.mono_us - GOSSIP_FULL_US
+        circle.full = {peer: at for peer, at in circle.full.items() if at > since_us}
         gone = [peer for peer in circle.chosen if peer not in circle.nodes]
         for peer in gone:
             del circle.chosen[peer]
@@ -125,6 +130,14 @@ class Links:
             return False
         circle.guests[peer] = None
         return True
+
+    def full(self, overlay: OverlayId, peer: PeerId) -> None:
+        """`peer` has partners enough there: another one is chosen."""
+        circle = self._circles.get(overlay)
+        if circle is not None and circle.chosen.pop(peer, 1) is None:
+            circle.full[peer] = self._desk.now.mono_us
+            self._fill(overlay, circle)
+            self._release([peer])
 
     def unfit(self, peer: PeerId) -> None:
         """`peer` does not speak of this: it is no partner while it stays connected."""
@@ -175,21 +188,32 @@ class Links:
             if peer in self._up:
                 self._choose(overlay, circle, peer)
                 wanted -= 1
-            elif peer in self._dialing or self._dial(circle.nodes[peer]):
+            elif peer in self._dialing or self._dial(circle.nodes[peer][0]):
                 wanted -= 1
 
     def _candidates(self, circle: _Circle) -> list[PeerId]:
-        """The nearest, then others in random order, the connected before the rest."""
+        """One of each magnitude of distance, the farthest first, then another of each, and so on.
+
+        So that no part of the overlay is by itself; of a magnitude the connected come first.
+        """
         seed = self._entropy.draw(16)
-        free = [peer for peer in circle.nodes if peer not in circle.chosen]
-        free = [peer for peer in free if peer not in self._unfit]
-        near = [peer for peer in list(circle.nodes)[:GOSSIP_NEAR_MAX] if peer in free]
-        rest = [peer for peer in free if peer not in near]
-        rest.sort(key=lambda peer: (peer not in self._up, _shuffled(seed, peer)))
-        return near + rest
+        barred = (circle.chosen, circle.full, self._unfit)
+        order: list[tuple[bool, bytes, PeerId]] = sorted(
+            (peer not in self._up, _shuffled(seed, peer), peer)
+            for peer in circle.nodes
+            if not any(peer in each for each in barred)
+        )
+        of_magnitude: dict[int, int] = {}
+        turns: list[tuple[int, int, PeerId]] = []
+        for _, _, peer in order:
+            magnitude = distance(circle.at, circle.nodes[peer][1]).bit_length()
+            turn = of_magnitude[magnitude] = of_magnitude.get(magnitude, 0) + 1
+            turns.append((turn, -magnitude, peer))
+        return [peer for _, _, peer in sorted(turns)]
 
     def _choose(self, overlay: OverlayId, circle: _Circle, peer: PeerId) -> None:
-        if peer not in circle.chosen and peer not in self._unfit:
+        unfit = peer in self._unfit or peer in circle.full
+        if peer not in circle.chosen and not unfit:
             circle.guests.pop(peer, None)
             circle.chosen[peer] = None
             self._linked(overlay, peer)
