@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from dms3.chain.membrane import Gates, gates_of
 from dms3.chain.sandboxing import PYTHON, WASM, Program
 from dms3.chain.values import decode_values, encode_values
 from dms3.core.codec import check_items, decode, encode
@@ -68,7 +69,8 @@ class LinkKind:
 class Dna:
     """The rules of an app. `source`: Python text (level python-1) or a WASM module (wasm-1).
 
-    `properties` (a map) and `membrane` (who may take part): JSON values without fractions. `r`: sum
+    `properties` (a map) and `membrane` (who may take part, `chain/membrane.py`: text says it to
+    people alone): JSON values without fractions. `gates`: the membranes in that. `r`: sum
     of uptimes of the holders of an op, who are at least `q_min` and at most `q_max`. `fuel` and
     `memory` (bytes): bounds of one judging. `same_rules`: one verdict serves all ops of an action.
     `id`: computed.
@@ -89,9 +91,13 @@ class Dna:
     same_rules: bool = True
     v: int = VERSION
     id: OverlayId = field(init=False, compare=False)
+    gates: Gates = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", _id_of(encode_dna(self)))
+        object.__setattr__(self, "gates", gates_of(self.membrane))
+        for name, _ in self.gates.inner:
+            _need(self.entry_kind(name) is not None, f"no entries are of kind {name[:32]!r}")
 
     def entry_kind(self, name: str) -> EntryKind | None:
         """The entry kind of that name."""
@@ -182,6 +188,13 @@ def decode_dna(data: bytes) -> Dna:
     properties = decode_values(wire.properties, "properties")
     if type(properties) is not dict:
         raise DecodeError(0, "properties are a map")
+    try:
+        return _made(wire, properties)
+    except ValueError as error:  # of the membrane
+        raise DecodeError(0, str(error)) from error
+
+
+def _made(wire: _Wire, properties: Any) -> Dna:
     return Dna(
         name=wire.name,
         level=wire.level,

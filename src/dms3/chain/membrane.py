@@ -195,6 +195,35 @@ _WORDS: dict[type, Callable[[Any], str]] = {
 }
 
 
+# Apps: an outer membrane, and inner ones by entry kind
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Of an app: who may be in it, and who of those may make entries of some kinds."""
+
+    outer: Membrane
+    inner: tuple[tuple[str, Membrane], ...] = ()
+
+    def of_kind(self, kind: str) -> Membrane | None:
+        """What entries of that kind ask for, beside being in."""
+        return next((each for name, each in self.inner if name == kind), None)
+
+
+def gates_of(values: Any) -> Gates:
+    """The membranes in the JSON values of a DNA; ValueError when they are none.
+
+    `{"outer": ..., "inner": {KIND: ...}}`, or the outer one alone.
+    """
+    if type(values) is not dict or "inner" not in values:
+        return Gates(membrane_of(values))
+    outer, inner = fields(values, ("outer", "inner"))
+    _need(type(inner) is dict, "inner membranes are a table by entry kind")
+    return Gates(
+        membrane_of(outer), tuple((kind, membrane_of(inner[kind])) for kind in sorted(inner))
+    )
+
+
 # What all proofs have
 
 

@@ -104,7 +104,8 @@ class Change:
 
     `content`: the entry's content, JSON values without floats. `target`: what is updated, deleted
     or unlinked (an action). `base`, `to`: what is linked, hashes or agents as bytes; `kind`: the
-    entry kind or link kind as the DNA names it. `private`: the entry stays on this device.
+    entry kind or link kind as the DNA names it. `private`: the entry stays on this device. `proof`:
+    of a create, for the membrane of its kind.
     """
 
     of: Literal["create", "update", "delete", "link", "unlink"]
@@ -115,6 +116,7 @@ class Change:
     to: bytes = b""
     tag: bytes = b""
     private: bool = False
+    proof: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +311,15 @@ class RevokeAgent:
 
 @dataclass(frozen=True, slots=True)
 class OpenApp:
-    """Judge by `dna` in its overlay, and hold what lies near this node."""
+    """Judge by `dna` in its overlay, and hold what lies near this node.
+
+    Where its membrane asks for it, `proof`: that this person may be in, and the `certificate` of
+    this node (encoded). A second call brings others.
+    """
 
     dna: Dna
+    proof: bytes = field(default=b"", repr=False)
+    certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

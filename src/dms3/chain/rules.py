@@ -15,6 +15,7 @@ from dms3.chain.action import GENESIS, Action, SignedAction, check_signature, de
 from dms3.chain.agent import check_agent, check_revocation, decode_agent, decode_revocation
 from dms3.chain.dna import Dna
 from dms3.chain.entry import Entry, decode_entry, entry_hash
+from dms3.chain.membrane import Who, check
 from dms3.chain.operations import Record
 from dms3.chain.session import check_session
 from dms3.chain.warrant import check_evidence
@@ -183,6 +184,21 @@ def _entry_form(case: _Case) -> str:
     if case.entry is not None and bool(case.entry.session) != (case.action.kind == "countersign"):
         return "a session is part of a countersigned entry, and of no other"
     return case.entry_fault
+
+
+def _membrane(case: _Case) -> str:
+    """The outer membrane at action 1, an inner one at each entry of a kind that has one."""
+    action, gates = case.action, case.dna.gates
+    asked = gates.outer if action.kind == "proof" else None
+    if action.kind in ("create", "countersign"):
+        asked = gates.of_kind(action.entry_kind)
+        if asked is None and action.proof:
+            return "entries of this kind ask for no proof"
+    if asked is None:
+        return ""
+    who = Who(action.root, action.author)
+    verdict = check(asked, action.dna, who, action.proof, action.time_us)
+    return f"{verdict.detail} ({verdict.rule})" if isinstance(verdict, Invalid) else ""
 
 
 def _entry_kind(case: _Case) -> str:
@@ -371,6 +387,7 @@ _ALONE: dict[str, _Rule] = {
     "entry-hash": _entry_hash,
     "entry-form": _entry_form,
     "entry-kind": _entry_kind,
+    "membrane": _membrane,
     "visibility": _visibility,
     "link-kind": _link_kind,
     "tag-size": _tag_size,

@@ -40,7 +40,8 @@ def put_dapp(connection: Connection, row: DappRow, files: Mapping[str, bytes]) -
     connection.execute(
         "INSERT INTO dapp (dna, name, proof, source, installed_us, changed_us) "
         "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (dna) DO UPDATE SET "
-        "source = excluded.source, changed_us = excluded.changed_us",
+        "source = excluded.source, changed_us = excluded.changed_us, "
+        "proof = CASE excluded.proof WHEN '' THEN dapp.proof ELSE excluded.proof END",
         (row.dna, row.name, row.proof, row.source, row.installed_us, row.changed_us),
     )
     found = connection.execute("SELECT id FROM dapp WHERE dna = ?", (row.dna,)).fetchone()

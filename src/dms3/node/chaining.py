@@ -6,6 +6,7 @@ home and in no backup: a restored home is another device with chains of its own.
 
 from __future__ import annotations
 
+from dms3.core.admission import Admission
 from dms3.core.machine import Entropy
 from dms3.crypto.signing import SigningKey
 from dms3.node.identity import Identity
@@ -18,8 +19,13 @@ CHAIN_PROTOCOLS = {source.PROTOCOL: source.MINORS, validation.PROTOCOL: validati
 """What the machines of chains speak, with minors."""
 
 
-def chain_machines(identity: Identity, entropy: Entropy, place: bytes) -> list[Hosted]:
-    """The machines of chains; `place`: where the home lies (`Home.place`)."""
+def chain_machines(
+    identity: Identity, entropy: Entropy, place: bytes, admission: Admission
+) -> list[Hosted]:
+    """The machines of chains; `place`: where the home lies (`Home.place`).
+
+    `admission`: who may be answered about closed overlays.
+    """
     own = Own(identity.peer, identity.device, identity.tree, place)
     signing = SigningKey.of_seed(identity.node_key.seed)
     return [
@@ -30,7 +36,7 @@ def chain_machines(identity: Identity, entropy: Entropy, place: bytes) -> list[H
         ),
         Hosted(
             validation.NAME,
-            validation.Validation(signing),
+            validation.Validation(signing, admission),
             {validation.PROTOCOL: Overflow.DROP_OLDEST},
         ),
     ]

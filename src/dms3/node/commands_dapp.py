@@ -110,6 +110,20 @@ async def dapp_discover(
     return Result(await node.dapps.discover(query, limit))
 
 
+@command("dapp", "invite", example="dms3 dapp invite guestbook bob --days 30")
+async def dapp_invite(
+    node: NodeServices,
+    dapp: App,
+    who: Annotated[str, About("a contact, or the root of anybody", metavar="WHO")],
+    days: Annotated[int, "so many days it holds"] = 365,
+) -> Result:
+    """A proof with which somebody may install an app that asks for an invitation.
+
+    They give it to dms3 dapp install --proof.
+    """
+    return Result(await node.dapps.invite(dapp, who, days))
+
+
 @command("dapp", "grant", example="dms3 dapp grant agreement propose --to bob")
 async def dapp_grant(
     node: NodeServices,
@@ -169,6 +183,7 @@ COMMANDS = (
     dapp_migrate,
     dapp_publish,
     dapp_discover,
+    dapp_invite,
     dapp_grant,
     dapp_grants,
     dapp_revoke,

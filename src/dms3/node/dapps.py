@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dms3.chain.membrane import Open
+from dms3.core.codec import encode
 from dms3.core.database import Connection, Database
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, short
@@ -25,7 +27,7 @@ from dms3.io import dapp_tables as tables
 from dms3.node.dapps_calling import Calls, Here
 from dms3.node.dapps_logins import DappLogins
 from dms3.node.dapps_parts import address_name, check_name, parts_of
-from dms3.node.dapps_running import App, Call, begin, end
+from dms3.node.dapps_running import App, Call, begin, end, enter
 from dms3.node.dapps_sandbox import Sandbox
 from dms3.node.identity import Identity
 from dms3.node.library import Clock
@@ -78,10 +80,22 @@ class Dapps:
                 group.create_task(self._begin(app))
 
     async def _begin(self, app: App) -> None:
-        await begin(app, self._around.call, self._around.sandbox)
+        await begin(app, self._around.call, self._around.sandbox, self._certificate())
         if app.state == "ready":
             await self._calls.callback(app, "init", {})
             await self._around.call("noting.dapp", DappChanged(app.name, "ready"))
+
+    def _certificate(self) -> bytes:
+        return encode(self._around.identity.certify(self._around.clock.now().wall_us))
+
+    async def renew(self) -> None:
+        """Show a fresh certificate in apps with a membrane; a proof that has run out is said."""
+        for app in self.apps():
+            if app.state == "ready" and not isinstance(app.parts.dna.gates.outer, Open):
+                try:
+                    await enter(app, self._around.call, self._certificate())
+                except Dms3Error as error:
+                    self._around.log(app.name, str(error))
 
     def _meet(self, row: tables.DappRow, files: Mapping[str, bytes]) -> App:
         proof = json.loads(row.proof) if row.proof else None
@@ -157,8 +171,10 @@ class Dapps:
                 kept = tables.DappRow(number, row.dna, chosen, text, source, now_us, now_us)
                 app = self._meet(kept, files)
             else:
-                kept = dataclasses.replace(before.row, source=source, changed_us=now_us)
-                app = await self._replace(before, kept, files)
+                kept = dataclasses.replace(
+                    before.row, proof=text or before.row.proof, source=source, changed_us=now_us
+                )
+                app = await self._replace(before, kept, files, proof)
         what = DappChanged(app.name, "installed" if before is None else "changed")
         await self._around.call("noting.dapp", what)
         return app, before is not None
@@ -169,10 +185,15 @@ class Dapps:
 
         return await asyncio.wrap_future(self._around.store.transact(work))
 
-    async def _replace(self, app: App, row: tables.DappRow, files: Mapping[str, bytes]) -> App:
-        """Other functions and page for an app whose rules are the same."""
+    async def _replace(
+        self, app: App, row: tables.DappRow, files: Mapping[str, bytes], proof: Any
+    ) -> App:
+        """Other functions and page, or another proof, for an app whose rules are the same."""
         app.row, app.parts = row, parts_of(files)
+        app.proof = app.proof if proof is None else proof
         if app.state == "ready":
+            if proof is not None:
+                await enter(app, self._around.call, self._certificate())
             app.declared = await self._around.sandbox.declared(app.parts)
         elif app.state == "failed":
             app.set("starting")

@@ -21,7 +21,7 @@ from dms3.core.limits import CALLS_OF_APP_MAX
 from dms3.core.multibase import encode_base32
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps_host import Budget, Ground, HostCall
-from dms3.node.dapps_running import App, Call, Person, agent_key
+from dms3.node.dapps_running import App, Call, Person, agent_key, proof_of
 from dms3.node.dapps_sandbox import CALLBACK, OWN, UNRESTRICTED, Asked, Function, Sandbox
 from dms3.node.table import unknown
 
@@ -133,6 +133,7 @@ class Calls:
             app.rotated,
             nested,
             partial(here.log, app.name),
+            proof_of(app),
         )
         host = HostCall(here.call, ground, budget)
         asked = Asked(function, arguments, app.who(here.person), host, callback=callback)

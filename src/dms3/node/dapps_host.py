@@ -88,7 +88,7 @@ class Ground:
     """The app whose function runs: its DNA, and the key of its agent here.
 
     `rotated`: told of its next key. `nested`: calls another function of an app ("": of this one);
-    `debug`: writes to the log.
+    `debug`: writes to the log. `proof`: of membership, for entries of kinds that ask for it.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Ground:
     rotated: Callable[[ChainHead], None]
     nested: Callable[[str, str, Any], Awaitable[Any]]
     debug: Callable[[str], None]
+    proof: bytes = b""
 
 
 @dataclass(slots=True)
@@ -137,7 +138,8 @@ class HostCall:
         """Write a new entry; the hashes of its action and its entry."""
         declared = self.ground.dna.entry_kind(str(kind))
         hidden = bool(private) or (declared is not None and declared.private)
-        return await self._write(Change("create", str(kind), content, private=hidden))
+        proof = self.ground.proof
+        return await self._write(Change("create", str(kind), content, private=hidden, proof=proof))
 
     async def update(self, target: Any, content: Any) -> Any:
         """Write what an entry of before says from now on; `target`: its action."""

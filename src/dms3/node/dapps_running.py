@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from dms3.chain.membrane import Open
 from dms3.chain.operations import Begin, ChainHead, OpenApp
 from dms3.chain.values import encode_values
 from dms3.core.errors import Dms3Error
@@ -101,12 +102,31 @@ class App:
         self.changed.set()
 
 
-async def begin(app: App, call: Call, sandbox: Sandbox) -> None:
-    """Bring `app` to ready; what goes wrong is its state, never an exception."""
+async def enter(app: App, call: Call, certificate: bytes) -> None:
+    """Judge and hold for `app` from now on; again: with another proof or `certificate`.
+
+    Raises `not_admitted` where its membrane does not let this person in.
+    """
+    dna = app.parts.dna
+    is_open = isinstance(dna.gates.outer, Open)
+    asked = OpenApp(dna) if is_open else OpenApp(dna, proof_of(app), certificate)
+    await call("validation.open", asked)
+
+
+def proof_of(app: App) -> bytes:
+    """The membrane proof of this person; ValueError when it is no JSON that can be kept."""
+    return b"" if app.proof is None else encode_values(app.proof, "proof")
+
+
+async def begin(app: App, call: Call, sandbox: Sandbox, certificate: bytes = b"") -> None:
+    """Bring `app` to ready; what goes wrong is its state, never an exception.
+
+    `certificate`: of this node, for an app with a membrane.
+    """
     try:
-        await call("validation.open", OpenApp(app.parts.dna))
+        await enter(app, call, certificate)
         app.declared = await _declared(app, sandbox)
-        proof = b"" if app.proof is None else encode_values(app.proof, "proof")
+        proof = proof_of(app)
         app.head = await call("source.begin", Begin(app.parts.dna, proof))
     except Dms3Error as error:
         app.set("failed", str(error))

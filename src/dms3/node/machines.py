@@ -82,7 +82,7 @@ def machines_of(
         names_machine(identity),
         *storage_machines(identity, entropy),
         *mail_machines(identity, entropy, service_keys, settings.public_url),
-        *chain_machines(identity, entropy, place),
+        *chain_machines(identity, entropy, place, overlays.admission),
         Hosted("noting", Noting()),
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
         Hosted(gossip.NAME, spreading, {gossip.PROTOCOL: Overflow.DROP_OLDEST}),

@@ -46,7 +46,10 @@ Make = Callable[[bytes], Membrane]
 
 
 class Networks:
-    """The networks of the home of `identity`; `addresses`: where this node can be reached."""
+    """The networks of the home of `identity`.
+
+    `addresses`: where this node can be reached; `beside`: renews what apps show in their overlays.
+    """
 
     def __init__(
         self,
@@ -56,12 +59,14 @@ class Networks:
         clock: SystemClock,
         entropy: Entropy,
         addresses: Callable[[], Sequence[str]],
+        beside: Callable[[], Awaitable[None]],
     ) -> None:
         self._identity = identity
         self._call = call
         self._clock = clock
         self._entropy = entropy
         self._addresses = addresses
+        self._beside = beside
         self._changing = asyncio.Lock()
         self.book = book
         self.problems: dict[bytes, str] = {}  # why this node is not in a network just now
@@ -75,6 +80,7 @@ class Networks:
         while True:
             await self._renew()
             await asyncio.sleep(NETWORK_RENEW_US / SECOND_US)
+            await self._beside()
 
     async def _renew(self) -> None:
         for joined in self.book.all():

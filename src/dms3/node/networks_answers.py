@@ -66,7 +66,7 @@ class NetworkAnswers:
                 "A seed belongs to --membrane seed, and to no other.",
                 hint="dms3 network create NAME --membrane seed --seed-file FILE",
             )
-        roots = [self._node.identity.root, *[await self._root_of(each) for each in admins]]
+        roots = [self._node.identity.root, *[await root_of(self._node, each) for each in admins]]
         by = tuple(sorted(set(roots)))
         make = _makers(by, needed, bits)[membrane]
         made = await self._networks.create(
@@ -77,7 +77,7 @@ class NetworkAnswers:
     async def invite(self, name: str, who: str, days: int) -> dict[str, Any]:
         """An invitation as text, and who else has to sign it."""
         joined = self._networks.book.find(name)
-        to = await self._root_of(who)
+        to = await root_of(self._node, who)
         until_us = self._node.clock.now().wall_us + days * DAY_US
         invitation = await self._networks.invite(joined, to, until_us)
         return self._invitation(invitation, joined.name, joined.rule)
@@ -131,17 +131,6 @@ class NetworkAnswers:
         return {"network": joined.name, "members": members}
 
     # Small parts
-
-    async def _root_of(self, text: str) -> Root:
-        """A contact by name, or any root in hex."""
-        try:
-            data = bytes.fromhex(text)
-        except ValueError:
-            data = b""
-        if len(data) == PUBLIC_BYTES:
-            return Root(data)
-        found: Contact = await self._node.call("peers.contact_find", text)
-        return Root(found.root)
 
     async def _names(self) -> dict[bytes, str]:
         contacts: Sequence[Contact] = await self._node.call("peers.contact_list")
@@ -216,6 +205,18 @@ class NetworkAnswers:
             "needed": needed,
             "complete": signed >= needed,
         }
+
+
+async def root_of(node: Node, text: str) -> Root:
+    """A contact by name, or any root in hex; raises `not_found`."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) == PUBLIC_BYTES:
+        return Root(data)
+    found: Contact = await node.call("peers.contact_find", text)
+    return Root(found.root)
 
 
 def scheme_of(rule: Membrane) -> str:

@@ -167,7 +167,13 @@ async def open_node(
         ports = _ports(network, library, published) | posted.ports | placing.ports | outside
         node.dapps, node.ports = apps.dapps, ports | apps.ports
         node.networks = Networks(
-            identity, Book(identity, store), loop.call, clock, entropy, lambda: node.reachable
+            identity,
+            Book(identity, store),
+            loop.call,
+            clock,
+            entropy,
+            lambda: node.reachable,
+            apps.dapps.renew,
         )
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, node.ports))

@@ -123,7 +123,8 @@ def state_entry(state: Any) -> tuple[dict[str, Cid], bytes | None]:
 
 def _create(draft: Draft, dna: Dna, change: Change, _known: Known) -> None:
     fields, data = _entry_fields(draft, dna, change, change.kind)
-    draft.add("create", data, **fields)
+    proof = change.proof if dna.gates.of_kind(change.kind) is not None else b""
+    draft.add("create", data, proof=proof, **fields)
 
 
 def _update(draft: Draft, dna: Dna, change: Change, known: Known) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dms3.chain.membrane import membrane_values
 from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question, decode_receipt_note
 from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures, OpState
+from dms3.core.admission import STRANGER, Admission
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
@@ -51,9 +53,10 @@ _ELSEWHERE = Failure("not_found", "This node is not in that app.", Retry.OTHER_P
 
 
 class Validation:
-    """The machine of the node whose key is `signing`."""
+    """The machine of the node whose key is `signing`; `admission`: who may be answered."""
 
-    def __init__(self, signing: SigningKey) -> None:
+    def __init__(self, signing: SigningKey, admission: Admission | None = None) -> None:
+        self._admission = admission or Admission()
         self._desk = Desk()
         self._parts = Parts(self._desk, signing)
         self._open: dict[OverlayId, None] = {}
@@ -160,6 +163,8 @@ class Validation:
         overlay = OverlayId(question.overlay)
         if overlay not in self._open:
             self._desk.reply(request, _ELSEWHERE)
+        elif not self._admission.admits(overlay, peer, self._desk.now.wall_us):
+            self._desk.reply(request, STRANGER)
         elif self._parts.court.blocking.shuns(overlay, peer):
             self._desk.reply(request, SHUNNED)
         elif question.fetch is not None:
@@ -206,21 +211,22 @@ class Validation:
 
     def _open_app(self, asked: OpenApp, request: RequestId) -> None:
         dna = asked.dna
-        if dna.id in self._open:
-            self._desk.reply(request, None)
-            return
-        self._open[dna.id] = None
-        self._parts.judging.open(dna)
-        self._parts.court.open(dna.id)
-        self._parts.deciding.resume(dna.id)
+        duty = Duty(dna.r, dna.q_min, dna.q_max)
+        if dna.id not in self._open:
+            self._open[dna.id] = None
+            self._parts.judging.open(dna)
+            self._parts.court.open(dna.id)
+            self._parts.deciding.resume(dna.id)
+            self._parts.alignment.open(dna.id, duty)
 
         def joined(body: Any) -> None:
             failed = isinstance(body, Failure)
             self._desk.reply(request, body if failed else None)
 
-        duty = Duty(dna.r, dna.q_min, dna.q_max)
-        self._desk.call("dht.join", JoinOverlay(dna.id, duty=duty), joined)
-        self._parts.alignment.open(dna.id, duty)
+        join = JoinOverlay(
+            dna.id, membrane_values(dna.gates.outer), asked.proof, duty, asked.certificate
+        )
+        self._desk.call("dht.join", join, joined)
 
     def _shut(self, overlay: OverlayId, request: RequestId) -> None:
         if overlay in self._open:

@@ -48,7 +48,7 @@ def test_it_comes_back_and_has_one_id():
         {"entries": ()},
         {"links": ()},
         {"properties": {"longest": 501}},
-        {"membrane": {"scheme": "invitation"}},
+        {"membrane": {"scheme": "work", "bits": 20}},
         {"r": 9},
         {"q_min": 9},
         {"q_max": 39},

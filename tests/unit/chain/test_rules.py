@@ -86,6 +86,10 @@ def breaks_entry_kind(chain):
     return state(chain, "create", data=DATA, entry=ENTRY, entry_kind="unheard")
 
 
+def breaks_membrane(chain):
+    return state(chain, "create", data=DATA, proof=b"invited", **SIGNATURE)
+
+
 def breaks_visibility(chain):
     return state(chain, "create", data=DATA, entry=ENTRY, entry_kind="diary")
 

@@ -1,0 +1,102 @@
+"""Membranes of an app: the outer one at action 1, inner ones at each entry of their kind."""
+
+import dataclasses
+
+import pytest
+
+from dms3.chain.dna import Dna, EntryKind, decode_dna, encode_dna
+from dms3.chain.entry import make_entry
+from dms3.chain.membership import Link, encode_proof, invite
+from dms3.chain.membrane import Invite, Open, gates_of
+from dms3.core.errors import DecodeError
+from dms3.core.verdict import Invalid, Valid
+from unit.chain.chain_kit import ALICE, ALICE_ROOT, BOB, BOB_ROOT, T0, Chain, certificate, key
+
+ADMIN = key(9)
+DAY = 86_400_000_000
+BY = {"scheme": "invite", "by": [ADMIN.public.hex()], "needed": 1}
+CLUB = Dna(name="club", entries=(EntryKind("line"),), membrane=BY)
+NEWS = Dna(
+    name="news",
+    entries=(EntryKind("line"), EntryKind("notice")),
+    membrane={"outer": "open", "inner": {"notice": BY}},
+)
+ENTRY, DATA = make_entry({"text": "I was here"})
+
+
+def invitation(dna=CLUB, to=ALICE_ROOT, by=ADMIN, until_us=T0 + DAY):
+    return encode_proof(invite(by, dna.id, Link(to.public, T0, until_us)))
+
+
+def second(dna, proof, *, signing=ALICE, root=ALICE_ROOT, time_us=T0 + 1):
+    """The verdict on action 1 with this proof."""
+    chain = Chain(signing, root, dna)
+    chain.add("dna")
+    return chain.judge(chain.draft("proof", proof=proof, time_us=time_us))
+
+
+def begun(dna, signing=ALICE, root=ALICE_ROOT):
+    chain = Chain(signing, root, dna)
+    chain.add("dna")
+    chain.add("proof", proof=b"")
+    chain.add("agent", certificate=certificate(signing, root, dna))
+    return chain
+
+
+@pytest.mark.parametrize(
+    ("proof", "said"),
+    [
+        (b"", "membrane-missing"),
+        (b"let me in", "membrane-form"),
+        (invitation(to=BOB_ROOT), "membrane-member"),
+        (invitation(by=BOB), "membrane-admin"),
+        (invitation(dna=NEWS), "membrane-overlay"),
+        (invitation(until_us=T0 + 1), "membrane-expired"),
+    ],
+)
+def test_who_shows_no_invitation_begins_no_chain(proof, said):
+    verdict = second(CLUB, proof)
+    assert isinstance(verdict, Invalid)
+    assert verdict.rule == "membrane"
+    assert said in verdict.detail
+
+
+def test_an_invitation_is_for_a_person_or_one_device():
+    assert second(CLUB, invitation()) == Valid()
+    assert second(CLUB, invitation(to=ALICE)) == Valid()
+    assert second(CLUB, b"", signing=BOB, root=ADMIN) == Valid()  # named as admin
+
+
+def test_an_action_is_judged_by_its_own_time():
+    proof = invitation(until_us=T0 + 5)
+    assert second(CLUB, proof, time_us=T0 + 4) == Valid()
+    assert isinstance(second(CLUB, proof, time_us=T0 + 5), Invalid)
+
+
+def test_entries_of_one_kind_ask_for_more_than_being_in():
+    chain = begun(NEWS)
+    assert chain.judge(chain.draft("create", DATA, entry=ENTRY, entry_kind="line")) == Valid()
+    notice = {"entry": ENTRY, "entry_kind": "notice"}
+    refused = chain.judge(chain.draft("create", DATA, **notice))
+    assert isinstance(refused, Invalid)
+    assert "membrane-missing" in refused.detail
+    assert chain.judge(chain.draft("create", DATA, proof=invitation(NEWS), **notice)) == Valid()
+    stolen = chain.judge(chain.draft("create", DATA, proof=invitation(NEWS, BOB_ROOT), **notice))
+    assert isinstance(stolen, Invalid)
+    admin = begun(NEWS, BOB, ADMIN)
+    assert admin.judge(admin.draft("create", DATA, **notice)) == Valid()
+
+
+def test_membranes_are_part_of_the_dna_and_have_to_be_some():
+    assert decode_dna(encode_dna(NEWS)).gates == NEWS.gates
+    assert gates_of("friends") == dataclasses.replace(gates_of("open"), outer=Open("friends"))
+    assert NEWS.gates.of_kind("notice") == Invite((ADMIN.public,))
+    assert NEWS.gates.of_kind("line") is None
+    with pytest.raises(ValueError, match="scheme"):
+        Dna(name="x", membrane={"scheme": "invitation"})
+    with pytest.raises(ValueError, match="kind 'line'"):
+        Dna(name="x", membrane={"outer": "open", "inner": {"line": BY}})
+    data = encode_dna(CLUB)
+    assert data.count(b"invite") == 1
+    with pytest.raises(DecodeError, match="scheme"):
+        decode_dna(data.replace(b"invite", b"invito"))
