@@ -13,11 +13,11 @@ import pytest
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US
 from dms3.sim.bytes_network import over_bytes
+from dms3.sim.liars import LIES, Liar
 from dms3.sim.run import run_scenario
 from dms3.sim.scenario import Outcome, Setting, messages, run
 from dms3.sim.scenarios.lookup import LookupScenario
 from dms3.sim.seeds import stream
-from sim.liars import LIES, Liar
 
 SECOND = SECOND_US
 
@@ -70,18 +70,20 @@ class Lying(Warm):
 
     def __init__(self) -> None:
         super().__init__(found_min=0.99)
-        self.liars = {}
+        self.liars = frozenset()
+        self.told = []
 
     def prepare(self, world):
         random = stream(world.seed, "liars")
         chosen = random.sample(range(len(world.nodes)), len(world.nodes) // 5)
-        self.liars = dict.fromkeys(chosen, 0)
+        self.liars = frozenset(chosen)
         super().prepare(world)
 
     def machines(self, index, all_peers, entropy):
         hosted = super().machines(index, all_peers, entropy)
         if index in self.liars:
-            liar = Liar(hosted[1].machine, self, index)
+            liar = Liar(hosted[1].machine, self.world.nodes, self.liars, index)
+            self.told.append(liar)
             return [hosted[0], type(hosted[1])("dht", liar, hosted[1].protocols)]
         return hosted
 
@@ -123,7 +125,7 @@ def test_a_fifth_of_liars_of_every_kind():
     scenario = Lying()
     outcome = look(scenario, nodes=50, work_us=40 * SECOND)
     assert outcome.ok, outcome.violation
-    told = sum(scenario.liars.values())
+    told = sum(liar.told for liar in scenario.told)
     assert told > 20 * len(LIES), "the liars were hardly asked"
 
 

@@ -14,12 +14,10 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SIM_MESH_NODES_MAX, SIM_NODES_MAX
 from dms3.sim.bytes_network import over_bytes
 from dms3.sim.scenario import NetworkOf, Scenario, Setting, messages, run
+from dms3.sim.scenarios.apps import APPS
 from dms3.sim.scenarios.bank import BankScenario
-from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.churn import ChurnScenario
-from dms3.sim.scenarios.converge import ConvergeScenario
 from dms3.sim.scenarios.devices import DevicesScenario
-from dms3.sim.scenarios.gossip import GossipScenario
 from dms3.sim.scenarios.lookup import LookupScenario
 from dms3.sim.scenarios.mail import MailScenario
 from dms3.sim.scenarios.statements import STATEMENTS
@@ -32,9 +30,7 @@ SCENARIOS: dict[str, Callable[[], Scenario | Statement]] = {
     "churn": ChurnScenario,
     "devices": DevicesScenario,
     "mail": MailScenario,
-    "chain": ChainScenario,
-    "converge": ConvergeScenario,
-    "gossip": GossipScenario,
+    **APPS,
     **STATEMENTS,
 }
 FIDELITIES: dict[str, NetworkOf] = {"messages": messages, "bytes": over_bytes}
