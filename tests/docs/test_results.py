@@ -87,6 +87,7 @@ def answers(folder: Path) -> dict[str, dict[str, Any]]:
             ask(name)
         ask("id confirm")
         ask("peer world")
+        ask("peer gossip")
         ask("peer ping", peer="bob")
         ask("peer connect", address=bob.call("status")["addresses"][0])
         ask("store share", space="letters", **{"with": "bob"})

@@ -54,7 +54,7 @@ from dms3.core.overlay import LOCATION_BYTES, PUBLIC, FindNodes, Neighbours, dis
 from dms3.core.pace import Pace
 from dms3.gossip.comparing import FULL, Comparing, Means
 from dms3.gossip.fetching import Fetching
-from dms3.gossip.grounds import LIED, MALFORMED, Grounds
+from dms3.gossip.grounds import LIED, MALFORMED, Counts, Grounds
 from dms3.gossip.links import Links
 from dms3.gossip.memory import Memory
 from dms3.gossip.messages import (
@@ -121,6 +121,11 @@ class Gossip:
             "spread": self._spread,
             "figures": self._figures,
         }
+
+    @property
+    def counts(self) -> Counts:
+        """What was spread, heard and dropped since the start."""
+        return self._counts
 
     # The machine
 

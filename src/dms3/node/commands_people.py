@@ -92,6 +92,12 @@ async def peer_world(node: NodeServices) -> Result:
     return Result(await node.people.world())
 
 
+@command("peer", "gossip", example="dms3 peer gossip")
+async def peer_gossip(node: NodeServices) -> Result:
+    """What was spread in the overlays of this node and heard from others, and what was dropped."""
+    return Result(await node.people.gossip())
+
+
 @command("peer", "connect", example="dms3 peer connect /ip4/192.0.2.1/tcp/7701")
 async def peer_connect(
     node: NodeServices,
@@ -120,6 +126,7 @@ COMMANDS = (
     contact_remove,
     peer_list,
     peer_world,
+    peer_gossip,
     peer_connect,
     peer_ping,
 )

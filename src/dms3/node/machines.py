@@ -5,6 +5,8 @@ Source: docs/architecture.md, "The machine". Decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dms3.chain.whereabouts import whereabouts_type
 from dms3.core.machine import Entropy
 from dms3.dht import dht, messages
@@ -13,6 +15,7 @@ from dms3.dht.chunks import chunk_type
 from dms3.dht.providers import provider_type
 from dms3.dm3.keys import ProfileKeys
 from dms3.gossip import gossip
+from dms3.gossip.grounds import Counts
 from dms3.messaging.mailbox import PROTOCOL as DIRECT_PROTOCOL
 from dms3.node.chaining import CHAIN_PROTOCOLS, chain_machines
 from dms3.node.identity import Identity
@@ -87,3 +90,9 @@ def machines_of(
         Hosted(dht.NAME, overlays, {messages.PROTOCOL: Overflow.DROP_OLDEST}),
         Hosted(gossip.NAME, spreading, {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
     ]
+
+
+def counts_of(hosted: Sequence[Hosted]) -> Counts:
+    """What machine "gossip" among them counts, which goes on changing."""
+    machines = (each.machine for each in hosted)
+    return next(each.counts for each in machines if isinstance(each, gossip.Gossip))

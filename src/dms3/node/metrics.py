@@ -10,7 +10,9 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from dms3.chain.operations import OpFigures
 from dms3.core.limits import SECOND_US
+from dms3.gossip.grounds import Counts
 from dms3.node.delivering import Figures
 from dms3.node.node import Node
 
@@ -62,6 +64,38 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
+        self._gossip = Gauge(
+            "dms3_gossip_bodies_total",
+            "What this node did with bodies that are spread.",
+            ["done"],
+            registry=self._registry,
+        )
+        self._dropped = Gauge(
+            "dms3_gossip_dropped_total",
+            "Bodies and ids that gossip dropped, by reason.",
+            ["why"],
+            registry=self._registry,
+        )
+        self._ops = Gauge(
+            "dms3_chain_ops", "Ops of apps held here.", ["state"], registry=self._registry
+        )
+        self._short = Gauge(
+            "dms3_chain_ops_short",
+            "Ops that a node which is to hold them may not have yet.",
+            registry=self._registry,
+        )
+        self._repaired = Gauge(
+            "dms3_chain_ops_total",
+            "What comparing with neighbours did with ops since apps were opened.",
+            ["done"],
+            registry=self._registry,
+        )
+        self._rounds = Gauge(
+            "dms3_chain_rounds_total",
+            "Comparisons with neighbours, by how they ended.",
+            ["end"],
+            registry=self._registry,
+        )
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -72,6 +106,17 @@ class Metrics:
         """A part failed."""
         self._bugs.inc()
 
+    def chains(self, figures: OpFigures) -> None:
+        """What is held of all apps, and what keeps it where it belongs."""
+        repair = figures.repair
+        for state, count in figures.states:
+            self._ops.labels(state).set(count)
+        self._short.set(repair.short)
+        for done in ("brought", "offered", "dropped", "refused", "far", "absent"):
+            self._repaired.labels(done).set(getattr(repair, done))
+        self._rounds.labels("whole").set(repair.rounds - repair.failed)
+        self._rounds.labels("failed").set(repair.failed)
+
     def text(self, node: Node | None) -> bytes:
         """The registry in Prometheus text format."""
         self._ready.set(0 if node is None else 1)
@@ -79,11 +124,18 @@ class Metrics:
             self._peers.set(len(node.network.figures()))
             self._commits.set(node.store.commits)
             self._upkeep(node)
+            self._spreading(node.gossip)
             for code, count in node.network.failed_handshakes().items():
                 self._handshakes.labels(code).set(count)
             if node.delivery is not None:
                 self._delivery(node.delivery.figures)
         return generate_latest(self._registry)
+
+    def _spreading(self, counts: Counts) -> None:
+        for done in ("spread", "delivered", "refused", "received", "duplicates", "asked"):
+            self._gossip.labels(done).set(getattr(counts, done))
+        for why, count in counts.why.items():
+            self._dropped.labels(why).set(count)
 
     def _delivery(self, figures: Figures) -> None:
         self._mail.labels("accepted").set(figures.accepted)

@@ -25,6 +25,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.machine import Entropy, View
 from dms3.core.network import network_id
 from dms3.crypto.keys import KeyTree
+from dms3.gossip.grounds import Counts
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.io.loop import Loop, Port
 from dms3.io.packs import Packs
@@ -47,7 +48,7 @@ from dms3.node.home import Home
 from dms3.node.identity import Identity, create_identity, keep_identity, load_identity
 from dms3.node.interfaces import spelled_out
 from dms3.node.library import Library
-from dms3.node.machines import PROTOCOLS, machines_of
+from dms3.node.machines import PROTOCOLS, counts_of, machines_of
 from dms3.node.message_ports import MessagePorts
 from dms3.node.network import Network, over_tcp
 from dms3.node.networks import Networks
@@ -89,6 +90,7 @@ class Node:
     delivery: Delivering | None = None
     dapps: Dapps | None = None
     networks: Networks | None = None
+    gossip: Counts = field(default_factory=Counts)
 
     async def call(self, operation: str, arguments: Any = None) -> Any:
         """What machine operation ("NAME.OPERATION") answers; raises its failure as Dms3Error."""
@@ -134,8 +136,9 @@ async def open_node(
             node.lag_us = lag_us
             watch.lag(lag_us)
 
+        hosted = machines_of(identity, settings, entropy, secrets.keys, home.place())
         driver = Driver(
-            machines_of(identity, settings, entropy, secrets.keys, home.place()),
+            hosted,
             store.view(),
             last_event=store.last_event(),
             on_bug=faults.machine,
@@ -157,6 +160,7 @@ async def open_node(
         node = Node(
             identity, store, packs, spool, library, loop, network, clock, group, upkeep, backing
         )
+        node.gossip = counts_of(hosted)
         posted = MessagePorts(store, loop.call, lambda: network.listening)
         placing = Placing(home.conversations, identity, store, loop.call, clock, entropy)
         outside = await stack.enter_async_context(

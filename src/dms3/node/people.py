@@ -10,6 +10,7 @@ from typing import Any
 
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.gossip import GossipFigures
 from dms3.core.ids import PeerId, Root
 from dms3.core.limits import ADDRESSES_PER_PEER_MAX, CARD_LIFE_US
 from dms3.core.overlay import location
@@ -22,6 +23,7 @@ from dms3.p2p.port import Thought
 from dms3.search.operations import Unshare
 
 US_PER_MS = 1_000
+_COUNTED = ("spread", "delivered", "refused", "received", "duplicates", "asked", "told")
 
 
 class People:
@@ -118,6 +120,22 @@ class People:
         """What this node thinks of every node it knows, the connected ones first."""
         thoughts: tuple[Thought, ...] = await self._node.call("peers.world")
         return {"peers": [_thought(each) for each in thoughts]}
+
+    async def gossip(self) -> dict[str, Any]:
+        """What was spread and heard since the start, and the partners in each overlay."""
+        figures: GossipFigures = await self._node.call("gossip.figures")
+        overlays = [
+            {
+                "overlay": each.overlay.hex(),
+                "nodes": each.nodes,
+                "partners": each.links,
+                "bodies": each.kept,
+                "bytes": each.kept_bytes,
+            }
+            for each in figures.overlays
+        ]
+        counts = {name: getattr(figures, name) for name in _COUNTED}
+        return counts | {"dropped": dict(figures.dropped), "overlays": overlays}
 
     async def connect(self, address: str) -> dict[str, Any]:
         """The connection; raises `peer_unreachable`, `network_mismatch`, `timed_out`."""

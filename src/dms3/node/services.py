@@ -172,7 +172,7 @@ class NodeServices(Protocol):
         """Why the node is not ready ("locked", "starting"), or "" when it is."""
         ...
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """The node's own registry in Prometheus text format."""
         ...
 
@@ -237,6 +237,10 @@ class PeopleServices(Protocol):
 
     async def world(self) -> dict[str, Any]:
         """What this node thinks of the nodes it knows."""
+        ...
+
+    async def gossip(self) -> dict[str, Any]:
+        """What is spread in the overlays."""
         ...
 
     async def connect(self, address: str) -> dict[str, Any]:
