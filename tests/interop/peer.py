@@ -107,12 +107,16 @@ class ForeignPeer:
 
 
 @contextlib.asynccontextmanager
-async def foreign(kind: str, security: str = "noise") -> AsyncIterator[ForeignPeer]:
-    """A foreign peer that listens on a loopback port; it is gone when the block ends."""
+async def foreign(kind: str, security: str = "noise", *words: str) -> AsyncIterator[ForeignPeer]:
+    """A foreign peer that listens on a loopback port; it is gone when the block ends.
+
+    `words`: what else its program is told.
+    """
     need(kind)
     process = await asyncio.create_subprocess_exec(
         *PROGRAMS[kind],
         security,
+        *words,
         cwd=PEERS / kind,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

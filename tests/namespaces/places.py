@@ -1,7 +1,7 @@
 """Networks on one machine: namespaces joined by cables, routers that translate addresses.
 
-Runs inside `unshare` (test_nat.py), so that all of it is gone when the process ends. Needs iproute2,
-nftables and util-linux.
+Runs inside `unshare` (test_nat.py), so that all of it is gone when the process ends. Needs
+iproute2, nftables and util-linux.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 // A js-libp2p node driven by JSON lines: commands on stdin, events and answers on stdout.
 //
-// Started as `node --import ./polyfill.mjs peer.mjs [noise|plaintext]`. It listens on a loopback
-// port at once and prints {"event":"ready",...}. tests/interop/peer.py documents every command.
+// Started as `node --import ./polyfill.mjs peer.mjs [noise|plaintext] [hop|ADDRESS]`. It listens on a
+// loopback port at once and prints {"event":"ready",...}. tests/interop/peer.py documents every
+// command. `hop`: it is a circuit relay for others; ADDRESS: it listens there, too, such as
+// /ip4/.../p2p/HOP/p2p-circuit, and prints {"event":"reserved","address"} when it has its place.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
@@ -131,12 +134,15 @@ function describe (identified) {
 }
 
 const security = process.argv[2] ?? 'noise'
+const place = process.argv[3]
+const isHop = place === 'hop'
+const hop = isHop ? { hop: circuitRelayServer() } : {}
 const node = await createLibp2p({
-  addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
-  transports: [tcp()],
+  addresses: { listen: ['/ip4/127.0.0.1/tcp/0', ...(place == null || isHop ? [] : [place])] },
+  transports: [tcp(), circuitRelayTransport()],
   connectionEncrypters: [security === 'plaintext' ? plaintext() : noise()],
   streamMuxers: [yamux()],
-  services: { identify: identify(), ping: ping() },
+  services: { identify: identify(), ping: ping(), ...hop },
   nodeInfo: { name: 'js-libp2p', version: '3', userAgent: 'dms3-test/js-libp2p' }
 })
 const handler = (answer) => (stream) => {
@@ -145,13 +151,26 @@ const handler = (answer) => (stream) => {
     stream.abort(error)
   })
 }
-await node.handle(ECHO, handler(answerEcho), { runOnLimitedConnection: false })
-await node.handle(BULK, handler(answerBulk), { runOnLimitedConnection: false })
+const anywhere = { runOnLimitedConnection: true } // also over a circuit
+await node.handle(ECHO, handler(answerEcho), anywhere)
+await node.handle(BULK, handler(answerBulk), anywhere)
+node.addEventListener('self:peer:update', () => {
+  for (const address of node.getMultiaddrs().map(String)) {
+    if (address.includes('/p2p-circuit')) say({ event: 'reserved', address })
+  }
+})
 node.addEventListener('peer:connect', (event) => say({ event: 'connected', peer: String(event.detail) }))
 node.addEventListener('peer:disconnect', (event) => say({ event: 'disconnected', peer: String(event.detail) }))
 node.addEventListener('peer:identify', ({ detail }) => {
   say({ event: 'identified', ...describe(detail) })
 })
+
+/** On the connection there is: dialProtocol would dial anew where that one is a circuit. */
+const open = (peer, protocol) => {
+  const [connection] = node.getConnections(peerIdFromString(peer))
+  if (connection == null) throw new Error(`not connected to ${peer}`)
+  return connection.newStream(protocol, anywhere)
+}
 
 const commands = {
   async dial ({ address }) {
@@ -166,7 +185,7 @@ const commands = {
     return { milliseconds: await node.services.ping.ping(peerIdFromString(peer)) }
   },
   async echo ({ peer, bytes }) {
-    const stream = await node.dialProtocol(peerIdFromString(peer), ECHO)
+    const stream = await open(peer, ECHO)
     const sent = randomBytes(bytes)
     stream.send(sent)
     await stream.close()
@@ -181,14 +200,14 @@ const commands = {
     return { seconds: (performance.now() - started) / 1000 }
   },
   async push ({ peer, bytes }) {
-    const stream = await node.dialProtocol(peerIdFromString(peer), BULK)
+    const stream = await open(peer, BULK)
     stream.send(bulkHeader(PUSH, bytes))
     await sendPattern(stream, bytes)
     await stream.close()
     return JSON.parse(String(await readAll(stream)))
   },
   async pull ({ peer, bytes }) {
-    const stream = await node.dialProtocol(peerIdFromString(peer), BULK)
+    const stream = await open(peer, BULK)
     stream.send(bulkHeader(PULL, bytes))
     await stream.close()
     return await digestOf(stream)
