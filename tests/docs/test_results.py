@@ -182,6 +182,8 @@ def apps(alice: SyncClient, bob: SyncClient, folder: Path) -> dict[str, dict[str
     ask("entry journey", hash=put["action"])
     ask("chain list")
     ask("chain show", dapp="guestbook")
+    ask("chain figures", dapp="guestbook")
+    ask("chain reconcile", dapp="guestbook")
     published = ask("dapp publish", dapp="guestbook")
     wait_until(lambda: bool(bob.call("dapp", "discover")["dapps"]))
     found["dapp discover"] = bob.call("dapp", "discover")

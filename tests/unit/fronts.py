@@ -121,7 +121,7 @@ class FakeNode:
     def known(self, dapp):
         return False
 
-    def metrics(self):
+    async def metrics(self):
         return b"dms3_node_ready 1\n"
 
     @contextlib.contextmanager

@@ -212,7 +212,7 @@ def _add_probes(app: FastAPI, node: NodeServices) -> None:
         return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
 
     async def metrics() -> Response:
-        return Response(node.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await node.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)

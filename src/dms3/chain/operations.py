@@ -34,6 +34,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `validation.activity` | GetActivity | Activity |
 | `validation.trace` | action hash: an entry's journey as this node sees it | tuple of OpState |
 | `validation.figures` | OverlayId | OpFigures |
+| `validation.totals` | None | OpFigures of all apps that are open, together |
 | `validation.reconcile` | OverlayId: compare with a neighbour now | None |
 | `validation.warrants` | OverlayId: who is convicted or blocked here | tuple of Warranted |
 | `validation.block` | Block: the person takes nothing more of an agent | None |

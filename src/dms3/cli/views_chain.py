@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dms3.cli.views import Line, View
+from dms3.cli.views import Line, View, counted, size
 
 _STANDING = {
     "writable": "",
@@ -52,9 +52,47 @@ def _revoked(data: Mapping[str, Any]) -> list[Line]:
     return [[(what, "")], [(f"action {data['action']}", "dim")]]
 
 
+def _figures(data: Mapping[str, Any]) -> list[Line]:
+    lines = [line for one in data["apps"] for line in _of_app(one)]
+    return lines or [[("No app is installed.", "")]]
+
+
+def _of_app(one: Mapping[str, Any]) -> list[Line]:
+    ops = counted(sum(one["held"]["states"].values()), "op")
+    states = ", ".join(f"{count} {state}" for state, count in one["held"]["states"].items())
+    lines: list[Line] = [
+        [(one["dapp"], "bold"), (f"  {ops} held, {size(one['held']['bytes'])}", "")]
+    ]
+    if states:
+        lines += [[(f"  {states}", "dim")]]
+    if not one["whole"]:
+        return [*lines, [("  what is held is still being counted", "yellow")]]
+    rounds = counted(one["rounds"], "comparison")
+    failed = f", {one['failed']} without an answer" if one["failed"] else ""
+    ranges = counted(one["differing"], "range")
+    lines += [[(f"  {rounds} with neighbours{failed}; the last found {ranges} different", "")]]
+    done = f"brought {one['brought']}, offered {one['offered']}, dropped {one['dropped']}"
+    lines += [[(f"  {done}", "")]]
+    missed = [f"{one[name]} {why}" for name, why in _NOT_TAKEN.items() if one[name]]
+    if missed:
+        lines += [[(f"  not taken: {', '.join(missed)}", "dim")]]
+    if one["short"]:
+        short = f"  {counted(one['short'], 'op')} may be short of holders; neighbours are asked"
+        lines += [[(short, "yellow")]]
+    return lines
+
+
+_NOT_TAKEN = {
+    "refused": "for which there was no room",
+    "far": "that do not lie near",
+    "absent": "that nobody gave",
+}
+
 CHAIN_VIEWS: Mapping[str, View] = {
     "chain list": _chains,
     "chain show": _records,
+    "chain figures": _figures,
+    "chain reconcile": _of_app,
     "chain restore": _chains,
     "chain revoke": _revoked,
 }

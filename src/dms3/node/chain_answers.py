@@ -6,9 +6,17 @@ node/services_chain.py.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from dms3.chain.operations import ChainHead, Committed, Query, Record, RevokeAgent
+from dms3.chain.operations import (
+    ChainHead,
+    Committed,
+    OpFigures,
+    Query,
+    Record,
+    RevokeAgent,
+)
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId
 from dms3.core.limits import QUERY_RECORDS_MAX
@@ -65,6 +73,22 @@ class ChainAnswers:
         app = self._dapps.app(dapp)
         heads: tuple[ChainHead, ...] = await self._node.call("source.restore", app.overlay)
         return {"chains": [self._head(head) for head in heads]}
+
+    async def figures(self, dapp: str | None) -> dict[str, Any]:
+        """Of one app, or of all that are installed, in order of their names."""
+        names = [app.name for app in self._dapps.apps()] if dapp is None else [dapp]
+        return {"apps": [await self._figures(name) for name in sorted(names)]}
+
+    async def reconcile(self, dapp: str) -> dict[str, Any]:
+        """Begin a comparison."""
+        await self._node.call("validation.reconcile", self._dapps.app(dapp).overlay)
+        return await self._figures(dapp)
+
+    async def _figures(self, dapp: str) -> dict[str, Any]:
+        app = self._dapps.app(dapp)
+        found: OpFigures = await self._node.call("validation.figures", app.overlay)
+        held = {"states": dict(found.states), "bytes": found.bytes}
+        return {"dapp": app.name, "held": held, **asdict(found.repair)}
 
     def _head(self, head: ChainHead) -> dict[str, Any]:
         return {"dapp": self._name(head.overlay), **shown.head(head), "device": head.device.hex()}

@@ -34,6 +34,21 @@ async def chain_show(
     return Result(await node.chains.show(dapp, device, after, limit))
 
 
+@command("chain", "figures", example="dms3 chain figures guestbook")
+async def chain_figures(
+    node: NodeServices,
+    dapp: Annotated[str | None, About("only this installed app", metavar="D")] = None,
+) -> Result:
+    """What this node holds of apps for everybody, and what comparing with others brought."""
+    return Result(await node.chains.figures(dapp))
+
+
+@command("chain", "reconcile", example="dms3 chain reconcile guestbook")
+async def chain_reconcile(node: NodeServices, dapp: App) -> Result:
+    """Compare what is held of an app with a neighbour now; it happens by itself, too."""
+    return Result(await node.chains.reconcile(dapp))
+
+
 @command("chain", "restore", example="dms3 chain restore guestbook")
 async def chain_restore(node: NodeServices, dapp: App) -> Result:
     """Bring what you wrote in an app with other devices and older homes; it can be read here."""
@@ -50,4 +65,11 @@ async def chain_revoke(
     return Result(await node.chains.revoke(dapp, device))
 
 
-COMMANDS = (chain_list, chain_show, chain_restore, chain_revoke)
+COMMANDS = (
+    chain_list,
+    chain_show,
+    chain_figures,
+    chain_reconcile,
+    chain_restore,
+    chain_revoke,
+)

@@ -8,6 +8,7 @@ command that needs the store says `node_locked`, and `unlock` opens the node in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
@@ -192,8 +193,11 @@ class Host(Opened):
         """Root, peer id, account, name and agents of this node's person."""
         return self.people.show() | {"agents": await self.dapps.agents()}
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """The node's registry in Prometheus text format."""
+        if self._node is not None:
+            with contextlib.suppress(Dms3Error):  # it stops, and says the rest
+                self._metrics.chains(await self._node.call("validation.totals"))
         return self._metrics.text(self._node)
 
     def subscribe(self) -> AbstractContextManager[AsyncIterator[StoredEvent | Gap]]:

@@ -23,6 +23,14 @@ class ChainServices(Protocol):
         """Take back the key of a device."""
         ...
 
+    async def figures(self, dapp: str | None) -> dict[str, Any]:
+        """What this node holds of one app or of all, and how it keeps up with its neighbours."""
+        ...
+
+    async def reconcile(self, dapp: str) -> dict[str, Any]:
+        """The figures of an app, after a comparison with a neighbour was begun."""
+        ...
+
     async def restore(self, dapp: str) -> dict[str, Any]:
         """The chains of an app, after everything that could be brought was."""
         ...

@@ -5,10 +5,11 @@ Source: docs/architecture.md, "The machine"; docs/chains.md, "Repaired". Decides
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from dms3.chain.messages import ChainQuestion
-from dms3.chain.operations import RepairFigures
+from dms3.chain.operations import OpFigures, RepairFigures
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId, RequestId
@@ -20,6 +21,12 @@ from dms3.validation.serving import Serving
 
 _NAMES_PER_WEIGHT = 16  # ops that are read and sent take as long as one small question
 _RANGES_PER_WEIGHT = 8  # and so do ranges that are summed up and listed
+
+
+_SUMMED = (
+    *("rounds", "failed", "brought", "refused", "far", "absent"),
+    *("offered", "dropped", "asked", "short"),
+)
 
 
 class Alignment:
@@ -55,6 +62,20 @@ class Alignment:
         """What was done since the app was opened."""
         figures = self.reconciling.figures(overlay)
         return replace(figures, brought=figures.brought + self.answering.brought(overlay))
+
+
+def together(figures: Iterable[OpFigures]) -> OpFigures:
+    """The sums of several; `differing` and `at_us` of none."""
+    states: dict[str, int] = {}
+    size = 0
+    sums = dict.fromkeys(_SUMMED, 0)
+    for one in figures:
+        size += one.bytes
+        for state, count in one.states:
+            states[state] = states.get(state, 0) + count
+        for name in _SUMMED:
+            sums[name] += getattr(one.repair, name)
+    return OpFigures(tuple(sorted(states.items())), size, RepairFigures(**sums, whole=True))
 
 
 def weight_of(question: ChainQuestion) -> int:

@@ -38,7 +38,7 @@ from dms3.core.neighbourhood import Duty
 from dms3.core.overlay import JoinOverlay
 from dms3.core.pace import Pace
 from dms3.crypto.signing import SigningKey
-from dms3.validation.alignment import weight_of
+from dms3.validation.alignment import together, weight_of
 from dms3.validation.blocking import SHUNNED
 from dms3.validation.holders import MALFORMED
 from dms3.validation.parts import Parts
@@ -73,6 +73,7 @@ class Validation:
             "trace": self._trace,
             "figures": self._figures,
             "reconcile": self._reconcile,
+            "totals": self._totals,
             "warrants": parts.court.list,
             "block": parts.court.block,
             "pardon": parts.court.pardon,
@@ -247,11 +248,18 @@ class Validation:
             found += self._parts.deciding.trace(overlay, hash_)
         self._desk.reply(request, tuple(found))
 
+    def _totals(self, _: None, request: RequestId) -> None:
+        """The figures of all apps that are open, together."""
+        self._desk.reply(request, together(map(self._op_figures, self._open)))
+
     def _figures(self, overlay: OverlayId, request: RequestId) -> None:
+        self._desk.reply(request, self._op_figures(overlay))
+
+    def _op_figures(self, overlay: OverlayId) -> OpFigures:
         counts = self._parts.holding.counts(overlay)
         states = tuple(sorted(counts.ops.items()))
         repair = self._parts.alignment.figures(overlay)
-        self._desk.reply(request, OpFigures(states, counts.bytes, repair))
+        return OpFigures(states, counts.bytes, repair)
 
     def _reconcile(self, overlay: OverlayId, request: RequestId) -> None:
         """Compare with a neighbour now."""
