@@ -62,7 +62,7 @@ def test_a_crash_before_the_commit_loses_both() -> None:
 
 
 def test_who_asks_during_a_commit_waits_for_the_next_one() -> None:
-    bench = Bench(one=writer(**{"b": []}), two=keeper())
+    bench = Bench(one=writer(), two=keeper())
     bench.tell(b"go")
     bench.step()
     bench.tell(b"go")

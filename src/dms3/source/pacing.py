@@ -1,16 +1,25 @@
 """How many questions of a publishing are under way, for each app: fewer while holders are busy.
 
 Source: docs/chains.md, "Published"; halved when refused and one more after each success, as TCP
-does it (RFC 5681). It also knows how large an overlay is, which the first question tells.
+does it (RFC 5681). It also knows how large an overlay is, which the first question tells; where
+nobody else is, one question in a while looks for somebody, whatever waits.
 """
 
 from __future__ import annotations
 
 from dms3.core.ids import OverlayId
-from dms3.core.limits import PUBLISH_PARALLEL_MAX, SECOND_US
+from dms3.core.limits import (
+    PUBLISH_ALONE_US,
+    PUBLISH_GATHER_US,
+    PUBLISH_PARALLEL_MAX,
+    SECOND_US,
+)
 
 BUSY_US = SECOND_US
 """After a refusal for being asked too much, the app is left alone for so long."""
+
+_LOOK_US = SECOND_US // 2  # twice as long after each look at which nobody is there
+_DOUBLED_MAX = 16
 
 
 class Pacing:
@@ -21,6 +30,8 @@ class Pacing:
         self._window: dict[OverlayId, int] = {}
         self._held_us: dict[OverlayId, int] = {}
         self._sounding: set[OverlayId] = set()
+        self._alone: dict[OverlayId, int] = {}  # how often nobody was there
+        self._sent_us: dict[OverlayId, int] = {}
         self._small: dict[OverlayId, bool] = {}
 
     def small(self, overlay: OverlayId) -> bool | None:
@@ -41,11 +52,40 @@ class Pacing:
             and self._held_us.get(overlay, 0) <= now_us
         )
 
-    def sent(self, overlay: OverlayId) -> None:
-        """A question is under way; while the size is not known, it is the only one."""
+    def sent(self, overlay: OverlayId, now_us: int) -> None:
+        """A question is under way; while it is not known who is there, it is the only one."""
         self._flying[overlay] = self._flying.get(overlay, 0) + 1
-        if overlay not in self._small:
+        self._sent_us[overlay] = now_us
+        if overlay not in self._small or overlay in self._alone:
             self._sounding.add(overlay)
+
+    def gathers(self, overlay: OverlayId, now_us: int) -> bool:
+        """Whether a question is under way since a moment ago: what comes now travels together."""
+        return self._gathered_us(overlay) > now_us
+
+    def _gathered_us(self, overlay: OverlayId) -> int:
+        if not self._flying.get(overlay, 0):
+            return 0
+        return self._sent_us[overlay] + PUBLISH_GATHER_US
+
+    def is_alone(self, overlay: OverlayId) -> bool:
+        """Whether nobody was there the last time."""
+        return overlay in self._alone
+
+    def met(self, overlay: OverlayId, now_us: int, *, somebody: bool) -> None:
+        """Somebody was there to ask, or nobody: then the next look is later."""
+        if somebody:
+            self._alone.pop(overlay, None)
+        else:
+            looks = self._alone[overlay] = self._alone.get(overlay, 0) + 1
+            wait_us = min(_LOOK_US << min(looks, _DOUBLED_MAX), PUBLISH_ALONE_US)
+            self._held_us[overlay] = now_us + wait_us
+
+    def look(self) -> None:
+        """Somebody may have come: where nobody was, one may look now."""
+        for overlay in self._alone:
+            self._alone[overlay] = 0
+            self._held_us.pop(overlay, None)
 
     def answered(self, overlay: OverlayId, now_us: int, *, busy: bool) -> None:
         """Its answer is here; `busy`: most were asked too much."""
@@ -58,6 +98,7 @@ class Pacing:
         else:
             self._window[overlay] = min(PUBLISH_PARALLEL_MAX, window + 1)
 
-    def held_us(self, overlay: OverlayId) -> int:
-        """Until when (monotonic) the app is left alone; 0: it is not."""
-        return self._held_us.get(overlay, 0)
+    def held_us(self, overlay: OverlayId, now_us: int) -> int:
+        """Until when (monotonic) nothing more is asked there; in the past: it may be now."""
+        held_us = self._held_us.get(overlay, 0)
+        return held_us if held_us > now_us else self._gathered_us(overlay)

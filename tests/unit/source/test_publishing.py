@@ -7,7 +7,12 @@ from dms3.chain.operations import Change, NoteReceipts
 from dms3.chain.ops import bases_of
 from dms3.chain.receipt import issue_receipt
 from dms3.core.errors import Failure
-from dms3.core.limits import PUBLISH_NODES_MAX, PUBLISH_RETRY_US_MAX, PUBLISH_RETRY_US_MIN
+from dms3.core.limits import (
+    PUBLISH_GATHER_US,
+    PUBLISH_NODES_MAX,
+    PUBLISH_RETRY_US_MAX,
+    PUBLISH_RETRY_US_MIN,
+)
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.source.holding import Need, OpRow, Round, after_round, count_of, with_signers
 from unit.source.chain_kit import DNA, NOWHERE, Device, Holder, Overlay
@@ -334,3 +339,31 @@ def test_when_uptimes_are_enough(count, enough):
 def test_an_app_may_ask_for_less():
     need = Need.of(Dna("small", source=b"x", r=1, q_min=1, q_max=2))
     assert (need.uptime, need.few, need.most) == (1_000_000, 1, 2)
+
+
+def test_alone_one_look_is_taken_for_all_that_waits():
+    overlay = Overlay(0)
+    device = begun(overlay)
+    asks = len(overlay.asks)
+    actions = [device.note(str(number)).actions[0] for number in range(20)]
+    assert len(overlay.asks) == asks, "somebody was looked for a moment ago"
+    device.wait(60_000_000)
+    assert 4 <= len(overlay.asks) - asks <= 12
+    overlay.holders.append(Holder(9))
+    device.wait(PUBLISH_RETRY_US_MIN * 4)
+    assert all(published(device, action).complete for action in actions)
+
+
+def test_what_is_written_while_a_question_is_under_way_travels_together():
+    overlay = Overlay(2)
+    device = begun(overlay)
+    overlay.asks.clear()
+    device.silent.add("dht.ask_near")  # the answers do not come
+    first = device.note("first").actions[0]
+    assert not published(device, first).complete
+    device.silent.clear()
+    others = [device.note(str(number)).actions[0] for number in range(5)]
+    assert overlay.asks == []
+    device.wait(PUBLISH_GATHER_US)
+    assert len(overlay.asks) == 1, "a slow answer holds nobody up for longer"
+    assert all(published(device, action).complete for action in others)

@@ -243,6 +243,7 @@ def test_a_restored_backup_is_another_device_and_publishes_what_the_old_one_coul
     assert isinstance(restored.note("new"), Committed)
     home.begin()
     home.note("the old one lives")  # it was not lost after all
+    home.wait(MINUTE)
     assert one_each(overlay)
     arrived = {op.signed.hash for op in overlay.holders[0].ops.values()}
     assert {each.hash for each in home.chain} <= arrived
