@@ -13,6 +13,9 @@ from dms3.core.errors import Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     JOIN_US,
+    NEIGHBOUR_CHECK_US,
+    NEIGHBOUR_QUIET_US,
+    NEIGHBOURS_MAX,
     NODE_CHECK_US,
     NODE_CHECKS_MAX,
     NODE_QUIET_US,
@@ -20,7 +23,7 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Effect, Entropy, Now
 from dms3.core.network import BUCKET_SIZE
-from dms3.core.overlay import LOCATION_BYTES, NodeAt
+from dms3.core.overlay import LOCATION_BYTES, PUBLIC, NodeAt
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.dht.admitting import Door
 from dms3.dht.asking import Asking
@@ -41,6 +44,7 @@ class _Care:
     table: Table
     refresh_us: int
     check_us: int
+    near_us: int | None = None  # when silent neighbours are looked for; None: never
     join_us: int | None = None  # when to look for this node's own location again
     joined_us: int | None = None  # when it last looked for itself; None: not yet
     joined_size: int = 0  # of the table after that
@@ -107,6 +111,8 @@ class Membership:
         care = _Care(table, now.mono_us + self._part_of(REFRESH_US), check_us)
         if table.in_date(now.wall_us) >= BUCKET_SIZE:
             care.joined_us, care.joined_size = now.mono_us, len(table)
+        if overlay != PUBLIC:  # what lies there is put again all the time
+            care.near_us = now.mono_us + self._part_of(NEIGHBOUR_CHECK_US)
         self._cares[overlay] = care
         return care
 
@@ -128,7 +134,9 @@ class Membership:
         node = NodeAt(peer, (address,))
         effects: list[Effect] = []
         for overlay, care in self._cares.items():
-            if self._door.may_meet(overlay, node, now.wall_us):
+            if peer in care.table and self._door.is_closed(overlay):
+                effects += self._check(overlay, care, node, now)  # it answers when it knows us
+            elif self._door.may_meet(overlay, node, now.wall_us):
                 effects += self._meet(overlay, care, [node], now)
         return effects
 
@@ -155,6 +163,9 @@ class Membership:
                 for node in care.table.silent(before_us, now.wall_us, room):
                     effects += self._check(overlay, care, node, now)
                 effects += self._meet_all(overlay, care, now)
+            if care.near_us is not None and care.near_us <= now.mono_us:
+                care.near_us = now.mono_us + NEIGHBOUR_CHECK_US
+                effects += self._check_near(overlay, care, now)
             if care.refresh_us <= now.mono_us:
                 effects += self._join(overlay, care, now)
         return effects
@@ -162,6 +173,7 @@ class Membership:
     def next_timer(self) -> int | None:
         """When the next of that is due."""
         due = [us for care in self._cares.values() for us in (care.refresh_us, care.check_us)]
+        due += [care.near_us for care in self._cares.values() if care.near_us is not None]
         due += [care.join_us for care in self._cares.values() if care.join_us is not None]
         return min(due, default=None)
 
@@ -218,6 +230,15 @@ class Membership:
             for node in nodes:
                 if is_node_peer_id(node.peer) and node.peer not in care.table:
                     effects += self._check(overlay, care, node, now)
+        return effects
+
+    def _check_near(self, overlay: OverlayId, care: _Care, now: Now) -> list[Effect]:
+        """Ask neighbours that were silent for a while: what the dead held is to be held again."""
+        effects: list[Effect] = []
+        room = max(0, NODE_CHECKS_MAX - len(care.checking))
+        before_us = now.mono_us - NEIGHBOUR_QUIET_US
+        for node in care.table.unheard(before_us, NEIGHBOURS_MAX)[:room]:
+            effects += self._check(overlay, care, node, now)
         return effects
 
     def _check(self, overlay: OverlayId, care: _Care, node: NodeAt, now: Now) -> list[Effect]:

@@ -121,7 +121,7 @@ async def dapp_invite(
 
     They give it to dms3 dapp install --proof.
     """
-    return Result(await node.dapps.invite(dapp, who, days))
+    return Result(await node.networks.invite_to_app(dapp, who, days))
 
 
 @command("dapp", "grant", example="dms3 dapp grant agreement propose --to bob")

@@ -29,11 +29,9 @@ from dms3.node.dapps_folder import (
     shipped,
     shipped_folder,
 )
-from dms3.node.dapps_invites import invite_to
 from dms3.node.dapps_names import hex_of
 from dms3.node.dapps_running import App
 from dms3.node.documents import end_of_day_us
-from dms3.node.networks_answers import DAY_US, root_of
 from dms3.node.node import Node
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import Contact
@@ -224,15 +222,6 @@ class DappAnswers:
         """Apps that others have published."""
         here = {app.overlay for app in self._dapps.apps()}
         return await dapps_public.discover(self._node, query, limit, here)
-
-    async def invite(self, dapp: str, who: str, days: int) -> dict[str, Any]:
-        """The proof with which somebody may install an app."""
-        app = self._dapps.app(dapp)
-        to = await root_of(self._node, who)
-        now_us = self._node.clock.now().wall_us
-        key = self._node.identity.tree.root()
-        proof = invite_to(app, key, to, now_us, now_us + days * DAY_US)
-        return {"dapp": app.name, "to": to.hex(), "proof": proof}
 
     # Capabilities and sessions
 

@@ -8,9 +8,9 @@ book, and says so, until it is renewed or left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from dms3.chain.membership import Invited, Link, cosign, decode_proof, encode_proof, invite
 from dms3.chain.membrane import Invite, Member, Membrane, founders
@@ -40,32 +40,48 @@ from dms3.io.clock import SystemClock
 from dms3.node.identity import Identity
 from dms3.node.networks_book import Book, Joined, Row, seed_key
 
-Call = Callable[[str, Any], Awaitable[Any]]
 Make = Callable[[bytes], Membrane]
 """A membrane, when the secret of its network is known."""
 
 
-class Networks:
-    """The networks of the home of `identity`.
+class Around(Protocol):
+    """What networks need of a node."""
 
-    `addresses`: where this node can be reached; `beside`: renews what apps show in their overlays.
+    @property
+    def identity(self) -> Identity:
+        """Whose node it is."""
+        ...
+
+    @property
+    def clock(self) -> SystemClock:
+        """Its clock."""
+        ...
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Where it can be reached."""
+        ...
+
+    async def call(self, operation: str, arguments: Any = None) -> Any:
+        """What a machine answers."""
+        ...
+
+
+class Networks:
+    """The networks of the home of node `around`; `book`: which they are.
+
+    `beside`: renews what apps show in their overlays.
     """
 
     def __init__(
         self,
-        identity: Identity,
+        around: Around,
         book: Book,
-        call: Call,
-        clock: SystemClock,
         entropy: Entropy,
-        addresses: Callable[[], Sequence[str]],
         beside: Callable[[], Awaitable[None]],
     ) -> None:
-        self._identity = identity
-        self._call = call
-        self._clock = clock
+        self._around = around
         self._entropy = entropy
-        self._addresses = addresses
         self._beside = beside
         self._changing = asyncio.Lock()
         self.book = book
@@ -92,9 +108,9 @@ class Networks:
 
     async def _enter(self, row: Row) -> Joined:
         """Take part with a proof that holds; durable before anybody hears of it."""
-        wall_us = self._clock.now().wall_us
+        wall_us = self._around.clock.now().wall_us
         joined = await self.book.keep(await self.book.proven(row, wall_us))
-        await self._call("dht.join", self.book.joining(joined, wall_us))
+        await self._around.call("dht.join", self.book.joining(joined, wall_us))
         self.problems.pop(joined.network.id, None)
         return joined
 
@@ -142,14 +158,14 @@ class Networks:
     async def leave(self, joined: Joined) -> None:
         """Take part no more."""
         async with self._changing:
-            await self._call("dht.leave", joined.network.id)
+            await self._around.call("dht.leave", joined.network.id)
             await self.book.drop(joined)
             self.problems.pop(joined.network.id, None)
 
     async def _begin(
         self, network: Network, name: str, proof: bytes, key: bytes, nodes: tuple[At, ...]
     ) -> Joined:
-        wall_us = self._clock.now().wall_us
+        wall_us = self._around.clock.now().wall_us
         row = Row(VERSION, name, encode_network(network), proof, key, nodes, wall_us)
         async with self._changing:
             return await self._enter(row)
@@ -190,18 +206,18 @@ class Networks:
         """An invitation that other admins began, signed by this person too; raises as `invite`."""
         invitation, network = read_invitation(text)
         proof = decode_proof(invitation.proof) if invitation.proof else None
-        is_admin = self._identity.root in founders(network.rule)
+        is_admin = self._around.identity.root in founders(network.rule)
         if not (isinstance(proof, Invited) and isinstance(network.rule, Invite) and is_admin):
             raise Dms3Error(
                 "not_admitted", f"You are not an admin of {network.name}, who could sign it."
             )
         if (proof.overlay, proof.to) != (network.id, invitation.to):
             raise Dms3Error("argument_invalid", "The invitation does not fit its own network.")
-        signed = encode_proof(cosign(self._identity.tree.root(), proof))
+        signed = encode_proof(cosign(self._around.identity.tree.root(), proof))
         return replace(invitation, proof=signed), network
 
     def _signed(self, joined: Joined, to: Root, until_us: int) -> Invited:
-        wall_us, key = self._clock.now().wall_us, self._identity.tree.root()
+        wall_us, key = self._around.clock.now().wall_us, self._around.identity.tree.root()
         under = None
         if key.public not in founders(joined.rule) and joined.row.proof:
             found = decode_proof(joined.row.proof)
@@ -213,12 +229,13 @@ class Networks:
 
     async def _nodes(self, joined: Joined) -> tuple[At, ...]:
         """Where to begin: this node, and some that are there."""
-        here = [each for each in self._addresses() if not joined.network.local or is_local(each)]
-        nodes = [At(self._identity.peer, tuple(here[:ADDRESSES_PER_PEER_MAX]))]
+        local = joined.network.local
+        here = [each for each in self._around.reachable if not local or is_local(each)]
+        nodes = [At(self._around.identity.peer, tuple(here[:ADDRESSES_PER_PEER_MAX]))]
         nodes += [
             At(each.peer, each.addresses)
             for each in await self.presences(joined)
-            if each.peer != self._identity.peer and each.addresses
+            if each.peer != self._around.identity.peer and each.addresses
         ]
         return tuple(nodes[:NETWORK_NODES_MAX])
 
@@ -232,7 +249,7 @@ class Networks:
         """Of the members' nodes that are there now, this one's last; none while it is not in."""
         if joined.network.id in self.problems:
             return []
-        found: tuple[bytes, ...] = await self._call("dht.members", joined.network.id)
+        found: tuple[bytes, ...] = await self._around.call("dht.members", joined.network.id)
         return [decode_presence(each) for each in found]
 
 

@@ -29,6 +29,7 @@ from dms3.core.overlay import PUBLIC, OverlayFigures
 from dms3.core.units import SECOND_US
 from dms3.crypto.signing import PUBLIC_BYTES, SigningKey
 from dms3.libp2p.peer_id import peer_id_text
+from dms3.node.dapps_invites import invite_to
 from dms3.node.networks import Make, Networks
 from dms3.node.networks_book import Joined
 from dms3.node.node import Node
@@ -91,6 +92,15 @@ class NetworkAnswers:
         """The network that was joined."""
         joined = await self._networks.join(invitation, name, seed or "")
         return await self._row(joined)
+
+    async def invite_to_app(self, dapp: str, who: str, days: int) -> dict[str, Any]:
+        """The proof with which somebody may install an app."""
+        assert self._node.dapps is not None, "apps are a part of every node"
+        app = self._node.dapps.app(dapp)
+        to = await root_of(self._node, who)
+        now_us, key = self._node.clock.now().wall_us, self._node.identity.tree.root()
+        proof = invite_to(app, key, to, now_us, now_us + days * DAY_US)
+        return {"dapp": app.name, "to": to.hex(), "proof": proof}
 
     async def leave(self, name: str) -> dict[str, Any]:
         """The network that was left."""

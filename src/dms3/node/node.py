@@ -144,16 +144,7 @@ async def open_node(
             on_bug=faults.machine,
         )
         loop = Loop(driver=driver, journal=store, clock=clock, on_lag=lag, on_fault=faults.port)
-        network = Network(
-            protocols=PROTOCOLS,
-            network=network_id(settings.network),
-            events=loop,
-            clock=clock,
-            transport=over_tcp(identity.node_key, clock, entropy),
-            agent=AGENT,
-            seal=partial(seal_record, identity.node_key),
-            only_asked=() if settings.overlay else (PUBLIC_PROTOCOL,),
-        )
+        network = _network(identity, settings, loop, clock, entropy)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         upkeep = Upkeep(library, packs, loop.call)
         backing = Backing(Source(identity, store, packs, entropy), clock, loop.call)
@@ -170,15 +161,7 @@ async def open_node(
         published = Published(store, packs, loop.call)
         ports = _ports(network, library, published) | posted.ports | placing.ports | outside
         node.dapps, node.ports = apps.dapps, ports | apps.ports
-        node.networks = Networks(
-            identity,
-            Book(identity, store),
-            loop.call,
-            clock,
-            entropy,
-            lambda: node.reachable,
-            apps.dapps.renew,
-        )
+        node.networks = _networks(node, apps.dapps)
         stack.callback(group.create_task(posted.run()).cancel)
         group.create_task(loop.run(network, node.ports))
         reports = group.create_task(network.report(loop.call))
@@ -229,6 +212,26 @@ async def _kept(
         pool = Pool()
         stack.push_async_callback(pool.close)
         yield _Kept(store, identity, packs, spool, Library(store, packs, pool, clock, entropy))
+
+
+def _network(
+    identity: Identity, settings: Settings, loop: Loop, clock: SystemClock, entropy: Entropy
+) -> Network:
+    return Network(
+        protocols=PROTOCOLS,
+        network=network_id(settings.network),
+        events=loop,
+        clock=clock,
+        transport=over_tcp(identity.node_key, clock, entropy),
+        agent=AGENT,
+        seal=partial(seal_record, identity.node_key),
+        only_asked=() if settings.overlay else (PUBLIC_PROTOCOL,),
+    )
+
+
+def _networks(node: Node, dapps: Dapps) -> Networks:
+    book = Book(node.identity, node.store)
+    return Networks(node, book, SystemEntropy(), dapps.renew)
 
 
 def _ports(network: Network, library: Library, published: Published) -> dict[str, Port]:

@@ -10,14 +10,13 @@ import abc
 from typing import Any
 
 from dms3.core.errors import Dms3Error
-from dms3.node import chain_answers, dapps_answers, dapps_entries
+from dms3.node import chain_answers, dapps_answers, dapps_entries, networks_answers
 from dms3.node.delivering import Delivering
 from dms3.node.delivery_accounts import rules_in
 from dms3.node.documents import Documents
 from dms3.node.gateway import Gateway, gateway_of
 from dms3.node.messages import Messages
 from dms3.node.name_answers import NameAnswers
-from dms3.node.networks_answers import NetworkAnswers
 from dms3.node.node import Node
 from dms3.node.people import People
 from dms3.node.sender_rules import sender_rules
@@ -81,9 +80,9 @@ class Opened(abc.ABC):
         return WarrantAnswers(self._running())
 
     @property
-    def networks(self) -> NetworkAnswers:
+    def networks(self) -> networks_answers.NetworkAnswers:
         """Networks of people."""
-        return NetworkAnswers(self._running())
+        return networks_answers.NetworkAnswers(self._running())
 
     @property
     def storing(self) -> StorageAnswers:

@@ -55,10 +55,6 @@ class DappServices(Protocol):
         """Let anybody find and install an app; steps, the result last."""
         ...
 
-    async def invite(self, dapp: str, who: str, days: int) -> dict[str, Any]:
-        """A proof with which somebody may install an app."""
-        ...
-
     async def discover(self, query: str, limit: int) -> dict[str, Any]:
         """Apps that others have published."""
         ...

@@ -36,6 +36,10 @@ class NetworkServices(Protocol):
         """Take part in a network."""
         ...
 
+    async def invite_to_app(self, dapp: str, who: str, days: int) -> dict[str, Any]:
+        """A proof with which somebody may install an app."""
+        ...
+
     async def leave(self, name: str) -> dict[str, Any]:
         """Take part no more."""
         ...
