@@ -11,9 +11,11 @@ from dms3.sim.scenario import Scenario
 from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.converge import ConvergeScenario
 from dms3.sim.scenarios.gossip import GossipScenario
+from dms3.sim.scenarios.integrity import IntegrityScenario
 
 APPS: dict[str, Callable[[], Scenario]] = {
     "chain": ChainScenario,
     "converge": ConvergeScenario,
     "gossip": GossipScenario,
+    "integrity": IntegrityScenario,
 }
