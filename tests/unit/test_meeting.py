@@ -501,19 +501,19 @@ def test_beyond_the_bound_the_least_useful_that_nobody_needs_goes():
     for number in range(2, CONNECTIONS_UNNEEDED_MAX + 2):
         connect(rig, number, inbound=True)
         rig.wait(1)
-    assert hung_up(rig) == []
+    assert hung_up(rig, "make_room") == []
     stranger = CONNECTIONS_UNNEEDED_MAX + 2
     rig.up(stranger, inbound=True)
-    assert hung_up(rig) == [peer(stranger)], "a crowd displaces itself"
+    assert hung_up(rig, "make_room") == [peer(stranger)], "a crowd displaces itself"
     rig.tell(PeerDown(peer(stranger), "enough"))
     connect(rig, stranger + 1, inbound=False)
-    assert hung_up(rig) == [peer(stranger - 1)], "whom we dialled is worth more than who came last"
+    assert hung_up(rig, "make_room") == [peer(stranger - 1)], "whom we dialled is worth more than who came last"
     rig.tell(PeerDown(peer(stranger - 1), "enough"))
     rig.effects = []
     connect(rig, 7, inbound=True, body=FOREIGN)
-    assert hung_up(rig) == []
+    assert hung_up(rig, "make_room") == []
     rig.up(stranger + 2)
-    assert hung_up(rig) == [peer(7)], "a stranger to dms3 goes first"
+    assert hung_up(rig, "make_room") == [peer(7)], "a stranger to dms3 goes first"
 
 
 def test_the_book_hangs_up_with_a_reason():

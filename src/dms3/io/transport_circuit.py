@@ -151,7 +151,7 @@ class Circuits:
         """Whether the connection to `peer` carries circuits, or a place depends on it."""
         link = self._carrier.connection_to(peer)
         used = self.hop.books.is_used_by(peer, self._carrier.now().mono_us)
-        return peer in self._reserved or used or link in self._legs
+        return peer in self._reserved or used or self._legs.is_used(link)
 
     # Handler of the transport's connections.
 

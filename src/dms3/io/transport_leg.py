@@ -95,6 +95,11 @@ class Legs:
     def __contains__(self, link: object) -> bool:
         return link in self._legs
 
+    def is_used(self, link: Secured | None) -> bool:
+        """Whether something is going on over `link`."""
+        legs = () if link is None else self._legs.get(link, {}).values()
+        return any(not isinstance(leg.receiver, Left) for leg in legs)
+
     def open(self, link: Secured, protocol: str, receiver: Receiver) -> Leg:
         """A stream of ours; raises what `Secured.open_stream` raises."""
         return self.take(link, link.open_stream([protocol]), receiver)

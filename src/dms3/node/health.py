@@ -23,6 +23,7 @@ from dms3.node.home import Home
 from dms3.node.node import Node
 from dms3.node.people import location_text
 from dms3.node.services import Health
+from dms3.p2p.circuits import Standing
 from dms3.p2p.known import PeerRow
 from dms3.search.operations_public import Publication
 
@@ -128,6 +129,7 @@ async def examine(home: Home, node: Node | None, *, quick: bool = False) -> list
         *checks,
         *(() if quick else (await asyncio.to_thread(_database, node),)),
         await _peers(node),
+        await _reach(node),
         await _contacts(node),
         await _public_overlay(node),
         await _backed_up(node),
@@ -182,6 +184,23 @@ async def _peers(node: Node) -> Health:
         f"{_counted(len(rows), 'node')} known, none connected: {problem}",
         "Look at dms3 peer list; ask whether the other node runs.",
     )
+
+
+async def _reach(node: Node) -> Health:
+    """Whether others can dial this node, and through whom."""
+    standing: Standing = await node.call("circuits.standing")
+    if standing.hop:
+        return Health("reach", "pass", "Others dial this node; it passes circuits on for some.")
+    if standing.reached:
+        return Health("reach", "pass", "Others dial this node.")
+    if standing.hops:
+        hops = _counted(len(standing.hops), "hop")
+        return Health("reach", "pass", f"Nobody dials this node directly; it is through {hops}.")
+    if standing.needs:
+        detail = "Nobody can dial this node, and no connected node passes circuits on."
+        fix = "Open its port in the router, or join a reachable node: dms3 peer connect MULTIADDR."
+        return Health("reach", "warn", detail, fix)
+    return Health("reach", "pass", "Nobody has dialled this node yet.")
 
 
 async def _contacts(node: Node) -> Health:

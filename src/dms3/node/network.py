@@ -28,7 +28,7 @@ from dms3.libp2p.events import ConnectionEvent, Identified, StreamData
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
-from dms3.node.session import Clock, PeerFigures, Secured, Session, Transport
+from dms3.node.session import Clock, HopStanding, PeerFigures, Secured, Session, Transport
 from dms3.p2p.link import Link
 from dms3.p2p.port import (
     Announce,
@@ -137,6 +137,12 @@ class Network:
         """The connected peers, oldest connection first."""
         return [session.figures() for session in self._sessions.values()]
 
+    def hop_figures(self) -> HopStanding:
+        """What this node passes on between others, now and since its start."""
+        books = self._transport.circuits.hop.books
+        figures, now_us = books.figures, self._clock.now().mono_us
+        return HopStanding(books.offered, books.places(now_us), books.circuits, figures)
+
     def failed_handshakes(self) -> dict[str, int]:
         """Inbound handshakes that failed, by the code they ended with."""
         return dict(self._transport.failed)
@@ -211,6 +217,8 @@ class Network:
             self.tell("conduct", Conducted(link.peer, "connection_broken"))
         self._end(session)
         self._events.peer_down(link.peer, reason)
+        if link.hop is not None and not link.inbound:
+            self.tell("release", link.hop)  # it may have been dialled for this alone
 
     # For the driver: core.ports.PeerPort
 
@@ -264,25 +272,17 @@ class Network:
     async def port(self, operation: str, arguments: Any) -> Any:
         """Carry out dial(DialRequest) -> Dialed, and what has no answer.
 
-        hang_up(HangUp), release(HangUp), refuse(Refuse), keep(Keep), announce(Announce), wake();
-        of circuits: reserve(PeerId) -> Reserved, leave(PeerId), hop(whether to be one for others),
-        circuits(addresses of circuits to this node).
+        hang_up(HangUp), make_room(HangUp), release(HangUp), refuse(Refuse), keep(Keep),
+        announce(Announce), wake(); and see `_circuit`.
         """
         match operation, arguments:
             case "dial", DialRequest():
                 return await self._dial(arguments)
-            case "reserve", bytes():
-                return await self._transport.circuits.reserve(PeerId(arguments))
-            case "leave", bytes():
-                self._transport.circuits.leave(PeerId(arguments))
-            case "hop", bool():
-                self._transport.circuits.hop.books.offered = arguments
-                self._push()
-            case "circuits", tuple():
-                self.circuits = arguments
-                self.woken.set()
             case "hang_up", HangUp(peer, reason):
                 self._hang_up(peer, reason)
+            case "make_room", HangUp(peer, reason):
+                if not self._transport.circuits.is_busy(peer):
+                    self._hang_up(peer, reason)
             case "release", HangUp(peer, reason):
                 self._release(peer, reason)
             case "refuse", Refuse(peer, for_us):
@@ -293,6 +293,27 @@ class Network:
                 self._announce(arguments)
             case "wake", None:
                 self._transport.wake()
+                self.woken.set()
+            case _:
+                return await self._circuit(operation, arguments)
+        return None
+
+    async def _circuit(self, operation: str, arguments: Any) -> Any:
+        """Carry out reserve(PeerId of a hop) -> Reserved, leave(PeerId), hop(whether to be one).
+
+        And circuits(addresses of circuits to this node, for all to know).
+        """
+        circuits = self._transport.circuits
+        match operation, arguments:
+            case "reserve", bytes():
+                return await circuits.reserve(PeerId(arguments))
+            case "leave", bytes():
+                circuits.leave(PeerId(arguments))
+            case "hop", bool():
+                circuits.hop.books.offered = arguments
+                self._push()
+            case "circuits", tuple():
+                self.circuits = arguments
                 self.woken.set()
             case _:
                 raise Dms3Error("method_unknown", f"The transport has no {operation!r}.")

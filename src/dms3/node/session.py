@@ -151,6 +151,16 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HopStanding:
+    """A node as a hop: whether it is one, places and circuits now, the rest since its start."""
+
+    offered: bool
+    places: int
+    circuits: int
+    since_start: HopFigures
+
+
+@dataclass(frozen=True, slots=True)
 class PeerFigures:
     """Counts of one connection; bytes are those of dms3 streams inward, of bodies outward.
 

@@ -65,7 +65,7 @@ class Dials:
             case "dial", DialRequest():
                 self._dial(node, action.arguments, action.handle)
                 return
-            case "hang_up" | "release", HangUp(peer, reason):
+            case "hang_up" | "make_room" | "release", HangUp(peer, reason):
                 self._close(node.index, self._world.index_of[peer], reason)
             case "refuse", Refuse(peer, for_us):
                 far = self._world.index_of[peer]

@@ -29,6 +29,7 @@ from dms3.libp2p.protobuf import bytes_field, uint_field
 from unit.libp2p.wire_kit import key
 
 A, B = key(1).peer_id, key(2).peer_id
+OK = HopMessage(Hop.STATUS, limit=Limit(120, 1 << 17), status=Status.OK)
 PLACE = Multiaddr.parse("/ip4/192.0.2.1/tcp/4001")
 
 
@@ -37,10 +38,10 @@ PLACE = Multiaddr.parse("/ip4/192.0.2.1/tcp/4001")
     [  # the fields of the specification by hand: tag = number << 3 | wire type
         (HopMessage(Hop.RESERVE), "0800"),
         (HopMessage(Hop.STATUS, status=Status.NO_RESERVATION), "080228cc01"),
-        (HopMessage(Hop.STATUS, limit=Limit(120, 1 << 17), status=Status.OK), "0802220608781080800828 64"),
+        (OK, "0802220608781080800828 64"),
     ],
     ids=["reserve", "status", "ok"],
-)  # fmt: skip
+)
 def test_the_bytes_are_those_of_the_specification(message, data):
     assert encode_hop(message) == bytes.fromhex(data)
     assert decode_hop(bytes.fromhex(data)) == message
