@@ -4,9 +4,12 @@ from dataclasses import replace
 
 from dms3.core.codec import decode, encode
 from dms3.core.errors import DecodeError
+from dms3.core.ids import Root
 from dms3.core.limits import PRESENCE_LIFE_US, SECOND_US
 from dms3.core.overlay import PUBLIC
 from dms3.core.verdict import Invalid
+from dms3.crypto.certificate import issue_certificate
+from dms3.crypto.signing import SigningKey
 from dms3.dht.chunks import chunk_key, decode_chunk, issue_chunk, solve
 from dms3.dht.holding import Counts, Row
 from dms3.dht.messages import (
@@ -24,15 +27,21 @@ from dms3.dht.messages import (
     decode_question,
     decode_values,
 )
-from dms3.p2p.reach import prefix_of
-from dms3.dht.presence import Verified, decode_presence, issue_presence
+from dms3.dht.presence import Ticket, Verified, decode_presence, issue_presence
 from dms3.libp2p.peer_id import NodeKey
 from dms3.node.overlay_place import Head
+from dms3.p2p.reach import prefix_of
 
 _WALL_US = 1_800_000_000 * SECOND_US
 _PRESENCE = issue_presence(
     NodeKey(bytes(32)), PUBLIC, ("/ip4/10.0.0.1/tcp/1", "/dns4/a.example.org/tcp/1"), _WALL_US
 )
+_ROOT = SigningKey.of_seed(b"r" * 32)
+_CERTIFICATE = issue_certificate(
+    _ROOT, NodeKey(bytes(32)).peer_id, "home", _WALL_US, _WALL_US + PRESENCE_LIFE_US
+)
+_TICKET = Ticket(Root(_ROOT.public), encode(_CERTIFICATE), b"a proof", _WALL_US + PRESENCE_LIFE_US)
+_CLOSED = issue_presence(NodeKey(bytes(32)), PUBLIC, (), _WALL_US, _TICKET)
 
 
 def open_presence(data: bytes) -> None:
@@ -69,7 +78,7 @@ SEEDS = {
     "nodes": [encode(Nodes((_PRESENCE,), _PRESENCE)), encode(Nodes(()))],
     "values": [encode(Values((b"one", b"two"), True, (_PRESENCE,))), encode(Values((), False, ()))],
     "codes": [encode(Codes((Code.HELD, Code.FAR), _PRESENCE))],
-    "presence": [_PRESENCE],
+    "presence": [_PRESENCE, _CLOSED],
     "presence as met": [_PRESENCE],
     "prefix of an address": [b"/ip4/8.8.4.4/tcp/1", b"/ip6/2a00::1/tcp/1", b"/dns/a.b/tcp/1"],
     "chunk": [_CHUNK.value],

@@ -24,6 +24,7 @@ from dms3.cli.views_chain import CHAIN_VIEWS
 from dms3.cli.views_dapp import DAPP_VIEWS
 from dms3.cli.views_message import MESSAGE_VIEWS
 from dms3.cli.views_name import NAME_VIEWS
+from dms3.cli.views_network import NETWORK_VIEWS
 from dms3.cli.views_warrant import WARRANT_VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
@@ -39,6 +40,7 @@ ALL_VIEWS: Mapping[str, View] = {
     **DAPP_VIEWS,
     **CHAIN_VIEWS,
     **WARRANT_VIEWS,
+    **NETWORK_VIEWS,
 }
 OUTPUT = "_output"  # keyword of `-o FILE`
 

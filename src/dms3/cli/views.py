@@ -163,9 +163,15 @@ def _store_publish(data: Mapping[str, Any]) -> list[Line]:
         held = f"{counted(data['documents'], 'document')}, {size(data['bytes'])}"
         lines += [
             [(f"{held}; {counted(data['blocks'], 'block')} put", "dim")],
-            [("Anybody can find, read and copy it from now on.", "dim")],
+            [(_readers_of(data), "dim")],
         ]
     return lines
+
+
+def _readers_of(data: Mapping[str, Any]) -> str:
+    network = data.get("network")
+    who = "Anybody" if network is None else f"The members of {network}"
+    return f"{who} can find, read and copy it from now on."
 
 
 def _store_unpublish(data: Mapping[str, Any]) -> list[Line]:
@@ -295,7 +301,8 @@ def _peer_list(data: Mapping[str, Any]) -> list[Line]:
         if peer["connected"]:
             far = "" if peer["milliseconds"] is None else f", {peer['milliseconds']:.1f} ms"
             moved = f"in {size(peer['bytes_in'])}, out {size(peer['bytes_out'])}"
-            state = f"connected{far}, {moved}"
+            way = "" if peer.get("direct", True) else " through another node"
+            state = f"connected{way}{far}, {moved}"
         else:
             state = f"not connected: {peer['problem'] or 'no answer yet'}"
         lines += [

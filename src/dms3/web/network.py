@@ -16,6 +16,7 @@ from starlette.requests import Request
 from dms3.core.limits import PAGE_PEERS_MAX
 from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES, distance
 from dms3.web.site import Shown, Site, View
+from dms3.web.templating import shell
 
 BITS = 8 * LOCATION_BYTES
 CENTRE, RADIUS = 210, 150  # of the picture, in its own units
@@ -52,8 +53,21 @@ async def gather(site: Site, _request: Request) -> Shown:
         "overlay": status.get("overlay"),
         "warrants": (await site.ask("warrant", "list"))["warrants"],
     }
+    data |= await _networks(site)
     values = {"ring": draw(mine, near, placed), "found_words": FOUND}
     return Shown(data, "dms3 peer list", values)
+
+
+async def _networks(site: Site) -> dict[str, Any]:
+    """The networks of the person, each with who is there, and every overlay of the node."""
+    if not site.has("network", "list"):
+        return {"networks": [], "overlays": []}
+    listed = await site.ask("network", "list")
+    for one in listed["networks"]:
+        found = await site.ask("network", "members", name=one["name"])
+        one["people"] = found["members"]
+        one["publish"] = shell("store", "publish", "SPACE", "--network", one["name"])
+    return {"networks": listed["networks"], "overlays": listed["overlays"]}
 
 
 @dataclass(frozen=True, slots=True)

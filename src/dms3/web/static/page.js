@@ -122,6 +122,7 @@ document.addEventListener("submit", async (event) => {
     form.closest("dialog")?.close();
     if (form.dataset.done) tell(filled(form.dataset.done, { ...given, ...data }));
     if (form.dataset.next) location.assign(form.dataset.next);
+    if (form.dataset.opens) open(document.getElementById(form.dataset.opens), data);
     if (!form.closest("dialog")) form.reset();
     await refresh();
   } catch (error) {
