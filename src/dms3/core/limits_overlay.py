@@ -8,6 +8,8 @@ from dms3.core.units import KIB, SECOND_US
 # neighbourhoods
 NEIGHBOURS_MIN = 8  # q_min: the nearest live nodes that hold a key whatever their uptime
 NEIGHBOURS_MAX = 40  # q_max: more than these do not hold it, however little they are there
+NEIGHBOUR_CHECK_US = 10 * SECOND_US  # how often silent neighbours of an app are looked for...
+NEIGHBOUR_QUIET_US = 45 * SECOND_US  # ...that were not heard for so long: the dead within a minute
 SHARES_US = 60 * SECOND_US  # between two questions for the uptimes of the nodes of all tables...
 SHARES_ASKED_MAX = 512  # ...of whom so many in one question
 
@@ -17,7 +19,7 @@ GOSSIP_REST_US = 60 * SECOND_US  # the same while nothing does
 RECONCILE_LISTED_MAX = 32  # items of a range from which on it is split and not listed
 RECONCILE_RANGES_MAX = 64  # ranges of one question: 6 ms of the answerer, 64 KB of its answer
 RECONCILE_OPEN_MAX = 4_096  # unequal ranges of one comparison; others are found the next time
-RECONCILE_QUESTIONS_MAX = 128  # of one comparison: a liar's sets never become equal
+RECONCILE_QUESTIONS_MAX = 32  # of one comparison: a liar's sets never become equal
 RECONCILE_ITEMS_MAX = 4_096  # missing and lacking items of one comparison: 64 questions for ops
 RECONCILE_ANSWER_BYTES_MAX = 160 * 1_024  # of such a question, parts as deep as may be
 RECONCILE_ANSWER_ITEMS_MAX = 10 * 1_024  # dag-cbor items of it: 7 for each of 1,024 parts
@@ -35,6 +37,11 @@ ASIDE_MAX = 4_096  # ops that were brought and not taken, and are not brought ag
 FAR_KEPT_US = 600 * SECOND_US  # so long when they do not lie near, for neighbours change
 TOLD_OPEN_MAX = 32  # partners from whom ops are brought because they said that they hold them
 TOLD_OF_ONE_MAX = 2  # such bringings from one partner at once
+DROP_LOOKED_MAX = 128  # ops of one overlay looked at in one period whether they still lie near
+DROP_KEPT_MAX = 4_096  # ops of one overlay that are known to lie far
+DROP_PERIODS = 2  # an op has lain far for so many periods before anybody is asked
+DOUBTED_MAX = 1_024  # entries of dropped ops that may be of no use any more
+DOUBT_SLICE_ROWS = 64  # actions read at once to find out: 5 ms
 SHARED_DEPTH_MAX = 6  # steps of four bits: finer parts of the space have few nodes in any overlay
 SHARED_RANGES_MAX = 1_024  # that two nodes share; beyond that the rest is others' to compare
 
@@ -135,6 +142,7 @@ REACHED_WAIT_US = 30 * SECOND_US  # nobody came for so long: this node cannot be
 
 # world model: what is known and heard of peers
 ABSENCE_BACK_US_MAX = 24 * 3_600 * SECOND_US  # who was away and is back was away so long at most
+LOOK_US = 600 * SECOND_US  # how often it is written down who is there: a kill costs no more
 FAULT_WAIT_US = 15 * SECOND_US  # a failure is believed after a probe's time and a little more
 FAULT_PROBES_MAX = 8  # connected peers that are probed meanwhile: they say whether we are there
 FAULT_JUDGED_MAX = 256  # failures that are watched at once; more are nobody's

@@ -188,6 +188,16 @@ class Table:
         found.sort(key=lambda entry: (entry.heard_us, entry.proven.at))
         return [entry.node for entry in found[:count]]
 
+    def unheard(self, before_us: int, among: int) -> list[NodeAt]:
+        """Of the `among` nearest, those not heard since monotonic `before_us`, longest first.
+
+        The doubtful are `silent`.
+        """
+        near = islice(self._outward(self._at.to_bytes(LOCATION_BYTES, "big")), among)
+        found = [each for each in near if each.heard_us < before_us and not each.failures]
+        found.sort(key=lambda entry: (entry.heard_us, entry.proven.at))
+        return [entry.node for entry in found]
+
     def sparse(self) -> list[int]:
         """The magnitudes of distance (256: the farthest half) with room, down to the neighbours."""
         lowest = min((index for index, each in self._buckets.items() if each.entries), default=0)
