@@ -23,6 +23,7 @@ from dms3.chain.dna import decode_dna, encode_dna
 from dms3.chain.entry import decode_entry, make_entry, open_private, seal_private
 from dms3.chain.manifest import parse_manifest
 from dms3.chain.messages import (
+    Bring,
     ChainQuestion,
     Fetch,
     Fetched,
@@ -31,10 +32,14 @@ from dms3.chain.messages import (
     Publish,
     Published,
     ReceiptNote,
+    Reconcile,
+    Reconciled,
+    Vouch,
     decode_chain_question,
     decode_fetched,
     decode_published,
     decode_receipt_note,
+    decode_reconciled,
 )
 from dms3.chain.ops import decode_op, encode_op, ops_of
 from dms3.chain.receipt import decode_receipt, issue_receipt
@@ -45,10 +50,18 @@ from dms3.chain.session import (
     decode_preflight,
 )
 from dms3.chain.values import decode_values, encode_values
-from dms3.chain.warrant import Evidence, decode_evidence, encode_evidence
+from dms3.chain.warrant import (
+    Evidence,
+    WarrantNews,
+    decode_evidence,
+    decode_news,
+    encode_evidence,
+    encode_news,
+)
 from dms3.chain.whereabouts import decode_whereabouts, issue_whereabouts
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Dms3Error
+from dms3.core.reconcile import Summary, Told
 from dms3.crypto.certificate import PEER_ID_PREFIX
 
 TESTS = Path(__file__).parents[1]
@@ -99,6 +112,8 @@ _OPS = [
 ]
 _OPS_SMALL = tuple(_OPS[:3])
 _HELD, _REFUSED = OpResult("held", b"receipt"), OpResult("refused", b"", "time", "older", 3)
+_PART = Summary(b"\1\2", 5, b"m" * 16)
+_PARTS = Told(at=b"\1", below=(_PART,))
 _QUESTION = SendQuestion(
     *(1, DNA.id, ALICE.public, BOB.public, "hello", b"{}", b"", _CERTIFICATE, T0, b"n" * 16, b""),
 )
@@ -149,16 +164,18 @@ FUZZ = {
     "acceptance": decode_acceptance,
     "session": decode_agreed,
     "evidence": decode_evidence,
+    "warrant news": decode_news,
     "whereabouts": decode_whereabouts,
     "chain question": decode_chain_question,
     "published": lambda data: decode_published(data, 2),
     "fetched": decode_fetched,
+    "reconciled": lambda data: decode_reconciled(data, 2),
     "receipt note": decode_receipt_note,
     "agent question": decode_agent_question,
     "send answer": decode_send_answer,
     "session reply": decode_session_reply,
 }
-_ONE_SHAPE = "24 decoders of one shape: all of them together get the inputs of one"
+_ONE_SHAPE = "25 decoders of one shape: all of them together get the inputs of one"
 COUNTS = dict.fromkeys(FUZZ, (4_000, _ONE_SHAPE))
 
 _PLACED = issue_whereabouts(
@@ -181,13 +198,21 @@ SEEDS = {
     "acceptance": _ACCEPTED,
     "session": [decode_entry(_AGREED[1]).session],
     "evidence": [_EVIDENCE],
+    "warrant news": [
+        encode_news(WarrantNews(1, encode_signed(_WARRANT.signed), op))
+        for op in (b"", _OPS_SMALL[0])
+    ],
     "whereabouts": [_PLACED.value],
     "chain question": [
         encode(ChainQuestion(DNA.id, publish=Publish(_OPS_SMALL))),
         encode(ChainQuestion(DNA.id, fetch=Fetch("links", b"base", 10, "by", b"tag"))),
+        encode(ChainQuestion(DNA.id, reconcile=Reconcile((_PART,), (b"o" * 32,)))),
+        encode(ChainQuestion(DNA.id, bring=Bring((b"o" * 32, b"p" * 32)))),
+        encode(ChainQuestion(DNA.id, vouch=Vouch((b"o" * 32,)))),
     ],
     "published": [encode(Published((_HELD, _REFUSED)))],
     "fetched": [encode(Fetched((FetchedOp(_OPS[0]), FetchedOp(_OPS[1], "rejected", "r")), True))],
+    "reconciled": [encode(Reconciled((Told(equal=True), _PARTS), 3))],
     "receipt note": [encode(ReceiptNote(DNA.id, (b"o" * 32,), (_REFUSED,)))],
     "agent question": [
         encode(AgentQuestion(send=sign_question(ALICE, _QUESTION))),

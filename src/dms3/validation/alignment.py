@@ -1,4 +1,4 @@
-"""What keeps this node and its neighbours equal, put together: rounds, answers, fetches.
+"""What keeps this node and its neighbours equal, put together: rounds, answers, drops.
 
 Source: docs/architecture.md, "The machine"; docs/chains.md, "Repaired". Decides nothing.
 """
@@ -15,6 +15,7 @@ from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.neighbourhood import Duty
 from dms3.validation.answering import Answering
+from dms3.validation.dropping import Dropping
 from dms3.validation.fetching import Fetching, Means
 from dms3.validation.reconciling import Reconciling
 from dms3.validation.serving import Serving
@@ -38,15 +39,18 @@ class Alignment:
         located = means.holding.located
         fetching = Fetching(means)
         self.reconciling = Reconciling(desk, located, means.holders, fetching, own)
+        self.dropping = Dropping(desk, means)
         self.answering = Answering(desk, means.holding, means.deciding, fetching)
 
     def open(self, overlay: OverlayId, duty: Duty) -> None:
         """An app runs; `duty`: how many are to hold what is written in it."""
         self.reconciling.open(overlay, duty)
+        self.dropping.open(overlay, duty)
 
     def shut(self, overlay: OverlayId) -> None:
         """It does not any more."""
         self.reconciling.shut(overlay)
+        self.dropping.shut(overlay)
 
     def answer(self, peer: PeerId, question: ChainQuestion, request: RequestId) -> None:
         """Answer a question that is neither a publish nor a fetch."""
@@ -61,7 +65,17 @@ class Alignment:
     def figures(self, overlay: OverlayId) -> RepairFigures:
         """What was done since the app was opened."""
         figures = self.reconciling.figures(overlay)
-        return replace(figures, brought=figures.brought + self.answering.brought(overlay))
+        haul = self.answering.haul(overlay)
+        dropped, asked = self.dropping.figures(overlay)
+        return replace(
+            figures,
+            brought=figures.brought + haul.taken,
+            refused=figures.refused + haul.refused,
+            far=figures.far + haul.far,
+            absent=figures.absent + haul.absent,
+            dropped=dropped,
+            asked=asked,
+        )
 
 
 def together(figures: Iterable[OpFigures]) -> OpFigures:

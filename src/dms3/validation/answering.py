@@ -34,11 +34,11 @@ class Answering:
         self._deciding = deciding
         self._fetching = fetching
         self._open: dict[PeerId, int] = {}  # bringings for what a partner told
-        self._brought: dict[OverlayId, int] = {}
+        self._hauls: dict[OverlayId, Haul] = {}
 
-    def brought(self, overlay: OverlayId) -> int:
-        """How many ops came because partners said that this node lacks them."""
-        return self._brought.get(overlay, 0)
+    def haul(self, overlay: OverlayId) -> Haul:
+        """What came because partners said that this node lacks it, since the start."""
+        return self._hauls.setdefault(overlay, Haul())
 
     def reconcile(
         self, peer: PeerId, overlay: OverlayId, asked: Reconcile, request: RequestId
@@ -85,7 +85,7 @@ class Answering:
         self._open[peer] = self._open.get(peer, 0) + 1
 
         def done(haul: Haul) -> None:
-            self._brought[overlay] = self.brought(overlay) + haul.taken
+            self.haul(overlay).add(haul)
             self._open[peer] -= 1
             if not self._open[peer]:
                 del self._open[peer]

@@ -48,6 +48,13 @@ class Haul:
     refused: int = 0
     failed: bool = False
 
+    def add(self, other: Haul) -> None:
+        """Count what another one brought, too."""
+        self.taken += other.taken
+        self.far += other.far
+        self.absent += other.absent
+        self.refused += other.refused
+
 
 @dataclass(slots=True, eq=False)
 class _Job:

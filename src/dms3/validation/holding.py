@@ -101,6 +101,7 @@ class Holding:
         self._counts: dict[OverlayId, Counts] = {}
         self._changed: dict[OverlayId, None] = {}
         self._read: dict[bytes, Held] = {}  # rows of actions that were read or written lately
+        self.doubted: dict[tuple[OverlayId, Cid], None] = {}  # entries that may be of no use
         self._new: dict[bytes, set[bytes]] = {}  # of actions that came lately: all ops ever held
 
     # Actions
@@ -181,6 +182,32 @@ class Holding:
         self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
         self._count(overlay, {held.state: -len(ops)}, -len(encode_signed(held.signed)))
 
+    def drop_op(self, overlay: OverlayId, op_id: bytes) -> tuple[Cid, ...]:
+        """Hold one op of a valid action no longer, and its action when it was the last of it.
+
+        The result is which entries it carried: no other op of the action has them here.
+        """
+        row = self.op(overlay, op_id)
+        assert row is not None, "it is held"
+        held = self.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
+        assert held is not None, "the action of an op is kept"
+        signed, action = held.signed, held.signed.action
+        self.rows.drop(OPS, overlay + op_id)
+        self.located.drop(overlay, op_id, row.basis)
+        self._count(overlay, {held.state: -1}, 0)
+        listed = index_key(overlay, row.kind, row.basis, signed)
+        if listed is not None:
+            self.rows.drop(INDEX, listed)
+        if (row.kind, row.basis) == ("activity", action.author):
+            self._shorten(overlay, signed)
+        left = [kind for kind, _ in self.ops(overlay, signed)]
+        if not left:
+            self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
+            self._count(overlay, {}, -len(encode_signed(signed)))
+        bare = not any(kind in WITH_ENTRY for kind in left)
+        entries = (action.entry, action.sealed)
+        return tuple(cid for cid in entries if cid is not None) if bare else ()
+
     # Entries, of public and of sealed private content alike
 
     def entry(self, overlay: OverlayId, cid: Cid) -> bytes | None:
@@ -194,6 +221,7 @@ class Holding:
 
     def add_entry(self, overlay: OverlayId, cid: Cid, data: bytes) -> None:
         """Keep them, once, in as many rows as they need."""
+        self.doubted.pop((overlay, cid), None)
         if self.has_entry(overlay, cid):
             return
         filled = b"\1" + data  # a row is never empty
@@ -401,6 +429,17 @@ class Holding:
                 break
             head = number
         return head
+
+    def _shorten(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """The chain of its author is held without this action."""
+        author, seq = signed.action.author, signed.action.seq
+        prefix = index_prefix(overlay, CODES["activity"], author)
+        if next(self.rows.under(INDEX, prefix), None) is None:
+            self.rows.drop(AUTHORS, overlay + author)
+            return
+        row = self.author(overlay, author)
+        if seq <= row.head:
+            self.rows.put(AUTHORS, overlay + author, encode(replace(row, head=seq - 1)))
 
     def _write(self, overlay: OverlayId, held: Held) -> None:
         """Keep the row of an action as `held` says."""
