@@ -507,7 +507,8 @@ def test_beyond_the_bound_the_least_useful_that_nobody_needs_goes():
     assert hung_up(rig, "make_room") == [peer(stranger)], "a crowd displaces itself"
     rig.tell(PeerDown(peer(stranger), "enough"))
     connect(rig, stranger + 1, inbound=False)
-    assert hung_up(rig, "make_room") == [peer(stranger - 1)], "whom we dialled is worth more than who came last"
+    gone = hung_up(rig, "make_room")
+    assert gone == [peer(stranger - 1)], "whom we dialled is worth more than who came last"
     rig.tell(PeerDown(peer(stranger - 1), "enough"))
     rig.effects = []
     connect(rig, 7, inbound=True, body=FOREIGN)

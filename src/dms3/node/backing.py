@@ -40,6 +40,7 @@ from dms3.node.noting import LAST, NOTED, LastBackup
 
 SAVED_STATES = {
     "peers": True,  # contacts, and where nodes were seen
+    "circuits": False,  # keeps nothing
     "sharing": True,  # grants given and received
     "fetch": True,  # what was being fetched
     "publishing": True,  # which spaces are public

@@ -14,8 +14,8 @@ from dms3.chain.operations import OpFigures
 from dms3.core.limits import SECOND_US
 from dms3.gossip.grounds import Counts
 from dms3.node.delivering import Figures
+from dms3.node.metrics_hop import HopGauges
 from dms3.node.node import Node
-from dms3.node.session import HopStanding
 
 LAG_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
@@ -42,27 +42,7 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
-        self._circuits = Gauge(
-            "dms3_circuits",
-            "Circuits that pass here, and places of others here, now.",
-            ["state"],
-            registry=self._registry,
-        )
-        self._passed = Gauge(
-            "dms3_circuits_bytes_total", "Bytes passed on for others.", registry=self._registry
-        )
-        self._circuits_ended = Gauge(
-            "dms3_circuits_ended_total",
-            "Circuits through this node that ended, by reason.",
-            ["why"],
-            registry=self._registry,
-        )
-        self._circuits_refused = Gauge(
-            "dms3_circuits_refused_total",
-            "Questions for places and circuits that were refused, by status.",
-            ["status"],
-            registry=self._registry,
-        )
+        self._hop = HopGauges(self._registry)
         self._packs = Gauge(
             "dms3_packs_bytes", "Bytes of pack files.", ["state"], registry=self._registry
         )
@@ -149,7 +129,7 @@ class Metrics:
             self._spreading(node.gossip)
             for code, count in node.network.failed_handshakes().items():
                 self._handshakes.labels(code).set(count)
-            self._hop(node.network.hop_figures())
+            self._hop.show(node.network.hop_figures())
             if node.delivery is not None:
                 self._delivery(node.delivery.figures)
         return generate_latest(self._registry)
@@ -159,15 +139,6 @@ class Metrics:
             self._gossip.labels(done).set(getattr(counts, done))
         for why, count in counts.why.items():
             self._dropped.labels(why).set(count)
-
-    def _hop(self, standing: HopStanding) -> None:
-        self._circuits.labels("open").set(standing.circuits)
-        self._circuits.labels("place").set(standing.places)
-        self._passed.set(standing.since_start.bytes)
-        for why, count in standing.since_start.ended.items():
-            self._circuits_ended.labels(why).set(count)
-        for status, count in standing.since_start.refused.items():
-            self._circuits_refused.labels(status).set(count)
 
     def _delivery(self, figures: Figures) -> None:
         self._mail.labels("accepted").set(figures.accepted)
