@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.responses import Response
-from starlette.types import Receive
+from starlette.types import Message, Receive, Send
 
 from dms3.core.errors import Dms3Error
+from dms3.core.limits import WATCHED_AFTER_SECONDS
 
 T = TypeVar("T")
 
@@ -79,11 +80,31 @@ def internal() -> Dms3Error:
     )
 
 
+def with_headers(send: Send, headers: Sequence[tuple[bytes, bytes]]) -> Send:
+    """`send` with these headers (names in lower case) in every answer that has none so called."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = message.setdefault("headers", [])
+            names = {name.lower() for name, _ in given}
+            message["headers"] = [*given, *(each for each in headers if each[0] not in names)]
+        await send(message)
+
+    return guarded
+
+
+def raw_headers(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers as `with_headers` takes them."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+
+
 async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled when the client goes away.
 
-    The request's body has to be read before. Raises what `work` raises, or DisconnectedError.
+    The request's body has to be read before. Raises what `work` raises, or DisconnectedError. What
+    is done within WATCHED_AFTER_SECONDS is done before it is asked whether the client is there.
     """
+    watchers: list[asyncio.Task[None]] = []
 
     async def watch() -> None:
         while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
@@ -92,9 +113,15 @@ async def while_connected(receive: Receive, work: Awaitable[T]) -> T:
 
     try:
         async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(watch())
-            result = await work
-            watcher.cancel()
+            timer = asyncio.get_running_loop().call_later(
+                WATCHED_AFTER_SECONDS, lambda: watchers.append(group.create_task(watch()))
+            )
+            try:
+                result = await work
+            finally:
+                timer.cancel()
+            for watcher in watchers:
+                watcher.cancel()
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return result

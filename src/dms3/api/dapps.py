@@ -12,12 +12,19 @@ from mimetypes import guess_type
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dms3.api.answers import DisconnectedError, answer, problem, while_connected
+from dms3.api.answers import (
+    DisconnectedError,
+    answer,
+    problem,
+    raw_headers,
+    while_connected,
+    with_headers,
+)
 from dms3.api.bodies import json_object
 from dms3.api.events import EventsQuery, EventStream, parse_events_query
 from dms3.api.guard import (
@@ -44,17 +51,19 @@ _POLICY = (
     "font-src 'self'; media-src 'self' blob:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-DNS-Prefetch-Control": "off",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-store",
-}
+_HEADERS = raw_headers(
+    {
+        "Content-Security-Policy": _POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "X-DNS-Prefetch-Control": "off",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Cache-Control": "no-store",
+    }
+)
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 _ENTERED = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="refresh" content="0;url=/"><title>Opening</title></head>
@@ -101,7 +110,7 @@ class DappPages:
             await send({"type": "websocket.close", "code": 1008, "reason": "forbidden"})
             return
         headers = Headers(scope=scope)
-        guarded = _with_headers(send)
+        guarded = with_headers(send, _HEADERS)
         try:
             if content_length(headers) > API_BODY_BYTES_MAX:
                 raise too_large(API_BODY_BYTES_MAX, UPLOAD_HINT)
@@ -137,7 +146,7 @@ class DappPages:
                 raise _unauthorized("The token is not one of this app, or the node was restarted.")
             _check_loopback(request)
             return await self._serve(request, dapps, admitted)
-        path = request.url.path
+        path = request.scope["path"]
         if path == "/login":
             return _login(request, dapps, name)
         if path == MODULE:
@@ -150,7 +159,7 @@ class DappPages:
 
     async def _serve(self, request: Request, dapps: DappServices, name: str) -> Response:
         """What whoever is admitted to the app `name` may have."""
-        path, method = request.url.path, request.method
+        path, method = request.scope["path"], request.method
         if path.startswith("/api/"):
             if (method, path) == ("POST", f"{API}call"):
                 return await _call(request, dapps, name)
@@ -222,7 +231,7 @@ def _check_origin(request: Request) -> None:
             "origin_refused", f"A page from {', '.join(origins)[:80]} may not use this app."
         )
     site = headers.get("sec-fetch-site", "none")
-    if site not in ("none", "same-origin") and request.url.path != "/login":
+    if site not in ("none", "same-origin") and request.scope["path"] != "/login":
         raise Dms3Error("origin_refused", f"A {site} request may not use this app.")
     changes = request.method not in ("GET", "HEAD")
     if changes and not origins and not _bearer(headers):
@@ -271,14 +280,3 @@ def _media_type(path: str) -> str:
 
 def _unauthorized(why: str) -> Dms3Error:
     return Dms3Error("unauthorized", why, hint="Open the app again: dms3 dapp open NAME")
-
-
-def _with_headers(send: Send) -> Send:
-    async def guarded(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return guarded

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http.cookies import CookieError, SimpleCookie
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dms3.api.answers import problem
+from dms3.api.answers import problem, raw_headers, with_headers
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
@@ -51,6 +51,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+_HEADERS = raw_headers(HEADERS)
 
 
 class Caller(StrEnum):
@@ -91,7 +92,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         is_http = scope["type"] == "http"
-        guarded = _with_headers(send) if is_http else send
+        guarded = with_headers(send, _HEADERS) if is_http else send
         try:
             scope[CALLER] = self._admit(scope, headers)
             if is_http:
@@ -220,17 +221,6 @@ def session_of(scope: Scope, headers: Headers) -> str:
         return ""
     morsel = cookies.get(session_cookie(scope))
     return morsel.value if morsel else ""
-
-
-def _with_headers(send: Send) -> Send:
-    async def guarded(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return guarded
 
 
 def host_name(host: str) -> str:

@@ -385,6 +385,7 @@ ARGUMENT_ITEMS_MAX = 10_000  # of one argument that takes many
 API_BODY_BYTES_MAX = 4 * MIB  # a JSON body: larger input is uploaded as a blob
 API_BODY_SECONDS_MAX = 20  # for a JSON body to arrive whole
 API_CHUNK_SECONDS_MAX = 30  # silence in the middle of an upload
+WATCHED_AFTER_SECONDS = 0.02  # then it is looked whether the client still waits for its answer
 API_HEADER_BYTES_MAX = 64 * KIB  # request line and headers, as nginx's four large buffers
 API_HEADER_SECONDS_MAX = 10  # from the first byte of a request to the end of its headers
 API_CONNECTIONS_MAX = 512  # open at once: pages, programs, event readers
