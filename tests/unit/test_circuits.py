@@ -16,9 +16,11 @@ from dms3.core.limits import (
 )
 from dms3.core.machine import Answered, Call, Called, Now, PeerDown, PeerUp, Reply
 from dms3.libp2p.circuit import HOP_PROTOCOL
+from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.p2p.circuits import CircuitBook, Standing
 from dms3.p2p.port import Reserved, Spoken
+from dms3.p2p.reach import Reach, others_word, own_word, reach_of_text
 from unit.libp2p.wire_kit import key
 
 HOME = ("/ip4/192.168.1.2/tcp/7701", "/ip4/127.0.0.1/tcp/7701")
@@ -282,6 +284,15 @@ def test_of_a_hops_addresses_the_proven_one_and_what_reaches_further():
     bench.take()
     bench.answer(1, Reserved(peer(1), (near, loop, through(1), through(1)), RESERVATION_US))
     assert bench.take() == [("circuits", (near, through(1)))]
+
+
+def test_what_is_said_over_a_circuit_comes_from_anywhere():
+    loop = f"/ip4/127.0.0.1/tcp/1/p2p/{peer_id_text(peer(1))}/p2p-circuit"
+    assert reach_of_text(loop) is Reach.EVERYWHERE
+    said = [Multiaddr.parse(one) for one in ("/ip4/127.0.0.1/tcp/22", loop, through(2), HOME[0])]
+    assert own_word(said, reach_of_text(loop)) == (through(2), HOME[0])
+    assert others_word(said, reach_of_text(loop)) == (through(2),)
+    assert others_word(said, Reach.MACHINE) == tuple(map(str, said))
 
 
 def test_an_unknown_operation_is_refused():
