@@ -190,8 +190,32 @@ def apps(alice: SyncClient, bob: SyncClient, folder: Path) -> dict[str, dict[str
     assert found["dapp discover"]["dapps"][0]["cid"] == published["cid"]
     signed_together(alice, bob, found)
     granted(ask, folder)
+    invited(ask, folder, bob)
     ask("dapp remove", dapp="guestbook")
     return found
+
+
+def invited(ask: Callable[..., dict[str, Any]], folder: Path, bob: SyncClient) -> None:
+    """An app and networks to which people are invited."""
+    root, own = bob.call("id", "show")["root"], ask("id show")["root"]
+    club = folder / "club"
+    club.mkdir()
+    by = f'{{ scheme = "invite", by = ["{own}"], needed = 1 }}'
+    (club / "dapp.toml").write_text(f'name = "club"\nmembrane = {by}\n')
+    (club / "rules.py").write_text("from dapp import rule\n")
+    ask("dapp install", files=[str(club)])
+    ask("dapp invite", dapp="club", who=root)
+    ask("network create", name="club", admins=[root], needed=2)
+    made = ask("network invite", name="club", who="ab" * 32)
+    found = bob.call("network", "join", invitation=made["invitation"])
+    assert found["name"] == "club"
+    bob.call("network", "create", name="walks", membrane="member")
+    theirs = bob.call("network", "invite", name="walks", who=own)
+    ask("network join", invitation=theirs["invitation"])
+    ask("network sign", invitation=made["invitation"])
+    ask("network list")
+    ask("network members", name="club")
+    ask("network leave", name="club")
 
 
 def signed_together(alice: SyncClient, bob: SyncClient, found: dict[str, dict[str, Any]]) -> None:

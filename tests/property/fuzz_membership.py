@@ -83,4 +83,5 @@ SEEDS = {
     "invitation": [encode(_INVITATION)],
     "invitation as text": [invitation_text(_INVITATION).encode()],
 }
-SLOW = {"invitation", "network", "proof as judged", "proof of membership"}
+SLOW = set(FUZZ)
+COUNTS = {"invitation as text": (2_000, "base32 of two kilobytes, a membrane and a proof in each")}
