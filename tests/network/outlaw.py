@@ -37,7 +37,7 @@ def framing(self: Warranting, overlay: OverlayId, signed: SignedAction, verdict:
         if isinstance(answer, Committed):
             held = self._holding.action(overlay, answer.actions[0])
             assert held is not None
-            self.spread(overlay, held.signed)
+            self.telling.spread(overlay, held.signed)
 
     asked = IssueWarrant(overlay, signed.action.author, evidence)
     self._desk.call("source.warrant", asked, written)

@@ -40,6 +40,10 @@ class Accusing:
             self._deciding.borrow(overlay, Record(accused), lambda found: self._judged(key, found))
         return self._verdicts.get(key)
 
+    def doubt(self, overlay: OverlayId, hash_: Cid) -> None:
+        """The verdict on that action rests on what others say."""
+        self._doubts.add(overlay, hash_)
+
     def is_doubted(self, overlay: OverlayId, hash_: Cid) -> bool:
         """Whether the verdict on an action rests on what others say."""
         return self._doubts.has(overlay, hash_)

@@ -31,7 +31,7 @@ class Court:
         doubts = Doubts(holding.rows)
         accusing = bench.judging.accusing = Accusing(deciding, bench.judging, doubts)
         self.convicting = Convicting(holding.rows, self.blocking, lambda: desk.now.wall_us)
-        tools = Tools(holding, bench.known, self.convicting, self.blocking, accusing, doubts)
+        tools = Tools(holding, bench.known, self.convicting, self.blocking, accusing)
         self.warranting = deciding.heed = Warranting(desk, tools, node)
         self.hearing = Hearing(deciding, tools, Signatures(), self.warranting)
 

@@ -118,7 +118,7 @@ class Hearing:
                 self._warranting.holds(overlay, warrant)
             news = false or isinstance(verdict, Valid)
             if not self._answer(request, news=news) and news:
-                self._warranting.spread(overlay, warrant)  # gossip did not wait for it
+                self._warranting.telling.spread(overlay, warrant)  # gossip did not wait for it
 
         self._desk.after(_alarm(request), WARRANT_ANSWER_US, late)
         self._deciding.borrow(overlay, Record(warrant), judged)

@@ -42,7 +42,7 @@ from dms3.validation.alignment import together, weight_of
 from dms3.validation.blocking import SHUNNED
 from dms3.validation.holders import MALFORMED
 from dms3.validation.parts import Parts
-from dms3.validation.warranting import TOPIC
+from dms3.validation.telling import TOPIC
 
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Validation"]
 

@@ -13,25 +13,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from dms3.chain.action import GENESIS, Action, SignedAction, encode_signed
-from dms3.chain.messages import PROTOCOL, ChainQuestion, Publish
+from dms3.chain.action import GENESIS, Action, SignedAction
 from dms3.chain.operations import Committed, IssueWarrant, Warranted
-from dms3.chain.ops import Op, bases_of, encode_op
+from dms3.chain.ops import Op
 from dms3.chain.rules import next_author
 from dms3.chain.warrant import (
     NO_OFFENCE,
-    VERSION,
-    WarrantNews,
     accused_of,
-    encode_news,
     fork_evidence,
     rule_evidence,
 )
 from dms3.core.cid import Cid
-from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError
-from dms3.core.gossip import Spread
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     PUBLISHERS_KEPT_MAX,
@@ -42,17 +36,15 @@ from dms3.core.limits import (
     WARRANT_WAIT_US_MAX,
     WARRANTS_WRITTEN_MAX,
 )
-from dms3.core.overlay import HOLDERS_MIN, AskNear
 from dms3.core.verdict import Invalid, Valid, Verdict
 from dms3.validation.accusing import Accusing
 from dms3.validation.blocking import Blocking
 from dms3.validation.convicting import Convicting, Finding
-from dms3.validation.doubts import Doubts
 from dms3.validation.holding import Holding
 from dms3.validation.needs import NO_BUNDLE, Known
 from dms3.validation.rows import REFUSED
+from dms3.validation.telling import Telling
 
-TOPIC = "warrants"
 _HOUR_US = 3_600 * SECOND_US
 
 
@@ -65,7 +57,6 @@ class Tools:
     convicting: Convicting
     blocking: Blocking
     accusing: Accusing
-    doubts: Doubts
 
 
 class Warranting:
@@ -78,7 +69,7 @@ class Warranting:
         self._convicting = tools.convicting
         self._blocking = tools.blocking
         self._accusing = tools.accusing
-        self._doubts = tools.doubts
+        self.telling = Telling(desk, tools.holding)
         self._node = node
         self._written: dict[OverlayId, list[int]] = {}  # when, within the last hour
         self._published: dict[tuple[OverlayId, Cid], PeerId] = {}  # by whom, as an offence is
@@ -101,7 +92,7 @@ class Warranting:
 
     def doubt(self, overlay: OverlayId, hash_: Cid) -> None:
         """The verdict on that action rests on what others say."""
-        self._doubts.add(overlay, hash_)
+        self._accusing.doubt(overlay, hash_)
 
     def forked(self, overlay: OverlayId, one: SignedAction, two: SignedAction) -> None:
         """Two actions of one author at one place, whose signatures are good."""
@@ -122,7 +113,7 @@ class Warranting:
 
     def _refused(self, overlay: OverlayId, signed: SignedAction, verdict: Invalid) -> None:
         action = signed.action
-        if verdict.rule in NO_OFFENCE or self._doubts.has(overlay, signed.hash):
+        if verdict.rule in NO_OFFENCE or self._accusing.is_doubted(overlay, signed.hash):
             return
         evidence = rule_evidence(signed, verdict.rule)
         if not evidence or not self._was_let_in(overlay, signed):
@@ -241,37 +232,8 @@ class Warranting:
             kind=one.kind,
             action=str(hash_),
         )
-        self.spread(overlay, held.signed)
-        self._show(overlay, held.signed)
-
-    def spread(self, overlay: OverlayId, warrant: SignedAction) -> None:
-        """Tell everybody, with what is to be judged again if that is not too long."""
-        data = encode_signed(warrant)
-        ops = [encode_op(op) for op in self._accused_ops(overlay, warrant)[:1]]
-        body = b"".join(encode_news(WarrantNews(VERSION, data, op)) for op in ops)
-        body = body or encode_news(WarrantNews(VERSION, data))
-        self._desk.call("gossip.spread", Spread(overlay, TOPIC, body), _nothing)
-
-    def _show(self, overlay: OverlayId, warrant: SignedAction) -> None:
-        """Bring what is to be judged again to those whom others ask for it."""
-        own = Op("record", warrant.hash.binary, warrant)
-        for op in self._accused_ops(overlay, warrant):
-            publish = Publish((encode_op(own), encode_op(op)))
-            body = encode(ChainQuestion(overlay, publish=publish))
-            asked = AskNear(overlay, op.location, HOLDERS_MIN, PROTOCOL, body)
-            self._desk.call("dht.ask_near", asked, _nothing)
-
-    def _accused_ops(self, overlay: OverlayId, warrant: SignedAction) -> list[Op]:
-        """The ops under which the accused action and its entry are looked for."""
-        accused = accused_of(warrant.action)
-        if accused is None:
-            return []
-        found = [
-            self._holding.remade(overlay, kind, basis, accused)
-            for kind, basis in bases_of(accused)
-            if kind in ("record", "entry")
-        ]
-        return [op for op in found if op is not None]
+        self.telling.spread(overlay, held.signed)
+        self.telling.show(overlay, held.signed)
 
 
 def _accused(warrant: Action) -> SignedAction | None:
@@ -295,7 +257,3 @@ def _wait_us(seed: bytes) -> int:
 
 def _alarm(overlay: OverlayId, agent: bytes) -> str:
     return f"warrant:{overlay.hex()}:{agent.hex()}"
-
-
-def _nothing(_: Any) -> None:
-    """What is done with an answer that nobody waits for."""
