@@ -129,7 +129,7 @@ class Exchange:
             self._asked[peer] = now_us
         if able:
             self.timer = max(now_us + 1, min(map(self._due_us, able)))
-        question = encode(Ask(min(EXCHANGE_RECORDS_MAX, missing), HEARSAY_WORDS_MAX))
+        question = encode(Ask(min(EXCHANGE_RECORDS_MAX, missing)))
         return [(peer, question) for peer in chosen]
 
     def able(self, ours: Sequence[PeerId]) -> list[PeerId]:

@@ -90,6 +90,7 @@ class _Session:
 
     score: Score = field(default_factory=Score)
     address: str = ""
+    counted_us: int = 0  # monotonic: up to when its being there is in its row
     inbound: bool = False
     rtt_us: int | None = None  # of this connection
     problem: Failure | None = None
@@ -127,6 +128,7 @@ class KnownPeers:
         self.up[peer] = now.mono_us
         session = self._session(peer)
         session.address, session.inbound, session.rtt_us = address, inbound, None
+        session.counted_us = now.mono_us
         session.problem, session.public, session.record = None, False, None
         effects: list[Effect] = []
         row = self._rows.get(peer)
@@ -150,12 +152,19 @@ class KnownPeers:
 
     # Uptime
 
-    def was_there(self, peer: PeerId, for_us: int, now: Now) -> list[Effect]:
-        """A connection to `peer` that lasted for `for_us` has closed."""
+    def was_there(self, peer: PeerId, now: Now) -> list[Effect]:
+        """A connection to `peer` was there until now."""
         row = self._rows.get(peer)
         if row is None:
             return []
-        return [self._look(row, row.metric.there(for_us), now, away=False)]
+        session = self._session(peer)
+        metric = row.metric.there(now.mono_us - session.counted_us)
+        session.counted_us = now.mono_us
+        return [self._look(row, metric, now, away=False)]
+
+    def are_there(self, now: Now) -> list[Effect]:
+        """The connected peers are there."""
+        return [effect for peer in sorted(self.up) for effect in self.was_there(peer, now)]
 
     def was_away(self, peer: PeerId, now: Now) -> list[Effect]:
         """`peer` could not be reached, and that is not this node's fault."""
@@ -183,9 +192,8 @@ class KnownPeers:
         row = self._rows.get(peer)
         if row is None:
             return Metric()
-        since_us = self.up.get(peer)
-        if since_us is not None:
-            return row.metric.there(now.mono_us - since_us)
+        if peer in self.up:
+            return row.metric.there(now.mono_us - self._session(peer).counted_us)
         return row.metric.unseen(now.wall_us - row.looked_us)
 
     def _since(self, row: Known, most_us: int, now: Now) -> tuple[Metric, int]:

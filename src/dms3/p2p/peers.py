@@ -215,7 +215,7 @@ class PeerBook:
         self._wanted.gone(peer)
         gone = Failure("peer_unreachable", f"The connection has closed: {reason}.", Retry.LATER)
         effects = [*self._waiting.finish(peer, "", gone), *self._probes.gone(peer)]
-        effects += self._known.was_there(peer, lasted_us, now)
+        effects += [] if since is None else self._known.was_there(peer, now)
         data = {"peer": peer_id_text(peer), "reason": reason}
         return [*effects, Notify("peer.down", data), *self._meeting.ask(now)]
 
@@ -335,7 +335,7 @@ class PeerBook:
             return []
         victim = min(spare, key=lambda peer: (self._known.usefulness(peer), peer))
         self._leaving.add(victim)
-        return [self._hang_up(victim, "this node has connections enough")]
+        return [self._call("make_room", HangUp(victim, "this node has connections enough"))]
 
     def _release(self, peer: PeerId, request: RequestId, _now: Now) -> list[Effect]:
         """Another part of the node dialled `peer` and needs it no more."""

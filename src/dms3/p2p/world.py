@@ -19,6 +19,7 @@ from dms3.core.ids import PeerId, RequestId
 from dms3.core.limits import (
     FAULT_PROBES_MAX,
     HEARSAY_SURE_MIN_PPM,
+    LOOK_US,
     PARTNERS_MAX,
     PEERS_KNOWN_MAX,
 )
@@ -50,6 +51,7 @@ class World:
         self._entropy = entropy
         self._rows = rows
         self._hearsay = Hearsay()
+        self._look_us = 0  # when it is written down again who is there
         self.operations: dict[str, Callable[[Any, RequestId, Now], list[Effect]]] = {
             "uptime": self._uptime,
             "partners": self._partners,
@@ -60,14 +62,16 @@ class World:
     def load(self, view: View, now: Now) -> list[Effect]:
         """Read the committed words; what happened while this node did not run says nothing."""
         self._known.faults.slept(now)
+        self._look_us = now.mono_us + LOOK_US
         return self._hearsay.load(view)
 
     # What is seen
 
     @property
     def timer(self) -> int | None:
-        """When failures are judged."""
-        return self._known.faults.timer
+        """When failures are judged, or it is written down who is there."""
+        looks = (self._known.faults.timer, self._look_us if self._known.up else None)
+        return min((us for us in looks if us is not None), default=None)
 
     def slept(self, now: Now) -> None:
         """This node slept, or is in another network."""
@@ -88,8 +92,11 @@ class World:
         return [self._probes.ask(other, now) for other in others]
 
     def judge(self, now: Now) -> list[Effect]:
-        """Write down who was away, when it is time."""
+        """Write down who was away and who is there, when it is time."""
         effects: list[Effect] = []
+        if now.mono_us >= self._look_us:
+            self._look_us = now.mono_us + LOOK_US
+            effects += self._known.are_there(now)
         for peer in self._known.faults.due(now):
             effects += self._known.was_away(peer, now)
         return effects

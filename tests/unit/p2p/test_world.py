@@ -258,7 +258,8 @@ def test_messages_are_bounded():
 def test_one_partner_is_asked_now_and_then_and_its_words_survive_a_restart():
     book = Book()
     book.up(*PEERS[:10])
-    book.asked.clear()  # for peers, while they were too few
+    assert {ask.words for _, ask in book.asked} == {0}  # for peers, while they were too few
+    book.asked.clear()
     book.answer = encode(Records((), (Word(SUBJECT, 700_000, 800_000),)))
     book.wait(20 * HEARSAY_US)
     assert 13 <= len(book.asked) <= 40
