@@ -516,7 +516,8 @@ class RepairFigures:
 
     `rounds`: comparisons, of them `failed` without an end; `differing`: ranges that were unequal in
     the last one, at `at_us` (wall clock). `brought`: ops from partners, and what of theirs was not
-    taken: `refused`, no room; `far`, not near this node; `absent`, never given. `offered`: ops that
+    taken: `refused`, no room; `barred`, of an agent that this node blocks; `far`, not near it;
+    `absent`, never given. `offered`: ops that
     partners wanted of us. `dropped`: ops let go of, `asked`: for which nearer holders were asked.
     `short`: ops of which a neighbour that is to hold them may have none yet. `whole`: False while
     what is held is still read.
@@ -528,6 +529,7 @@ class RepairFigures:
     at_us: int = 0
     brought: int = 0
     refused: int = 0
+    barred: int = 0
     far: int = 0
     absent: int = 0
     offered: int = 0

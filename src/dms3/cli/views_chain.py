@@ -84,6 +84,7 @@ def _of_app(one: Mapping[str, Any]) -> list[Line]:
 
 _NOT_TAKEN = {
     "refused": "for which there was no room",
+    "barred": "of agents that are blocked",
     "far": "that do not lie near",
     "absent": "that nobody gave",
 }

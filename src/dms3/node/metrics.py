@@ -114,7 +114,7 @@ class Metrics:
         for state, count in figures.states:
             self._ops.labels(state).set(count)
         self._short.set(repair.short)
-        for done in ("brought", "offered", "dropped", "refused", "far", "absent"):
+        for done in ("brought", "offered", "dropped", "refused", "barred", "far", "absent"):
             self._repaired.labels(done).set(getattr(repair, done))
         self._rounds.labels("whole").set(repair.rounds - repair.failed)
         self._rounds.labels("failed").set(repair.failed)

@@ -25,7 +25,7 @@ _RANGES_PER_WEIGHT = 8  # and so do ranges that are summed up and listed
 
 
 _SUMMED = (
-    *("rounds", "failed", "brought", "refused", "far", "absent"),
+    *("rounds", "failed", "brought", "refused", "barred", "far", "absent"),
     *("offered", "dropped", "asked", "short"),
 )
 
@@ -71,6 +71,7 @@ class Alignment:
             figures,
             brought=figures.brought + haul.taken,
             refused=figures.refused + haul.refused,
+            barred=figures.barred + haul.barred,
             far=figures.far + haul.far,
             absent=figures.absent + haul.absent,
             dropped=dropped,

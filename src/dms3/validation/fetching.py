@@ -39,13 +39,15 @@ class Haul:
     """What came of bringing ops: `taken`, to be judged or held already; `far`, not near this node.
 
     `absent`: not given, whatever was said. `refused`: there is no room, or its author is not
-    listened to now. `failed`: the partner did not answer, or lied.
+    listened to now. `barred`: of agents that this node blocks. `failed`: the partner did not
+    answer, or lied.
     """
 
     taken: int = 0
     far: int = 0
     absent: int = 0
     refused: int = 0
+    barred: int = 0
     failed: bool = False
 
     def add(self, other: Haul) -> None:
@@ -54,6 +56,7 @@ class Haul:
         self.far += other.far
         self.absent += other.absent
         self.refused += other.refused
+        self.barred += other.barred
 
 
 @dataclass(slots=True, eq=False)
@@ -183,7 +186,10 @@ class Fetching:
             if not rank.keeps:
                 self._set_aside(job.overlay, op, FAR_KEPT_US)
                 job.haul.far += 1
-            elif self._refuses(job, op):
+            elif self._bars(job.overlay, op):
+                self._set_aside(job.overlay, op, FAR_KEPT_US)
+                job.haul.barred += 1
+            elif self._deciding.take(job.overlay, op, job.node.peer):
                 self._set_aside(job.overlay, op, GOSSIP_REST_US)
                 job.haul.refused += 1
             else:
@@ -191,12 +197,10 @@ class Fetching:
         job.stopped = job.stopped or job.haul.refused >= CHAIN_OPS_MAX  # there is no room
         self._go_on(job)
 
-    def _refuses(self, job: _Job, op: Op) -> bool:
-        """Keep an op and have it judged; False then."""
-        held = self._deciding.find(job.overlay, op.signed.hash)
-        if held is None and self._deciding.heed.refuses(job.overlay, op.signed):
-            return True
-        return bool(self._deciding.take(job.overlay, op, job.node.peer))
+    def _bars(self, overlay: OverlayId, op: Op) -> bool:
+        """Whether nothing of its author is taken any more."""
+        held = self._deciding.find(overlay, op.signed.hash)
+        return held is None and self._deciding.heed.refuses(overlay, op.signed)
 
     def _set_aside(self, overlay: OverlayId, op: Op, for_us: int) -> None:
         """What was not taken is not brought again at once."""

@@ -252,6 +252,7 @@ def _counted(figures: RepairFigures, round_: _Round, haul: Haul, wall_us: int) -
         at_us=wall_us,
         brought=figures.brought + haul.taken,
         refused=figures.refused + haul.refused,
+        barred=figures.barred + haul.barred,
         far=figures.far + haul.far,
         absent=figures.absent + haul.absent,
         offered=figures.offered + round_.wanted,

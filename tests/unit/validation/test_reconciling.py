@@ -12,6 +12,7 @@ from dms3.chain.messages import (
     decode_fetched,
     decode_reconciled,
 )
+from dms3.chain.operations import Block
 from dms3.chain.ops import encode_op, op_id
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
@@ -342,6 +343,21 @@ def test_what_does_not_lie_near_is_not_taken_and_not_brought_again():
     assert one.repair().far == count
     brought = [q for source, _, q in town.questions if source is one and q.bring is not None]
     assert sum(len(q.bring.ops) for q in brought) == count
+
+
+def test_what_an_agent_wrote_that_is_blocked_here_keeps_nothing_else_away():
+    town = Town(2)
+    one, two = town.houses
+    bad, good = written(1), written(2)
+    one.call("block", Block(PLAIN.id, bad.signing.public, "I know them"))
+    given(two, bad)
+    given(two, good)
+    town.go(60)
+    assert all(one.holds(record) for record in good.records)
+    assert not any(one.holds(record) for record in bad.records)
+    figures = one.repair()
+    assert figures.barred == len(ops(*bad.records)), "each was brought once"
+    assert (figures.refused, figures.short) == (0, 0)
 
 
 def test_a_flood_of_comparisons_is_refused():
