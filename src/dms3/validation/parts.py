@@ -5,9 +5,6 @@ Source: docs/architecture.md, "The machine".
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from dms3.chain.operations import Record
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.crypto.signing import SigningKey
