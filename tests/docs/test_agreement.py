@@ -20,7 +20,7 @@ def test_settings_are_documented_by_every_name_they_have() -> None:
     shown = rows("operations.md", "key")
     assert [words(row[0]) for row in shown] == [[key] for key in SETTINGS]
     for key, row in zip(SETTINGS, shown, strict=True):
-        on = key in ("open", "mdns", "overlay")
+        on = key in ("open", "mdns", "overlay", "circuits")
         option = f"--no-{key}" if on else f"--{key.replace('_', '-')}"
         assert words(row[1]) == [option]
         assert words(row[2]) == [f"DMS3_{key.upper()}"]

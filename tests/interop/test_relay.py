@@ -1,4 +1,4 @@
-"""Circuit Relay v2 with js-libp2p: it has a place at our hop, and we have one at its."""
+"""Circuit Relay v2 with js-libp2p and go-libp2p: they use our hop, and we use theirs."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -72,5 +72,38 @@ def test_we_are_dialled_through_their_hop():
             with pytest.raises(Dms3Error, match="no reservation") as refused:
                 await ours.dial(ours_again)
             assert refused.value.code == "peer_unreachable"
+
+    asyncio.run(scenario())
+
+
+def test_go_dials_through_our_hop():
+    async def scenario():
+        async with AsyncExitStack() as stack:
+            hop, behind = [await stack.enter_async_context(our_node()) for _ in range(2)]
+            hop.transport.circuits.hop.books.offered = True
+            await behind.dial(hop.address)
+            reserved = await behind.transport.circuits.reserve(hop.key.peer_id)
+            theirs = await stack.enter_async_context(foreign("go"))
+            address = f"{reserved.addresses[0]}/p2p/{behind.peer_id}"
+            assert (await theirs.command("dial", address=address))["peer"] == behind.peer_id
+            link = behind.transport.connection_to(parse_peer_id(theirs.peer_id))
+            assert link is not None
+            assert link.hop == hop.key.peer_id
+            await echo(behind, link, SMALL)
+            assert await push(behind, link, 2_000_000) == pattern_digest(2_000_000)
+
+    asyncio.run(scenario())
+
+
+def test_we_are_dialled_through_the_hop_of_go():
+    async def scenario():
+        async with AsyncExitStack() as stack:
+            behind, ours = [await stack.enter_async_context(our_node()) for _ in range(2)]
+            hop = await stack.enter_async_context(foreign("go", "noise", "hop"))
+            await behind.dial(hop.address)
+            reserved = await behind.transport.circuits.reserve(parse_peer_id(hop.peer_id))
+            link = await ours.dial(f"{reserved.addresses[0]}/p2p/{behind.peer_id}")
+            assert link.hop == parse_peer_id(hop.peer_id)
+            await echo(ours, link, SMALL)
 
     asyncio.run(scenario())

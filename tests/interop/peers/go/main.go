@@ -1,6 +1,7 @@
 // A go-libp2p node driven by JSON lines: commands on stdin, events and answers on stdout.
 //
-// TCP, Noise and Yamux only; `peer plaintext` offers plaintext only. tests/interop/peer.py
+// TCP, Noise and Yamux only; `peer plaintext` offers plaintext only, `peer noise hop` is a circuit
+// relay for others. tests/interop/peer.py
 // documents every command.
 package main
 
@@ -311,12 +312,16 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "plaintext" {
 		security = libp2p.Security(insecure.ID, insecure.NewWithIdentity)
 	}
+	relay := libp2p.EnableRelay() // dials through a circuit relay, and is none
+	if len(os.Args) > 2 && os.Args[2] == "hop" {
+		relay = libp2p.ChainOptions(libp2p.EnableRelayService(), libp2p.ForceReachabilityPublic())
+	}
 	started, err := libp2p.New(
 		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.UserAgent("dms3-test/go-libp2p"),
-		libp2p.DisableRelay(),
+		relay,
 		security,
 	)
 	if err != nil {
