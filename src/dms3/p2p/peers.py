@@ -54,7 +54,6 @@ from dms3.p2p.announcing import Announcing
 from dms3.p2p.conduct import Misbehaved
 from dms3.p2p.dialing import Dialing, Target, parse_place
 from dms3.p2p.known import KnownPeers, PeerRow
-from dms3.p2p.meeting import Meeting
 from dms3.p2p.port import (
     Conducted,
     Dialed,
@@ -101,7 +100,7 @@ class PeerBook:
         self._waiting = Waiting()
         self._probes = Probes(entropy)
         self._world = World(own, self._known, self._probes, entropy, self._rows)
-        self._meeting = Meeting(
+        self._meeting = meeting.Meeting(
             own, self._known, self._world, self._dialing, entropy, public=public
         )
         self._leaving: set[PeerId] = set()  # told to go, to make room
