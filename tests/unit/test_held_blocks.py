@@ -4,8 +4,11 @@ import asyncio
 from pathlib import Path
 
 from dms3.core.cid import RAW, Cid
-from dms3.core.overlay import HoldBlocks
+from dms3.core.errors import Failure
+from dms3.core.overlay import PUBLIC, GetContent, HoldBlocks
 from dms3.node.library import Library
+from dms3.node.published import Published
+from dms3.search.operations_public import PublicBlock
 from unit.test_library import add, content, opened, verified
 
 DATA = b"The heron waits beside the ninth lock."
@@ -60,3 +63,26 @@ def test_the_overlay_keeps_its_block_when_the_document_is_removed(tmp_path: Path
             assert not await is_here(library)
 
     asyncio.run(scenario())
+
+
+def test_what_is_held_for_a_network_is_not_given_to_everybody(tmp_path: Path) -> None:
+    asked = []
+
+    async def scenario() -> None:
+        async with opened(tmp_path / "home") as library:
+            await hold(library)
+            for is_public in (False, True):
+
+                async def call(operation: str, get: GetContent, held: bool = is_public) -> bool:
+                    asked.append((operation, get.overlay, get.key))
+                    return held
+
+                port = Published(library._database, library._packs, call)
+                found = await port.serve("block", PublicBlock((), CID))
+                assert (found == DATA) is is_public
+                assert isinstance(found, Failure) is not is_public
+            unknown = await port.serve("block", PublicBlock((), Cid.of(RAW, b"nowhere")))
+            assert isinstance(unknown, Failure)
+
+    asyncio.run(scenario())
+    assert asked == [("dht.holds", PUBLIC, CID.binary)] * 2

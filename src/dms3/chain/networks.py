@@ -1,6 +1,6 @@
 """Networks: what closed overlays that people made are, and the invitations to them.
 
-Source: docs/networks.md; docs/wire.md, "Networks". The id of a network is the hash of its
+Source: docs/networks.md; docs/wire.md, "Membership". The id of a network is the hash of its
 description, which only its members have: it holds a secret by which they meet. An invitation is one
 line of text like a contact card; it holds the description, a proof, and where members are. Does not
 judge proofs: `chain/membrane.py` does.
