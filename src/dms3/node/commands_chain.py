@@ -37,7 +37,7 @@ async def chain_show(
 @command("chain", "figures", example="dms3 chain figures guestbook")
 async def chain_figures(
     node: NodeServices,
-    dapp: Annotated[str | None, About("only this installed app", metavar="D")] = None,
+    dapp: Annotated[str | None, About("only this installed app", metavar="D", bare=True)] = None,
 ) -> Result:
     """What this node holds of apps for everybody, and what comparing with others brought."""
     return Result(await node.chains.figures(dapp))

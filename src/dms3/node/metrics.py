@@ -14,6 +14,7 @@ from dms3.chain.operations import OpFigures
 from dms3.core.limits import SECOND_US
 from dms3.gossip.grounds import Counts
 from dms3.node.delivering import Figures
+from dms3.node.metrics_chain import ChainGauges
 from dms3.node.metrics_hop import HopGauges
 from dms3.node.node import Node
 
@@ -78,26 +79,7 @@ class Metrics:
             ["why"],
             registry=self._registry,
         )
-        self._ops = Gauge(
-            "dms3_chain_ops", "Ops of apps held here.", ["state"], registry=self._registry
-        )
-        self._short = Gauge(
-            "dms3_chain_ops_short",
-            "Ops that a node which is to hold them may not have yet.",
-            registry=self._registry,
-        )
-        self._repaired = Gauge(
-            "dms3_chain_ops_total",
-            "What comparing with neighbours did with ops since apps were opened.",
-            ["done"],
-            registry=self._registry,
-        )
-        self._rounds = Gauge(
-            "dms3_chain_rounds_total",
-            "Comparisons with neighbours, by how they ended.",
-            ["end"],
-            registry=self._registry,
-        )
+        self._chains = ChainGauges(self._registry)
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -110,14 +92,7 @@ class Metrics:
 
     def chains(self, figures: OpFigures) -> None:
         """What is held of all apps, and what keeps it where it belongs."""
-        repair = figures.repair
-        for state, count in figures.states:
-            self._ops.labels(state).set(count)
-        self._short.set(repair.short)
-        for done in ("brought", "offered", "dropped", "refused", "barred", "far", "absent"):
-            self._repaired.labels(done).set(getattr(repair, done))
-        self._rounds.labels("whole").set(repair.rounds - repair.failed)
-        self._rounds.labels("failed").set(repair.failed)
+        self._chains.show(figures)
 
     def text(self, node: Node | None) -> bytes:
         """The registry in Prometheus text format."""

@@ -1,4 +1,5 @@
 import hashlib
+import random
 from dataclasses import replace
 
 import pytest
@@ -131,6 +132,23 @@ def test_a_full_node_keeps_what_is_nearest_to_it():
     held = {row.key for _, row in kit.holding.page(b"", 10)}
     assert held == set(keys[8:])
     assert kit.holding.counts(PUBLIC, NOTE).bytes == 4 * size
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_full_node_has_a_radius_whatever_came_in_which_order(seed):
+    """What it holds is what lies nearest to it of all that it was ever offered."""
+    print("seed", seed)
+    keys = [b"%d" % n for n in range(40)]
+    random.Random(seed).shuffle(keys)
+    kit, radii = Kit(), []
+    for key in keys:
+        kit.put(key, padded(key, 100))
+        rows = kit.holding.page(b"", 10)
+        if len(rows) == 4:  # all that its quota holds
+            radii.append(max(far(row.key) for _, row in rows))
+    assert radii == sorted(radii, reverse=True), "the radius only shrinks"
+    held = {row.key for _, row in kit.holding.page(b"", 10)}
+    assert held == set(sorted(keys, key=far)[:4])
 
 
 def test_expired_values_give_way_first_however_near():
