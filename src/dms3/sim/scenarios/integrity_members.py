@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dms3.chain.messages import decode_chain_question
 from dms3.core.errors import DecodeError, Failure
-from dms3.core.machine import Call, Called, Effect, Event, Now, Reply, Requested
+from dms3.core.machine import Call, Called, Effect, Entropy, Event, Now, Reply, Requested
 from dms3.core.verdict import Valid
-from dms3.validation.validation import Validation
+from dms3.crypto.signing import SigningKey
+from dms3.node.inbox import Hosted, Overflow
+from dms3.sim.scenarios.chain_members import ChainMembers
+from dms3.sim.scenarios.chain_rules import DNA
+from dms3.sim.world import SimNode
+from dms3.validation import validation
 
 _SILENT = Failure("not_found", "There is nothing here.")
 _KEPT_BACK = ("source.warrant", "gossip.spread")
 
 
-class Lawless(Validation):
+class Lawless(validation.Validation):
     """Whatever this node wants to write is valid."""
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
@@ -25,7 +30,7 @@ class Lawless(Validation):
         return super().on_event(event, now)
 
 
-class Silent(Validation):
+class Silent(validation.Validation):
     """A holder that takes what it is given, signs for it, and shows and tells nobody."""
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
@@ -39,6 +44,24 @@ class Silent(Validation):
     def on_timer(self, now: Now) -> list[Effect]:
         """It warns nobody."""
         return _without_warnings(super().on_timer(now))
+
+
+class IntegrityMembers(ChainMembers):
+    """Makes the machines: as in scenario "chain", but for the validation of some."""
+
+    def dishonest(
+        self, node: SimNode, entropy: Entropy, kind: type[validation.Validation]
+    ) -> list[Hosted]:
+        """The machines of `node`, with a validation of that kind."""
+        machine = kind(SigningKey.of_seed(node.key.seed))
+        made = [each for each in self.machines(node, entropy) if each.name != validation.NAME]
+        bounds = {validation.PROTOCOL: Overflow.DROP_OLDEST}
+        return [*made, Hosted(validation.NAME, machine, bounds)]
+
+    def agent(self, node: SimNode) -> SigningKey:
+        """The agent key of a node."""
+        own = self.own(node)
+        return own.tree.agent(own.device, DNA.id, 0)
 
 
 def _without_warnings(effects: list[Effect]) -> list[Effect]:
