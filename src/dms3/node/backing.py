@@ -91,7 +91,7 @@ RESTORED = "node/restored"
 """The state table that says from which device's backup a home came."""
 
 DEVICE = b"device"
-_STATES = tuple(name for name, saved in SAVED_STATES.items() if saved)
+_STATES = (*(name for name, saved in SAVED_STATES.items() if saved), "networks")
 _LOOK_SECONDS = 0.25  # between two reports of progress
 
 

@@ -44,7 +44,7 @@ from dms3.crypto.signing import SEED_BYTES, SigningKey
 from dms3.io.store import Store
 from dms3.node.identity import Identity
 
-TABLE = "node/networks"
+TABLE = "networks/joined"
 _SALT_BYTES = 16
 
 
