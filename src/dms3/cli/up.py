@@ -7,6 +7,7 @@ unless it is protected, serves the API, says where, and stops in order.
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import signal
 import sys
@@ -19,7 +20,12 @@ from dms3.api.serve import serve
 from dms3.api.sessions import Sessions
 from dms3.cli.public import delivery_of, public_listener
 from dms3.core.errors import DecodeError, Dms3Error, first_error
-from dms3.core.limits import PASSPHRASE_BYTES_MAX, SECOND_US, THREAD_TURN_US_MAX
+from dms3.core.limits import (
+    GARBAGE_LOOK_OBJECTS,
+    PASSPHRASE_BYTES_MAX,
+    SECOND_US,
+    THREAD_TURN_US_MAX,
+)
 from dms3.core.network import MAIN, NETWORK_FILE_BYTES_MAX, NetworkParameters, decode_network
 from dms3.io.clock import SystemClock, SystemEntropy
 from dms3.libp2p.peer_id import peer_id_text
@@ -113,6 +119,8 @@ async def _serve(
         where = {"api": api, "url": listening.url + front.login_path()}
         with host.home.announced({"api": api}):
             ready(where | await _what(host, config))
+            gc.set_threshold(GARBAGE_LOOK_OBJECTS)
+            gc.freeze()  # the program itself is not looked through again and again: 0.1 s each time
             await asyncio.wait([running])
 
 

@@ -19,6 +19,7 @@ CLOCK_JUMP_US_MAX = 2 * SECOND_US  # a larger wall jump arrives as an event
 INBOX_EVENTS_MAX = 4_096  # per machine; each event is at most a frame, so memory is bounded by both
 COMMIT_EVENTS_MAX = 512  # events in one group commit: bounds the time the next group waits
 COMMIT_WRITES_MAX = 8_192  # writes in one group commit: some 16 for each of its events
+GARBAGE_LOOK_OBJECTS = 10_000  # made between two looks for circles among the newest: about 2 MB
 VIEW_ROWS_KNOWN_MAX = 2_048  # committed rows that one machine's view remembers...
 VIEW_ROW_BYTES_KNOWN_MAX = 2_048  # ...each of so many bytes at most: 4 MiB
 STEP_EVENTS_MAX = (
