@@ -173,6 +173,11 @@ class Deciding:
             self._holding.add_entry(overlay, action.sealed, op.sealed)
         fork = self._holding.add_op(overlay, op.kind, op.basis, signed, state)
         self._tell_fork(overlay, signed, fork)
+        if state == "rejected" or (state == "integrated" and action.kind == "agent"):
+            held = self._holding.action(overlay, signed.hash)
+            assert held is not None, "it is kept"
+            assert held.verdict is not None, "it was decided"
+            self.heed.judged(overlay, signed, held.verdict)  # more of it lies here than before
 
     def _begin(self, overlay: OverlayId, signed: SignedAction, peer: bytes, size: int) -> None:
         case = Case(
