@@ -92,9 +92,25 @@ async def an_honest_author_is_told(clients: dict[str, Client]) -> None:
     assert [action["kind"] for action in history["actions"]] == ["dna", "proof", "agent"]
 
 
+async def partners_know_each_other(clients: dict[str, Client]) -> None:
+    """Everybody gossips with everybody in the app, and has heard where the others are."""
+    for client in clients.values():
+
+        async def heard(client: Client = client) -> bool:
+            found = await client.call("peer", "gossip")
+            (overlay,) = found["overlays"] or ({"partners": 0},)
+            return overlay["partners"] == len(clients) - 1 and found["delivered"] > 0
+
+        assert await until(heard)
+        found = await client.call("peer", "gossip")
+        assert found["spread"] == 1
+        assert found["duplicates"] == 0
+
+
 def test_five_nodes_read_what_one_wrote_and_refuse_what_breaks_a_rule(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with apps(tmp_path, 5, "guestbook", patched=("carol",)) as (network, clients):
+            await partners_know_each_other(clients)
             await an_honest_author_is_told(clients)
             await write_on_one_read_on_all(network, clients)
             del clients["alice"]
