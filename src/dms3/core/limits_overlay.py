@@ -55,7 +55,9 @@ INVITATION_LIFE_US_MAX = (
 MEMBERSHIP_LIFE_US_MAX = (
     30 * 24 * 3_600 * SECOND_US
 )  # of a proof by seed or work; its member makes new ones
-MEMBERSHIP_WORK_BITS_MAX = 32  # of a membrane: an hour of one core; more shuts everybody out
+MEMBERSHIP_WORK_BITS_MAX = (
+    24  # of a membrane: 16 million hashes each month; a node makes them as it starts
+)
 PRESENCE_CLOSED_BYTES_MAX = 6_144  # a presence with certificate and proof of membership
 MEMBERS_ADMITTED_MAX = 1_024  # nodes that have proven themselves on an open connection
 NETWORKS_MAX = 32  # closed overlays that one node is in: half of OVERLAYS_MAX
@@ -138,6 +140,10 @@ HOPS_MAX = 2  # at which an unreachable node has a place: one may go
 HOPS_KEPT_MAX = 64  # connected nodes that offer to be hops, as far as remembered
 HOP_RETRY_US = 300 * SECOND_US  # a hop that refused is asked again
 HOP_ADDRESSES_MAX = 2  # told of one hop: IPv4 and IPv6
+STRAIGHTEN_US_MIN = (
+    5 * SECOND_US
+)  # a circuit is so old when a direct way is tried first; doubles...
+STRAIGHTEN_US_MAX = 1_280 * SECOND_US  # ...up to here: eight times doubled
 REACHED_WAIT_US = 30 * SECOND_US  # nobody came for so long: this node cannot be reached
 
 # world model: what is known and heard of peers

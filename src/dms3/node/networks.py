@@ -90,6 +90,7 @@ class Networks:
     async def start(self, view: View) -> None:
         """Read the book."""
         await asyncio.to_thread(self.book.load, view)
+        self.problems = {each.network.id: _COMING for each in self.book.all()}
 
     async def run(self) -> None:
         """Join what is in the book, and make proofs and certificates anew, until cancelled."""
@@ -168,7 +169,12 @@ class Networks:
         wall_us = self._around.clock.now().wall_us
         row = Row(VERSION, name, encode_network(network), proof, key, nodes, wall_us)
         async with self._changing:
-            return await self._enter(row)
+            try:
+                return await self._enter(row)
+            except Dms3Error:
+                if (kept := self.book.get(network.id)) is not None:
+                    await self.book.drop(kept)
+                raise
 
     def _check_new(self, name: str) -> None:
         if not is_network_name(name):
@@ -251,6 +257,9 @@ class Networks:
             return []
         found: tuple[bytes, ...] = await self._around.call("dht.members", joined.network.id)
         return [decode_presence(each) for each in found]
+
+
+_COMING = "It is being joined; look again in a moment."
 
 
 def read_invitation(text: str) -> tuple[Invitation, Network]:
