@@ -56,8 +56,6 @@ MEMBERSHIP_LIFE_US_MAX = (
     30 * 24 * 3_600 * SECOND_US
 )  # of a proof by seed or work; its member makes new ones
 MEMBERSHIP_WORK_BITS_MAX = 24  # 16 million hashes each month; a node makes them as it starts
-    24  # of a membrane: 16 million hashes each month; a node makes them as it starts
-)
 PRESENCE_CLOSED_BYTES_MAX = 6_144  # a presence with certificate and proof of membership
 MEMBERS_ADMITTED_MAX = 1_024  # nodes that have proven themselves on an open connection
 NETWORKS_MAX = 32  # closed overlays that one node is in: half of OVERLAYS_MAX
