@@ -11,9 +11,12 @@ import pytest
 
 PROGRAMS = ("unshare", "nsenter", "ip", "nft")
 JOURNEY = Path(__file__).with_name("journey.py")
-JOURNEY_SECONDS = 120
-# Everything is made in namespaces of their own and gone with the process: mounts, too.
-INSIDE = ("unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "-n", "-m")
+JOURNEY_SECONDS = 240
+# Everything is made in namespaces of its own and gone with the process: mounts and nodes, too.
+INSIDE = (
+    *("unshare", *(() if os.geteuid() == 0 else ("-Ur",)), "--net", "--mount", "--pid"),
+    *("--fork", "--kill-child", "--mount-proc"),
+)
 TRIED = "mount -t tmpfs none /run && ip link add one type veth peer name two && nft list ruleset"
 
 
@@ -59,6 +62,12 @@ def test_behind_two_routers_the_connection_is_a_circuit(said):
 def test_a_document_and_a_message_go_through_the_node_in_the_open(said):
     assert said["document"] is True
     assert said["message"] == ["Through the wall."]
+
+
+def test_who_is_in_the_open_is_dialled_back_and_the_circuit_is_gone(said):
+    assert said["cafe_first"] == [False, False]
+    assert said["cafe_then"] == [True, False]
+    assert said["cafe_at"] == "/ip4/45.0.0.11/tcp/7701"
 
 
 def test_the_node_in_the_middle_learns_nothing_of_them(said):

@@ -210,6 +210,25 @@ def test_the_direct_way_is_taken_and_replaces_a_circuit():
     run(scenario)
 
 
+def test_a_circuit_is_straightened_and_stays_when_that_fails():
+    async def scenario(alice, hop, bob):
+        address = await behind(bob, hop)
+        circuit = await alice.dial(address)
+        nowhere = [Multiaddr.parse("/ip4/127.0.0.1/tcp/1"), Multiaddr.parse(address)]
+        with pytest.raises(Dms3Error) as failed:
+            await alice.transport.straighten(nowhere, bob.key.peer_id, 5_000_000)
+        assert failed.value.code == "peer_unreachable"
+        assert alice.transport.connection_to(bob.key.peer_id) is circuit
+        await echo(alice, circuit, 10)
+        there = [Multiaddr.parse(bob.address)]
+        direct = await alice.transport.straighten(there, bob.key.peer_id, 5_000_000)
+        assert (direct.hop, alice.transport.connection_to(bob.key.peer_id)) == (None, direct)
+        await echo(alice, direct, 10)
+        await until(lambda: not books(hop).circuits)
+
+    run(scenario)
+
+
 def test_a_circuit_never_replaces_a_direct_connection_that_is_as_young():
     async def scenario(alice, hop, bob):
         address = await behind(bob, hop)

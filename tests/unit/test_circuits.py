@@ -13,13 +13,15 @@ from dms3.core.limits import (
     RESERVATION_US,
     RESERVATION_US_MAX,
     RESERVATION_US_MIN,
+    STRAIGHTEN_US_MAX,
+    STRAIGHTEN_US_MIN,
 )
 from dms3.core.machine import Answered, Call, Called, Now, PeerDown, PeerUp, Reply
 from dms3.libp2p.circuit import HOP_PROTOCOL
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.p2p.circuits import CircuitBook, Standing
-from dms3.p2p.port import Reserved, Spoken
+from dms3.p2p.port import DialRequest, Reserved, Spoken
 from dms3.p2p.reach import Reach, others_word, own_word, reach_of_text
 from unit.libp2p.wire_kit import key
 
@@ -293,6 +295,51 @@ def test_what_is_said_over_a_circuit_comes_from_anywhere():
     assert own_word(said, reach_of_text(loop)) == (through(2), HOME[0])
     assert others_word(said, reach_of_text(loop)) == (through(2),)
     assert others_word(said, Reach.MACHINE) == tuple(map(str, said))
+
+
+def straightened(bench: Bench, body: object) -> None:
+    (call,) = [one for one in bench.open if one.port == "transport.straighten"]
+    bench.open.remove(call)
+    bench.event(Answered(call.token, body))
+
+
+def test_a_direct_way_to_who_is_behind_a_hop_is_tried_ever_more_seldom():
+    bench = Bench()
+    bench.up(2, inbound=True, address=through(1))
+    bench.tell("spoken", Spoken(peer(2), (), "", (place(2),)))
+    bench.tell("spoken", Spoken(peer(2), (), "", (place(2), place(3))))  # it has moved meanwhile
+    due_us = STRAIGHTEN_US_MIN
+    for tries in range(1, 12):
+        bench.pass_time(due_us - 1)
+        assert bench.take() == []
+        bench.pass_time(due_us)
+        wanted = DialRequest((place(2), place(3)), peer(2))
+        assert bench.take() == [("straighten", wanted)]
+        straightened(bench, False)
+        due_us += min(STRAIGHTEN_US_MIN << tries, STRAIGHTEN_US_MAX)
+    assert STRAIGHTEN_US_MIN << 8 == STRAIGHTEN_US_MAX
+
+
+def test_when_the_direct_way_is_there_nothing_more_is_tried():
+    bench = Bench(own=("/ip4/127.0.0.1/tcp/7701",))
+    bench.up(2, inbound=True, address=through(1))
+    bench.tell("spoken", Spoken(peer(2), (), "", (place(2),)))
+    bench.pass_time(STRAIGHTEN_US_MIN)
+    assert len(bench.take()) == 1
+    bench.event(PeerDown(peer(2), "replaced"))
+    bench.up(2, address="/ip4/127.0.0.1/tcp/2")
+    straightened(bench, True)
+    bench.tell("spoken", Spoken(peer(2), (), "", (place(2),)))
+    bench.pass_time(10 * STRAIGHTEN_US_MAX)
+    assert bench.take() == []
+
+
+def test_who_says_no_address_is_not_tried():
+    bench = Bench()
+    bench.up(2, inbound=True, address=through(1))
+    bench.tell("spoken", Spoken(peer(2), (), ""))
+    bench.pass_time(10 * STRAIGHTEN_US_MAX)
+    assert bench.take() == []
 
 
 def test_an_unknown_operation_is_refused():

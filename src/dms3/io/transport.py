@@ -155,7 +155,21 @@ class Transport:
             return self._links[peer]
         if self._closing:
             raise Dms3Error("node_stopping", "This node is stopping.")
-        targets = self._targets(addresses, peer)
+        return await self._dial(self._targets(addresses, peer), peer, timeout_us)
+
+    async def straighten(
+        self, addresses: Sequence[Multiaddr], peer: PeerId, timeout_us: int
+    ) -> Secured:
+        """A direct connection to `peer` in the place of the circuit that there is.
+
+        Raises what `dial` raises; the circuit stays then.
+        """
+        direct = [address for address in addresses if address.circuit is None]
+        return await self._dial(self._targets(direct, peer), peer, timeout_us)
+
+    async def _dial(
+        self, targets: list[Multiaddr], peer: PeerId | None, timeout_us: int
+    ) -> Secured:
         if self._dials >= limits.DIALS_MAX:
             raise Dms3Error("limit_reached", f"{self._dials} dials are under way already.")
         self._dials += 1

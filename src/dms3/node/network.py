@@ -187,12 +187,15 @@ class Network:
         """A connection is ready; it may take the place of an older one to the same peer."""
         peer = link.peer
         before = self._sessions.pop(peer, None)
+        other = before is not None and (before.secured.hop is None) != (link.hop is None)
         if before is not None:
             self._end(before)
+        if other:  # a direct one for a circuit: another address, and all is to be looked at anew
+            self._events.peer_down(peer, "replaced by a connection of another kind")
         self._count += 1
         mine = Link(link, self._protocols, self._network)
         self._sessions[peer] = Session(self._count, link, mine, self._clock.now().wall_us)
-        if before is None:
+        if before is None or other:
             self._events.peer_up(peer, str(link.remote), inbound=link.inbound)
 
     def on_event(self, link: Secured, event: ConnectionEvent) -> None:
@@ -301,12 +304,15 @@ class Network:
     async def _circuit(self, operation: str, arguments: Any) -> Any:
         """Carry out reserve(PeerId of a hop) -> Reserved, leave(PeerId), hop(whether to be one).
 
-        And circuits(addresses of circuits to this node, for all to know).
+        circuits(addresses of circuits to this node, for all to know), and straighten(DialRequest)
+        -> whether the circuit to the peer gave way to a direct connection.
         """
         circuits = self._transport.circuits
         match operation, arguments:
             case "reserve", bytes():
                 return await circuits.reserve(PeerId(arguments))
+            case "straighten", DialRequest(_, peer) if peer is not None:
+                return await self._straighten(peer, arguments)
             case "leave", bytes():
                 circuits.leave(PeerId(arguments))
             case "hop", bool():
@@ -320,14 +326,20 @@ class Network:
         return None
 
     async def _dial(self, request: DialRequest) -> Dialed:
-        addresses = []
-        for text in request.addresses:
-            try:
-                addresses.append(Multiaddr.parse(text))
-            except DecodeError:
-                continue  # a peer's word about itself; the others may do
+        addresses = _parsed(request.addresses)
         secured = await self._transport.dial(addresses, request.peer, request.timeout_us)
         return Dialed(secured.peer, str(secured.remote))
+
+    async def _straighten(self, peer: PeerId, request: DialRequest) -> bool:
+        """Whether the circuit to `peer` gave way to a direct connection.
+
+        Not while a question is under way: it would have to be asked again.
+        """
+        session = self._sessions.get(peer)
+        if session is None or session.secured.hop is None or session.link.in_flight():
+            return False
+        await self._transport.straighten(_parsed(request.addresses), peer, request.timeout_us)
+        return True
 
     def _hang_up(self, peer: PeerId, reason: str) -> None:
         session = self._sessions.get(peer)
@@ -445,8 +457,19 @@ class Network:
         near = reach_of_text(str(session.secured.remote))
         usable = own_word(info.addresses, near)
         seen = "" if info.observed is None else str(info.observed)
-        self.tell("circuits.spoken", Spoken(peer, info.protocols, seen))
+        direct = tuple(one for one in usable if Multiaddr.parse(one).circuit is None)
+        self.tell("circuits.spoken", Spoken(peer, info.protocols, seen, direct))
         self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))
+
+
+def _parsed(texts: Sequence[str]) -> list[Multiaddr]:
+    addresses = []
+    for text in texts:
+        try:
+            addresses.append(Multiaddr.parse(text))
+        except DecodeError:
+            continue  # a peer's word about itself; the others may do
+    return addresses
 
 
 def over_tcp(key: NodeKey, clock: Clock, entropy: Entropy) -> Callable[[Network], Transport]:

@@ -141,6 +141,12 @@ class Transport(Protocol):
         """A connection to `peer`, or the one there is."""
         ...
 
+    async def straighten(
+        self, addresses: Sequence[Multiaddr], peer: PeerId, timeout_us: int
+    ) -> Secured:
+        """A direct connection to `peer` in the place of a circuit."""
+        ...
+
     def wake(self) -> None:
         """Forget which addresses failed lately: this machine slept, or is elsewhere now."""
         ...

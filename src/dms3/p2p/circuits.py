@@ -4,6 +4,7 @@ Source: libp2p circuit relay v2 specification; docs/wire.md, "Circuits". A node 
 far away as somebody has dialled it from. When nobody came from as far as its furthest connection,
 it asks up to HOPS_MAX of the nodes there that are hops for a place, renews it, and is dialled
 through them (node/reachable.py says so to the others). A node that can be reached is a hop itself.
+Where there is a circuit, a direct way is tried now and then.
 
 Operations: listening(tuple of multiaddrs as text) -> None · spoken(Spoken) -> None · standing() ->
 Standing. Topics: none. Nothing is kept over a restart.
@@ -25,6 +26,8 @@ from dms3.core.limits import (
     REACHED_WAIT_US,
     RESERVATION_US_MAX,
     RESERVATION_US_MIN,
+    STRAIGHTEN_US_MAX,
+    STRAIGHTEN_US_MIN,
 )
 from dms3.core.machine import (
     Answered,
@@ -40,10 +43,11 @@ from dms3.core.machine import (
 )
 from dms3.libp2p.circuit import HOP_PROTOCOL
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.p2p.port import Reserved, Spoken
+from dms3.p2p.port import DialRequest, Reserved, Spoken
 from dms3.p2p.reach import Reach, reach_of, reach_of_text
 
 NAME = "circuits"
+_DOUBLINGS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,9 @@ class _Up:
     reach: Reach | None
     inbound: bool
     hop: bool = False  # it says that it is one
+    direct: tuple[str, ...] = ()  # of one behind a hop: where it may be dialled all the same
+    tries: int = 0
+    try_us: int | None = None  # when; None: not, or it is under way
 
 
 @dataclass(slots=True)
@@ -162,6 +169,10 @@ class CircuitBook:
         if up is None:
             return
         up.hop = HOP_PROTOCOL in spoken.protocols
+        if up.reach is None:
+            up.direct = spoken.direct
+            if up.direct and not up.tries and up.try_us is None:
+                up.try_us = up.since_us + STRAIGHTEN_US_MIN
         seen = _parsed(spoken.observed)
         far = None if seen is None else reach_of(seen)
         if seen is not None and far is Reach.EVERYWHERE and up.reach is far and not up.inbound:
@@ -178,9 +189,12 @@ class CircuitBook:
 
     def _on_answered(self, token: Token, body: Any, now: Now) -> None:
         kind, _, rest = token.partition("/")
-        if kind != "reserve":
+        if kind not in ("reserve", "straighten"):
             return
         peer = PeerId(bytes.fromhex(rest.partition("/")[0]))
+        if kind == "straighten":
+            self._on_straightened(peer, now)
+            return
         place = self._places.get(peer)
         if place is None or place.renew_us is not None:
             return  # it has gone in the meantime
@@ -191,6 +205,13 @@ class CircuitBook:
         else:
             del self._places[peer]
             self._keep_refusal(peer, now)
+
+    def _on_straightened(self, peer: PeerId, now: Now) -> None:
+        """It was tried; the connection is a new one when it went well."""
+        up = self._up.get(peer)
+        if up is not None and up.reach is None and up.try_us is None:
+            wait_us = min(STRAIGHTEN_US_MIN << min(up.tries, _DOUBLINGS_MAX), STRAIGHTEN_US_MAX)
+            up.try_us = now.mono_us + wait_us
 
     def _keep_refusal(self, peer: PeerId, now: Now) -> None:
         self._refused.pop(peer, None)
@@ -204,12 +225,29 @@ class CircuitBook:
         """Be a hop or not, ask for places or leave them, say where this node is."""
         self._look(now)
         self._timer = None
-        effects = [*self._be_hop(), *(self._seek(now) if self._needs(now) else self._leave())]
+        effects = [*self._straighten(now), *self._be_hop()]
+        effects += self._seek(now) if self._needs(now) else self._leave()
         places = [self._places[peer].addresses for peer in sorted(self._places)]
         found = tuple(dict.fromkeys(one for addresses in places for one in addresses))
         if found != self._told:
             self._told = found
             effects.append(self._call("circuits", found))
+        return effects
+
+    def _straighten(self, now: Now) -> list[Effect]:
+        """Try a direct way to who is connected through a hop, when it is time."""
+        effects: list[Effect] = []
+        for peer in sorted(self._up):
+            up = self._up[peer]
+            if up.try_us is None or not up.direct:
+                continue
+            if up.try_us > now.mono_us:
+                self._wake(up.try_us)
+                continue
+            up.try_us = None
+            up.tries += 1
+            request = DialRequest(up.direct, peer)
+            effects.append(Call("transport.straighten", request, self._token("straighten", peer)))
         return effects
 
     def _look(self, now: Now) -> None:
@@ -284,8 +322,11 @@ class CircuitBook:
         return Standing(self._reached(), self._is_hop, had, self._told, needs)
 
     def _ask(self, peer: PeerId) -> Call:
+        return Call("transport.reserve", peer, self._token("reserve", peer))
+
+    def _token(self, kind: str, peer: PeerId) -> Token:
         self._count += 1
-        return Call("transport.reserve", peer, Token(f"reserve/{peer.hex()}/{self._count}"))
+        return Token(f"{kind}/{peer.hex()}/{self._count}")
 
     def _call(self, operation: str, arguments: Any) -> Call:
         self._count += 1

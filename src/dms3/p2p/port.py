@@ -49,12 +49,14 @@ class Reserved:
 class Spoken:
     """Arguments of "circuits.spoken": a connected `peer` describes itself (Identify).
 
-    `protocols`: what it speaks; `observed`: the multiaddr under which it sees this node, or "".
+    `protocols`: what it speaks; `observed`: the multiaddr under which it sees this node, or "";
+    `direct`: its own addresses that this node may dial, without circuits.
     """
 
     peer: PeerId
     protocols: tuple[str, ...]
     observed: str
+    direct: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
