@@ -1,6 +1,6 @@
 """Networks of people between processes: refused without a proof, in with one, found by members.
 
-Four processes on loopback for all claims. Costs about 12 s, four of them starting the nodes.
+Four processes on loopback for all claims; most of what it costs is starting them, and one again.
 """
 
 import asyncio
