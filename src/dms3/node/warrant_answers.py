@@ -62,12 +62,7 @@ class WarrantAnswers:
         return await self.show(agent, dapp)
 
     async def _known(self, app: App) -> tuple[Warranted, ...]:
-        try:
-            found: tuple[Warranted, ...] = await self._node.call("validation.warrants", app.overlay)
-        except Dms3Error as error:
-            if error.code == "not_found":
-                return ()  # it does not run
-            raise
+        found: tuple[Warranted, ...] = await self._node.call("validation.warrants", app.overlay)
         return found
 
 
