@@ -9,7 +9,7 @@ from dms3.core.limits import SECOND_US
 from dms3.sim.run import SCENARIOS
 from dms3.sim.scenario import Outcome, Setting, messages, run
 from dms3.sim.scenarios.converge import LOSS_PER_MILLION, ConvergeScenario
-from dms3.source.publishing import Publishing
+from dms3.source.filling import Filling
 from dms3.validation.reconciling import Reconciling
 
 NODES = 5
@@ -34,12 +34,12 @@ def test_all_hold_the_same_after_partitions_and_loss(seed):
 
 def test_comparing_alone_brings_everything_to_everybody(monkeypatch):
     """Nobody publishes: what an author has, the others find with it."""
-    monkeypatch.setattr(Publishing, "_parcels", lambda _: iter(()))
+    monkeypatch.setattr(Filling, "parcels", lambda _: iter(()))
     assert converge(3).ok
 
 
 def test_without_comparing_the_sets_stay_different(monkeypatch):
-    monkeypatch.setattr(Publishing, "_parcels", lambda _: iter(()))
+    monkeypatch.setattr(Filling, "parcels", lambda _: iter(()))
     monkeypatch.setattr(Reconciling, "_begin", lambda *_: None)
     outcome = converge(3, 3)
     assert "unfinished" in outcome.violation

@@ -33,6 +33,7 @@ from dms3.core.limits import (
     DROP_LOOKED_MAX,
     DROP_PERIODS,
     GOSSIP_PERIOD_US,
+    GOSSIP_REST_US,
     HOLDERS_SLACK,
     RECONCILE_ASK_US,
 )
@@ -94,8 +95,8 @@ class Dropping:
 
     # The walk
 
-    def _later(self, place: _Place) -> None:
-        self._desk.after(_alarm(place.overlay), GOSSIP_PERIOD_US, lambda: self._step(place))
+    def _later(self, place: _Place, wait_us: int = GOSSIP_PERIOD_US) -> None:
+        self._desk.after(_alarm(place.overlay), wait_us, lambda: self._step(place))
 
     def _step(self, place: _Place) -> None:
         self._later(place)
@@ -107,6 +108,7 @@ class Dropping:
         few = not isinstance(body, Neighbours) or len(body.nodes) < place.duty.least + HOLDERS_SLACK
         if tree is None or few or self._places.get(place.overlay) is not place:
             place.far.clear()  # nobody is far from anything
+            self._rest(place)
             return
         page = tree.after(place.at, DROP_LOOKED_MAX)
         place.at = page[-1] if len(page) == DROP_LOOKED_MAX else b""
@@ -118,6 +120,10 @@ class Dropping:
         self._desk.call(
             "dht.rank", rank, lambda ranks: self._ranked(place, body, ops, frozenset(due), ranks)
         )
+
+    def _rest(self, place: _Place) -> None:
+        if self._places.get(place.overlay) is place:
+            self._later(place, GOSSIP_REST_US)
 
     def _may_go(self, place: _Place, op: bytes) -> bool:
         """Whether an op is neither this person's own nor evidence."""

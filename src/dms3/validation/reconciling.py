@@ -32,6 +32,7 @@ from dms3.core.limits import (
 from dms3.core.neighbourhood import Duty
 from dms3.core.overlay import Neighbours
 from dms3.core.reconcile import Session, UnfitError
+from dms3.p2p.port import Partners
 from dms3.validation.fetching import Fetching, Haul, answer_of, ask_one
 from dms3.validation.holders import LIED, MALFORMED, Holders
 from dms3.validation.located import Located
@@ -64,6 +65,7 @@ class _Place:
     due_us: int = 0
     pause_us: int = GOSSIP_PERIOD_US
     round: _Round | None = None
+    alone: bool = False
     figures: RepairFigures = RepairFigures()  # noqa: RUF009  # frozen
 
 
@@ -102,10 +104,14 @@ class Reconciling:
         place.due_us, place.pause_us = 0, GOSSIP_PERIOD_US
         self._later(place, 0)
 
-    def up(self, peer: PeerId) -> None:
-        """A peer has connected: one that was long away is compared with at once."""
+    def up(self, peer: PeerId, *, inbound: bool) -> None:
+        """A peer has connected: one that was long away is compared with at once.
+
+        Those that this node has dialled are asked anyway.
+        """
         for place in self._places.values():
-            if place.repairing.came(peer, self._desk.now.mono_us):
+            came = inbound and place.repairing.came(peer, self._desk.now.mono_us)
+            if came or place.alone:
                 place.pause_us = GOSSIP_PERIOD_US
                 self._later(place, self._jittered(REPAIR_PAUSE_US))
 
@@ -149,11 +155,36 @@ class Reconciling:
             return
         now_us = self._desk.now.mono_us
         place.repairing.see(body)
+        place.alone = not body.nodes
+        if place.alone:  # whoever connects is looked at sooner
+            place.pause_us = min(2 * place.pause_us, GOSSIP_REST_US)
+            self._later(place, self._jittered(place.pause_us))
+            return
         choice = place.repairing.next(now_us)
-        if choice is not None and (choice.due or place.due_us <= now_us):
+        if choice is not None and choice.due:
             self._begin(place, choice)
+        elif choice is not None and place.due_us <= now_us:
+            self._draw(place, choice)
         elif place.repairing.looks:
             self._later(place, self._jittered(REPAIR_PAUSE_US))
+
+    def _draw(self, place: _Place, longest: Choice) -> None:
+        """Draw a partner as the peer book weighs them, unless one has waited too long for it."""
+        now_us = self._desk.now.mono_us
+        candidates = place.repairing.candidates(now_us)
+        waited_us = place.repairing.waited_us(longest.node.peer, now_us)
+        if waited_us > len(candidates) * GOSSIP_REST_US:
+            self._begin(place, longest)
+            return
+
+        def drawn(body: Any) -> None:
+            if self._places.get(place.overlay) is not place or place.round is not None:
+                return
+            peer = body[0] if isinstance(body, tuple) and body else longest.node.peer
+            known = peer in place.repairing.candidates(self._desk.now.mono_us)
+            self._begin(place, place.repairing.pick(peer) if known else longest)
+
+        self._desk.call("peers.partners", Partners(tuple(candidates), "pull", 1), drawn)
 
     # A round
 

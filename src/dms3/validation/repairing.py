@@ -83,12 +83,24 @@ class Repairing:
     def next(self, now_us: int) -> Choice | None:
         """The neighbour that is due, nearest first; else the one not visited for longest."""
         self._look()
-        near = [peer for peer in self._near() if self._shared.get(peer) and self._may(peer, now_us)]
+        near = self.candidates(now_us)
         due = next((peer for peer in near if self._is_due(peer)), None)
         if due is not None:
             return self._choice(due, due=True)
         longest = min(near, key=lambda peer: self._visits[peer].at_us, default=None)
         return None if longest is None else self._choice(longest, due=False)
+
+    def candidates(self, now_us: int) -> list[PeerId]:
+        """Who shares anything with this node and may be asked now, nearest first."""
+        return [peer for peer in self._near() if self._shared.get(peer) and self._may(peer, now_us)]
+
+    def pick(self, peer: PeerId) -> Choice:
+        """One of the candidates, though nothing makes it due."""
+        return self._choice(peer, due=False)
+
+    def waited_us(self, peer: PeerId, now_us: int) -> int:
+        """How long ago one that is not due was visited."""
+        return now_us - self._visits[peer].at_us
 
     def done(self, peer: PeerId, ranges: tuple[bytes, ...], now_us: int) -> None:
         """Everything in `ranges` was compared with `peer`, and what was missing is on its way."""

@@ -105,8 +105,8 @@ class Validation:
                 self._noted(peer, body)
             case Withdrawn(request):
                 self._parts.withdrawn(request)
-            case PeerUp(peer, _, True):
-                self._parts.alignment.reconciling.up(peer)
+            case PeerUp(peer, _, inbound):
+                self._parts.alignment.reconciling.up(peer, inbound=inbound)
             case PeerDown(peer):
                 self._pace.forget(peer)
             case ClockJumped():

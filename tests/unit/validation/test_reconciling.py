@@ -81,7 +81,7 @@ def test_each_has_what_the_other_lacks_after_one_comparison():
 def test_many_more_than_fit_one_comparison_come_one_after_another():
     town = Town(2)
     one, two = town.houses
-    chains = [written(number, 40) for number in range(1, 9)]
+    chains = [written(number, 40) for number in range(1, 6)]
     for chain in chains:
         given(one, chain)
     town.go(20)
@@ -135,6 +135,18 @@ def test_rounds_become_seldom_while_nothing_differs_and_quick_at_a_difference():
     assert len({state(house) for house in town.houses}) == 1
 
 
+def test_at_rest_the_peer_book_draws_the_partner_and_nobody_waits_for_ever():
+    town = Town(4)
+    town.go(600)
+    one = town.houses[0]
+    one.drawn = (town.houses[3].peer,)
+    town.questions.clear()
+    town.go(1_200)
+    asked = [target.peer for source, target, _ in town.questions if source is one]
+    assert set(asked) == set(one.around)
+    assert max(set(asked), key=asked.count) == town.houses[3].peer
+
+
 def test_a_comparison_begins_at_once_when_it_is_asked_for():
     town = Town(2)
     town.go(600)
@@ -165,6 +177,7 @@ def test_a_newcomer_is_compared_with_at_once():
     given(one, written())
     town.go(300)
     one.around = [two.peer]
+    one._tell(PeerUp(two.peer, "/ip4/127.0.0.1/tcp/1", inbound=False))
     town.go(8)
     assert state(one) == state(two)
 

@@ -128,6 +128,7 @@ class Rig:
         self.network = lambda _: ()
         self.members, self.near = 3, True
         self.around: list[PeerId] = []  # live neighbours
+        self.drawn: tuple[PeerId, ...] = ()  # by the peer book, to be compared with
         self.partner: Callable[[PeerId, ChainQuestion], bytes | Failure]
         self.partner = lambda *_: Failure("timed_out", "Nobody answers.")
         self.asked: list[tuple[PeerId, ChainQuestion]] = []
@@ -295,8 +296,9 @@ class Rig:
             case "source.shut_out":
                 self.shut_out = call.arguments.agents
                 return None
-            case "source.warrant":
-                return self._warrant(call.arguments)
+            case "source.warrant" | "peers.partners":
+                is_warrant = call.port == "source.warrant"
+                return self._warrant(call.arguments) if is_warrant else self.drawn
             case "peers.conduct":
                 assert isinstance(call.arguments, Conducted)
                 self.conduct.append((call.arguments.peer, call.arguments.code))
