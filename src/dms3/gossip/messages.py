@@ -28,7 +28,7 @@ PROTOCOL = "/dms3/gossip/1"
 MINORS = (0,)
 ID_BYTES = 16
 _HEAD_BYTES = 256  # names, overlay and topic of a message
-_ITEMS_MAX = 2 * GOSSIP_WANT_MAX
+_SMALL_ITEMS_MAX = 32  # names and values of a message, with those of later minors
 
 T = TypeVar("T")
 
@@ -120,22 +120,22 @@ class Recent:
 
 def decode_news(data: bytes) -> News:
     """What a peer tells; raises DecodeError."""
-    return _bounded(News, data, GOSSIP_NEWS_MAX * ID_BYTES + _HEAD_BYTES)
+    return _read(News, data, GOSSIP_NEWS_MAX * ID_BYTES, _SMALL_ITEMS_MAX)
 
 
 def decode_question(data: bytes) -> Question:
     """What a peer asks; raises DecodeError."""
-    return _bounded(Question, data, GOSSIP_WANT_MAX * ID_BYTES + _HEAD_BYTES)
+    return _read(Question, data, GOSSIP_WANT_MAX * ID_BYTES, _SMALL_ITEMS_MAX)
 
 
 def decode_bodies(data: bytes) -> Bodies:
     """The answer to a wish for bodies; raises DecodeError."""
-    return _bounded(Bodies, data, GOSSIP_ANSWER_BYTES_MAX + _HEAD_BYTES)
+    return _read(Bodies, data, GOSSIP_ANSWER_BYTES_MAX, _SMALL_ITEMS_MAX + GOSSIP_WANT_MAX)
 
 
 def decode_recent(data: bytes) -> Recent:
     """The answer to a comparison; raises DecodeError."""
-    return _bounded(Recent, data, GOSSIP_RECENT_MAX * ID_BYTES + _HEAD_BYTES)
+    return _read(Recent, data, GOSSIP_RECENT_MAX * ID_BYTES, _SMALL_ITEMS_MAX)
 
 
 def fitting(bodies: Sequence[bytes]) -> Bodies:
@@ -164,8 +164,9 @@ def _need(holds: bool, reason: str) -> None:
         raise ValueError(reason)
 
 
-def _bounded(cls: type[T], data: bytes, limit: int) -> T:
+def _read(cls: type[T], data: bytes, content_bytes: int, items: int) -> T:
+    limit = content_bytes + _HEAD_BYTES
     if len(data) > limit:
         raise DecodeError(limit, f"too long for a {cls.__name__}")
-    check_items(data, _ITEMS_MAX)
+    check_items(data, items)
     return decode(cls, data)

@@ -15,13 +15,11 @@ from dms3.crypto.signing import SigningKey
 from dms3.crypto.words import words_of_entropy
 from dms3.dht.presence import Verified
 from dms3.dht.providers import provider_type
-from dms3.gossip import gossip
-from dms3.node.inbox import Hosted, Overflow
+from dms3.node.inbox import Hosted
+from dms3.sim.scenarios.chain_parts import chain_parts
 from dms3.sim.scenarios.members import Members
 from dms3.sim.world import SimNode
-from dms3.source import source
 from dms3.source.grounds import Own
-from dms3.validation import validation
 
 
 class ChainMembers:
@@ -38,17 +36,8 @@ class ChainMembers:
 
     def chains(self, node: SimNode, entropy: Entropy) -> list[Hosted]:
         """Those of its machines that are about chains."""
-        own = self.own(node)
         signing = SigningKey.of_seed(node.key.seed)
-        return [
-            Hosted("source", source.Source(own, entropy), {source.PROTOCOL: Overflow.HOLD}),
-            Hosted(
-                "validation",
-                validation.Validation(signing),
-                {validation.PROTOCOL: Overflow.DROP_OLDEST},
-            ),
-            Hosted(gossip.NAME, gossip.Gossip(entropy), {gossip.PROTOCOL: Overflow.DROP_OLDEST}),
-        ]
+        return chain_parts(self.own(node), signing, entropy)
 
     def own(self, node: SimNode) -> Own:
         """Whose node `node` is."""
