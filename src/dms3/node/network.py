@@ -41,7 +41,7 @@ from dms3.p2p.port import (
     Refuse,
     Spoken,
 )
-from dms3.p2p.reach import own_word, reach_of_text
+from dms3.p2p.reach import others_word, own_word, reach_of_text
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
 
 _WIRE_BITS = (
@@ -457,7 +457,7 @@ class Network:
         near = reach_of_text(str(session.secured.remote))
         usable = own_word(info.addresses, near)
         seen = "" if info.observed is None else str(info.observed)
-        direct = tuple(one for one in usable if Multiaddr.parse(one).circuit is None)
+        direct = others_word((one for one in info.addresses if one.circuit is None), near)
         self.tell("circuits.spoken", Spoken(peer, info.protocols, seen, direct))
         self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))
 

@@ -50,7 +50,7 @@ class Spoken:
     """Arguments of "circuits.spoken": a connected `peer` describes itself (Identify).
 
     `protocols`: what it speaks; `observed`: the multiaddr under which it sees this node, or "";
-    `direct`: its own addresses that this node may dial, without circuits.
+    `direct`: its own addresses that a stranger's word may make this node dial, without circuits.
     """
 
     peer: PeerId
