@@ -5,6 +5,7 @@ figures are printed.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,12 +13,18 @@ import sys
 import pytest
 
 from dms3.core.errors import Dms3Error
+from dms3.core.limits import ID_WORK_BITS, PREFIX_NODES_PER_TABLE_MAX
+from dms3.core.neighbourhood import Duty
 from dms3.sim.faults import CALM
 from dms3.sim.ground import UPTIMES, Ground, draw_uptimes
 from dms3.sim.measures import line, mean, quantile, standard_error
-from dms3.sim.run import run_scenario
-from dms3.sim.scenario import Setting
+from dms3.sim.run import SCENARIOS, run_scenario
+from dms3.sim.scenario import Setting, run
+from dms3.sim.scenarios.eclipse import EclipseScenario
+from dms3.sim.scenarios.flash import FlashScenario
 from dms3.sim.scenarios.load import LoadScenario
+from dms3.sim.scenarios.partition import PartitionScenario
+from dms3.sim.scenarios.repair import RepairScenario
 from dms3.sim.scenarios.statements import STATEMENTS
 from dms3.sim.scenarios.survival import SurvivalScenario
 from dms3.sim.seeds import stream
@@ -113,19 +120,108 @@ def test_losses_of_a_hundred_seeds_are_those_that_are_to_be_expected():
     assert sum(run["lost_at_30"] for run in runs) <= 3
 
 
+# Repair, flash, partition, eclipse
+
+FEW = Duty(3, 4, 8)  # so that a small app has nodes that are not to hold everything
+
+
+def test_a_crowd_that_comes_and_goes_moves_nothing_to_and_fro():
+    figures = played(FlashScenario(notes=1, duty=FEW), 20)
+    assert figures["lost"] == figures["short_after"] == 0
+    assert figures["moves_max_coming"] <= 2
+    assert figures["moves_max_going"] <= 2
+
+
+def test_halves_that_wrote_without_each_other_hold_the_same_again():
+    scenario = PartitionScenario()
+    outcome = run(scenario, Setting(6, 1, 120_000_000, scenario.plan(1)))
+    print(outcome.figures)
+    assert outcome.ok, outcome.violation
+    assert outcome.figures["partitions"] == 1
+    assert outcome.figures["held"] == outcome.figures["ops"] > 0
+
+
+def test_lookups_among_a_fifth_of_liars_and_the_cost_of_being_near():
+    figures = played(EclipseScenario(gets=100), 60)
+    assert figures["right"] >= 0.99 * figures["gets"]
+    assert figures["lies"] > 20
+    assert figures["admitted_without_work"] == 0
+    assert figures["admitted_with_work"] == PREFIX_NODES_PER_TABLE_MAX
+    assert figures["keys_q_min"] == figures["drawn_q_min"] << ID_WORK_BITS
+    assert figures["drawn_q_min"] < figures["drawn_all"]
+
+
+# In `make long`
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("nodes", [64, 256, 1_024, 4_096, 10_000])
+def test_growth(nodes):
+    played(LoadScenario(), nodes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_lookups_grow_with_the_logarithm():
+    runs = [(m, played(LoadScenario(per_node=64 / m), m)) for m in (64, 256, 1_024, 4_096, 10_000)]
+    hops = line([(math.log2(m), run["hops_mean"]) for m, run in runs])
+    print(hops)
+    assert hops.fit > 0.95
+    assert runs[-1][1]["asked_mean"] <= 1.5 * runs[0][1]["asked_mean"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("nodes", [64, 256, 1_000])
+def test_a_hundred_notes_for_each_node(nodes):
+    played(LoadScenario(per_node=100), nodes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_tenth_dies_in_each_of_twenty_periods(seed):
+    assert played(RepairScenario(), 200, seed)["lost"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_crowd_of_sixty_per_cent(seed):
+    played(FlashScenario(), 200, seed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_day_in_two_halves(seed):
+    lines: list[dict] = []
+    assert run_scenario("partition", 8, seed, None, lines.append), lines[-2]
+    print(lines[-1])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_thousand_nodes_of_whom_a_fifth_lies(seed):
+    played(EclipseScenario(gets=1_000), 1_000, seed)
+
+
 # Every scenario
+
+TRACED = ("eclipse", "flash", "load", "partition", "survival")
 
 
 def test_equal_seeds_give_equal_traces_under_any_hash_seed():
     program = (
         "import json\n"
         "from dms3.sim.run import run_scenario\n"
-        "from dms3.sim.scenarios.statements import STATEMENTS\n"
-        "for name in sorted(STATEMENTS):\n"
+        "for name in NAMES:\n"
         "    lines = []\n"
-        "    run_scenario(name, 10, 3, 0.2, lines.append)\n"
+        "    run_scenario(name, 8, 3, 1, lines.append)\n"
         "    print(json.dumps(lines[-1]))\n"
-    )
+    ).replace("NAMES", repr(TRACED))
     running = [
         subprocess.Popen(
             [sys.executable, "-c", program],
@@ -136,7 +232,9 @@ def test_equal_seeds_give_equal_traces_under_any_hash_seed():
         for hash_seed in ("0", "4242")
     ]
     runs = [[json.loads(line) for line in each.communicate()[0].splitlines()] for each in running]
-    assert [each["scenario"] for each in runs[0]] == sorted(STATEMENTS)
+    assert [each["scenario"] for each in runs[0]] == list(TRACED)
+    assert set(TRACED) <= set(SCENARIOS)
+    assert set(STATEMENTS) <= set(SCENARIOS)
     for one, two in zip(*runs, strict=True):
         assert {"ok", "scenario", "nodes", "seed", "trace"} <= set(one)
         assert one["trace"] == two["trace"], one["scenario"]

@@ -27,9 +27,11 @@ from dms3.core.machine import (
     PeerDown,
     PeerUp,
     Persist,
+    Received,
     Reply,
     Request,
     Requested,
+    Send,
     View,
 )
 from dms3.core.ports import Transaction
@@ -199,6 +201,8 @@ class BareWorld:
                     self._reply(node, request, body)
                 case Call():
                     self._call(node, name, effect)
+                case Send():
+                    self._send(node, effect)
                 case Cancel():
                     pass  # its answer is ignored
         self._arm(node, name)
@@ -242,6 +246,17 @@ class BareWorld:
         target.answered += 1
         name = target.protocols[asked.protocol]
         self._tell(target, name, Requested(source.peer, asked.protocol, asked.body, request))
+
+    def _send(self, node: BareNode, said: Send) -> None:
+        target = self.nodes[self.index_of[said.peer]]
+        if target.index in node.links:
+            self._later(self._hear, target, target.boot, node.peer, said)
+
+    def _hear(self, node: BareNode, boot: int, source: PeerId, said: Send) -> None:
+        name = node.protocols.get(said.protocol)
+        if node.boot == boot and name is not None:
+            self.trace.add(self.time_us, node.index, said.protocol, said.body)
+            self._tell(node, name, Received(source, said.protocol, said.body))
 
     def _reply(self, node: BareNode, request: RequestId, body: Any) -> None:
         done = self._calls.pop(request, None)

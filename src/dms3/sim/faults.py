@@ -6,7 +6,7 @@ nothing about what must hold; that is for checkers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
@@ -150,6 +150,16 @@ class Faults:
         for node in world.nodes:
             node.crash_after = None
             world.restart(node)
+
+    def part(self, world: World, inside: Collection[int]) -> None:
+        """From now on nothing gets from the nodes `inside` to the others or back, until `heal`."""
+        one = sorted(inside)
+        two = [index for index in range(len(world.nodes)) if index not in inside]
+        self._blocked = {pair for a in one for b in two for pair in ((a, b), (b, a))}
+        self._partition += 1
+        self.count["partitions"] += 1
+        world.record(-1, "partition", b"%d" % len(self._blocked))
+        world.network.rewired()
 
     def _after(self, world: World, mean_us: int) -> int:
         return world.time_us + self._strikes.randrange(1, 2 * mean_us)

@@ -16,6 +16,7 @@ from dms3.core.overlay import LOCATION_BYTES
 UPTIMES = (0.2, 0.5, 0.8, 0.95, 0.99)
 """Of the time, that a node is there: one of these, each as often as the others."""
 
+_ROUNDING = 1 / 32
 _BITS = 8 * LOCATION_BYTES
 
 
@@ -68,6 +69,9 @@ class Ground:
         return sum(self.uptimes[index] for index in nodes)
 
     def is_enough(self, held: Sequence[int], target: int, gone: Container[int] = ()) -> bool:
-        """Whether living nodes `held` are as many as the rule asks for at `target`."""
-        wanted = self.holders(target, gone)
-        return self.sum_of(held) > self._duty.r - 1e-9 or set(wanted) <= set(held)
+        """Whether living nodes `held` are as many as the rule asks for at `target`.
+
+        Machines that compare know uptimes to a sixteenth: as much is allowed for each.
+        """
+        enough = self._duty.r - _ROUNDING * len(held)
+        return self.sum_of(held) > enough or set(self.holders(target, gone)) <= set(held)

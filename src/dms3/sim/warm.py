@@ -14,7 +14,7 @@ from random import Random
 from typing import Protocol
 
 from dms3.core.codec import encode
-from dms3.core.ids import PeerId
+from dms3.core.ids import OverlayId, PeerId
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, ContentType, location
 from dms3.dht.holding import COUNTS, HELD, Counts, Place, Row, mark_of, prefix
@@ -39,22 +39,30 @@ class Warmed(Protocol):
     disk: Disk
 
 
-def warm(seed: int, nodes: Sequence[Warmed], verified: Verified) -> None:
+def warm(
+    seed: int,
+    nodes: Sequence[Warmed],
+    verified: Verified,
+    overlay: OverlayId = PUBLIC,
+    newcomers: Sequence[Warmed] = (),
+) -> None:
     """Let every node know k nodes of each magnitude of distance, and so all its neighbours.
 
-    `seed`: of the run; `verified`: where nodes look for presences that were checked before.
+    `seed`: of the run; `verified`: where nodes look for presences that were checked before;
+    `newcomers`: with them, only these are told of `nodes`.
     """
     random = stream(seed, "tables")
     rows = []
     for node in nodes:
-        presence = issue_presence(node.key, PUBLIC, (address_of(node.index),), WALL_START_US)
-        verified.open(presence, PUBLIC, WALL_START_US)
-        ((table, key, value),) = warm_rows(PUBLIC, [(node.peer, presence)])
+        presence = issue_presence(node.key, overlay, (address_of(node.index),), WALL_START_US)
+        verified.open(presence, overlay, WALL_START_US)
+        ((table, key, value),) = warm_rows(overlay, [(node.peer, presence)])
         rows.append((key, value))
     places = [int.from_bytes(node_location(node.peer), "big") for node in nodes]
     order = sorted(range(len(places)), key=places.__getitem__)
     ring = [places[index] for index in order]
-    for node, at in zip(nodes, places, strict=True):
+    for node in newcomers or nodes:
+        at = int.from_bytes(node_location(node.peer), "big")
         known = sorted(order[position] for position in known_to(at, ring, random))
         node.disk.fill(f"{MACHINE}/{table}", dict(rows[index] for index in known))
 

@@ -8,7 +8,7 @@ knows what the machines do.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,10 @@ class FaultPlan(Protocol):
 
     def blocked(self, source: int, target: int) -> bool:
         """Whether nothing gets from node `source` to node `target` now."""
+        ...
+
+    def part(self, world: World, inside: Collection[int]) -> None:
+        """Nothing gets from the nodes `inside` to the others or back, until `heal`."""
         ...
 
     def heal(self, world: World) -> None:

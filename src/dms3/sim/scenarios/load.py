@@ -39,7 +39,8 @@ from dms3.sim.warm import warm
 
 HELD = "dht/held"
 OFF_MAX = 0.05  # how far the mean of what is held may be from n q / m
-PEAK_MAX = 3.0  # times the mean: what 99 of 100 nodes hold at most
+PEAK_MAX = 3.0  # times the mean: what 99 of 100 nodes hold at most...
+PEAKED_MIN = 5  # ...of so many notes for each: of fewer, chance makes more of the peak
 LOOKS_MAX, LOOKS_OF_ONE = 500, 4  # in all, for each node
 SETTLE_US = 20 * SECOND_US
 
@@ -77,10 +78,10 @@ class LoadScenario(Statement):
         world.run(half + SETTLE_US)
         putting = world.requests
         answered = [node.answered for node in world.nodes]
+        held = [len(node.disk.table(HELD)) for node in world.nodes]  # before a get mends anything
         self._look(world, random, notes, half)
         world.run(world.time_us + half + SETTLE_US)
         self.time_us = world.time_us
-        held = [len(node.disk.table(HELD)) for node in world.nodes]
         self.figures = {
             **self._storing(nodes, held),
             "requests_per_put": round(putting / max(1, len(notes)), 2),
@@ -157,7 +158,7 @@ class LoadScenario(Statement):
         require(len(self._placed) == notes, f"{notes - len(self._placed)} puts did not end")
         off = abs(figures["stored_mean"] / figures["stored_expected"] - 1)
         require(off <= OFF_MAX, f"a node holds {off:.1%} other than n q / m")
-        for what in ("stored", "entries"):
+        for what in ("stored", "entries") if self._per_node >= PEAKED_MIN else ():
             peak = figures[f"{what}_p99"] / figures[f"{what}_mean"]
             require(
                 peak <= PEAK_MAX, f"{what}: 99 of 100 nodes hold up to {peak:.2f} times the mean"

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dms3.sim.scenarios.eclipse import EclipseScenario
+from dms3.sim.scenarios.flash import FlashScenario
 from dms3.sim.scenarios.load import LoadScenario
+from dms3.sim.scenarios.repair import RepairScenario
 from dms3.sim.scenarios.survival import SurvivalScenario
 from dms3.sim.statement import Statement
 
 STATEMENTS: dict[str, Callable[[], Statement]] = {
+    "eclipse": EclipseScenario,
+    "flash": FlashScenario,
     "load": LoadScenario,
+    "repair": RepairScenario,
     "survival": SurvivalScenario,
 }
