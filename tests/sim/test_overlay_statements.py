@@ -87,8 +87,8 @@ def test_holders_are_the_fewest_whose_uptimes_add_up():
 
 
 def test_what_nodes_hold_and_ask_in_a_small_overlay():
-    figures = played(LoadScenario(looks=40), 32)
-    assert figures["notes"] == 160
+    figures = played(LoadScenario(looks=40, per_node=3), 32)
+    assert figures["notes"] == 96
     assert figures["holders_mean"] == 8
     assert figures["found"] == figures["lookups"] == 40
 
@@ -125,6 +125,8 @@ def test_losses_of_a_hundred_seeds_are_those_that_are_to_be_expected():
 FEW = Duty(3, 4, 8)  # so that a small app has nodes that are not to hold everything
 
 
+@pytest.mark.long  # a quarter of a minute
+@pytest.mark.timeout(3600)
 def test_a_crowd_that_comes_and_goes_moves_nothing_to_and_fro():
     figures = played(FlashScenario(notes=1, duty=FEW), 20)
     assert figures["lost"] == figures["short_after"] == 0
@@ -132,9 +134,15 @@ def test_a_crowd_that_comes_and_goes_moves_nothing_to_and_fro():
     assert figures["moves_max_going"] <= 2
 
 
+def test_what_the_dead_held_is_held_again():
+    figures = played(RepairScenario(notes=1, periods=2, duty=FEW), 14, 2)
+    assert figures["killed"] == 2
+    assert figures["lost"] == 0
+
+
 def test_halves_that_wrote_without_each_other_hold_the_same_again():
     scenario = PartitionScenario()
-    outcome = run(scenario, Setting(6, 1, 120_000_000, scenario.plan(1)))
+    outcome = run(scenario, Setting(5, 1, 60_000_000, scenario.plan(1)))
     print(outcome.figures)
     assert outcome.ok, outcome.violation
     assert outcome.figures["partitions"] == 1
@@ -210,7 +218,7 @@ def test_a_thousand_nodes_of_whom_a_fifth_lies(seed):
 
 # Every scenario
 
-TRACED = ("eclipse", "flash", "load", "partition", "survival")
+TRACED = ("eclipse", "load", "partition", "survival")  # flash and repair cost too much for this
 
 
 def test_equal_seeds_give_equal_traces_under_any_hash_seed():
@@ -219,7 +227,7 @@ def test_equal_seeds_give_equal_traces_under_any_hash_seed():
         "from dms3.sim.run import run_scenario\n"
         "for name in NAMES:\n"
         "    lines = []\n"
-        "    run_scenario(name, 8, 3, 1, lines.append)\n"
+        "    run_scenario(name, 6, 3, 0.5, lines.append)\n"
         "    print(json.dumps(lines[-1]))\n"
     ).replace("NAMES", repr(TRACED))
     running = [
