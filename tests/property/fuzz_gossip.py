@@ -29,3 +29,4 @@ SEEDS = {
     "bodies": [encode(Bodies((b"one", b"two"), cut=True)), encode(Bodies(()))],
     "recent": [encode(Recent(bytes(48))), encode(Recent(same=True))],
 }
+COUNTS = dict.fromkeys(FUZZ, (25_000, "4 decoders of one shape: together they get one's inputs"))
