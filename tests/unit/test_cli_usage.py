@@ -38,7 +38,7 @@ def test_a_tour_with_too_few_nodes_starts_none(dms3, tmp_path, nodes):
         (("bank", "--fidelity", "x"), "There is no fidelity 'x'.\nTry: messages, bytes\n"),
         (
             ("bnak",),
-            "There is no scenario 'bnak'.\nTry: bank, lookup, churn, devices, mail, chain\n",
+            "There is no scenario 'bnak'.\nTry: bank, lookup, churn, devices, mail, chain, ",
         ),
         (("bank", "--nodes", "1"), "--nodes is 1; 2 to 200 can be run.\n"),
         (("bank", "--nodes", "201"), "--nodes is 201; 2 to 200 can be run.\n"),

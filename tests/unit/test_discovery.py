@@ -128,6 +128,7 @@ class Net:
 
     def __init__(self) -> None:
         self.listening = (ADDRESS,)
+        self.circuits = ()
         self.woken = asyncio.Event()
         self.told = []
 

@@ -36,6 +36,7 @@ class FakeNode:
         self.asked: list[tuple[str, Any]] = []
         self.clock = SimpleNamespace(now=lambda: Now(0, 0))
         self.library = SimpleNamespace(space=self.space)
+        self.networks = SimpleNamespace(entered=lambda: ())
 
     async def space(self, name: str) -> SpaceId:
         if name != "letters":

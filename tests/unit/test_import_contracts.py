@@ -25,7 +25,7 @@ MODULES = (
     "__main__ cli.main api.http web.site node.driver io.clock io.loop p2p.link dht.lookup "
     "search.rank messaging.mailbox storage.storage names.names delivery.rules dm3.keys "
     "crypto.keys libp2p.noise core.ids sim.world sdk.client testing.plugin guest.app "
-    "chain.action source.source validation.validation"
+    "chain.action source.source validation.validation gossip.gossip"
 )
 
 

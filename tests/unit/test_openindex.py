@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,12 @@ class FixedClock:
         return Now(1, WALL_US)
 
 
+async def nobody(operation: str, arguments: Any) -> bool:
+    """Nothing is held for others here."""
+    del operation, arguments
+    return False
+
+
 @asynccontextmanager
 async def opened(home: Path) -> AsyncIterator[tuple[Library, Published]]:
     home.mkdir()
@@ -69,7 +76,7 @@ async def opened(home: Path) -> AsyncIterator[tuple[Library, Published]]:
     library = Library(store, packs, pool, FixedClock(), SystemEntropy())
     try:
         await library.start()
-        yield library, Published(store, packs)
+        yield library, Published(store, packs, nobody)
     finally:
         await pool.close()
         packs.close()

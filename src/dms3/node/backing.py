@@ -50,6 +50,7 @@ SAVED_STATES = {
     "mailbox": True,  # people, keys, carriers, what is still to be sent
     "storage": True,  # where conversations lie; another home is another device there
     "validation": False,  # what this node holds for others; own chains are in "source"
+    "gossip": False,  # keeps nothing
     "source": True,  # own chains, to be read and published: another home is another device
     "noting": False,  # says when *this* home was backed up
 }
