@@ -25,6 +25,7 @@ from dms3.chain.operations import (
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import ENTRIES_LISTED_MAX
+from dms3.core.verdict import Valid
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_names import agent_of, hash_of, place_of
@@ -122,8 +123,10 @@ class EntryAnswers:
             for app in apps:
                 asked = GetRecord(app.overlay, wanted, latest=latest, local=local)
                 found: Found | None = await self._node.call("validation.get", asked)
-                if found is not None and found.records:
-                    return app, found
+                if found is None or not found.records:
+                    continue
+                if not local or isinstance(found.verdict, Valid):
+                    return app, found  # others may hold a valid one of what was refused here
         raise Dms3Error(
             "not_found",
             f"Nobody who was asked has {wanted}.",

@@ -35,6 +35,7 @@ from dms3.validation.holding import Held, Holding
 from dms3.validation.judging import Case, Judging
 from dms3.validation.needs import NO_BUNDLE
 from dms3.validation.queue import Queue
+from dms3.validation.rows import CODES, EVIDENCE
 
 Decided = Callable[[SignedAction, Verdict], None]
 
@@ -259,6 +260,8 @@ class Deciding:
             if isinstance(verdict, Invalid) and self._holding.action(overlay, signed.hash) is None:
                 now_us = self.desk.now.wall_us
                 self._holding.add_action(overlay, signed, "pending", now_us, own=False)
+                if record.entry is not None and signed.action.entry is not None:
+                    self._holding.add_entry(overlay, signed.action.entry, record.entry)
                 self._decided(overlay, signed, verdict)
             elif isinstance(verdict, Valid):
                 self._judging.learn(overlay, record)
@@ -352,8 +355,13 @@ class Deciding:
     def _drop(self, overlay: OverlayId, signed: SignedAction) -> None:
         self._holding.forget(overlay, signed)
         for cid in (signed.action.entry, signed.action.sealed):
-            if cid is not None and not any(self._holding.listed(overlay, b"e", cid.binary)):
+            if cid is not None and not self._is_used(overlay, cid):
                 self._holding.drop_entry(overlay, cid)
+
+    def _is_used(self, overlay: OverlayId, entry: Cid) -> bool:
+        """Whether an action with a verdict made this entry."""
+        codes = (CODES["entry"], EVIDENCE)
+        return any(any(self._holding.listed(overlay, code, entry.binary)) for code in codes)
 
     def trace(self, overlay: OverlayId, hash_: Cid) -> list[OpState]:
         """How far each op of an action has come here."""

@@ -32,7 +32,6 @@ from dms3.validation.rows import (
     INDEX,
     OPS,
     PENDING,
-    REFUSED,
     STATES,
     ActionRow,
     AuthorRow,
@@ -43,6 +42,7 @@ from dms3.validation.rows import (
     index_key,
     index_prefix,
     number_key,
+    refused_key,
 )
 
 _VERSION = 1
@@ -148,8 +148,9 @@ class Holding:
             for kind, basis in ops:
                 fork = self._list(overlay, kind, basis, signed) or fork
             return Integrated(tuple(op_id_of(kind, basis, signed) for kind, basis in ops), fork)
-        if isinstance(verdict, Invalid) and ("activity", signed.action.author) in ops:
-            self.rows.put(INDEX, refused_key(overlay, signed), b"")
+        if isinstance(verdict, Invalid):
+            for kind, basis in ops:
+                self._list_refused(overlay, kind, basis, signed)
         return Integrated(())
 
     def make_own(self, overlay: OverlayId, signed: SignedAction) -> None:
@@ -293,8 +294,8 @@ class Holding:
             self._locate(overlay, [(kind, basis)], signed)
         if state == "integrated":
             return self._list(overlay, kind, basis, signed)
-        if state == "rejected" and (kind, basis) == ("activity", signed.action.author):
-            self.rows.put(INDEX, refused_key(overlay, signed), b"")
+        if state == "rejected":
+            self._list_refused(overlay, kind, basis, signed)
         return None
 
     def remade(
@@ -394,6 +395,13 @@ class Holding:
             return self._extend(overlay, signed)
         return None
 
+    def _list_refused(
+        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
+    ) -> None:
+        key = refused_key(overlay, kind, basis, signed)
+        if key is not None:
+            self.rows.put(INDEX, key, b"")
+
     def _extend(self, overlay: OverlayId, signed: SignedAction) -> Cid | None:
         """The chain of its author has one more action; another one at the same place, if any."""
         author, seq = signed.action.author, signed.action.seq
@@ -477,12 +485,6 @@ class Holding:
 def _part_key(overlay: OverlayId, cid: Cid, number: int) -> bytes:
     """Where a part of an entry lies; sealed bytes are apart, since they have another codec."""
     return overlay + bytes((cid.codec,)) + cid.digest + bytes((number,))
-
-
-def refused_key(overlay: OverlayId, signed: SignedAction) -> bytes:
-    """Where a rejected action is listed by its place in the chain."""
-    prefix = index_prefix(overlay, REFUSED, signed.action.author)
-    return prefix + number_key(signed.action.seq) + signed.hash.digest
 
 
 def _held(data: bytes) -> Held:

@@ -186,6 +186,14 @@ def index_key(overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction)
     return index_prefix(overlay, code, basis) + tail
 
 
+def refused_key(overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction) -> bytes | None:
+    """Where the op `kind` of a rejected action is listed: by its place, and by its entry."""
+    digest = signed.hash.digest
+    if kind == "activity" and basis == signed.action.author:
+        return index_prefix(overlay, REFUSED, basis) + number_key(signed.action.seq) + digest
+    return index_prefix(overlay, EVIDENCE, basis) + digest if kind == "entry" else None
+
+
 CODES = {
     "entry": b"e",
     "activity": b"a",
@@ -202,3 +210,6 @@ what a stranger says of a key is never looked at, however much it is."""
 
 REFUSED = b"r"
 """Code under which rejected actions are listed by author and seq."""
+
+EVIDENCE = b"v"
+"""Code under which rejected actions are listed by the entry that they made."""

@@ -20,7 +20,16 @@ from dms3.core.ids import OverlayId
 from dms3.core.limits import AGENTS_MAX, CHAIN_ANSWER_BYTES_MAX, FETCH_PASSED_MAX
 from dms3.validation.holding import Held, Holding
 from dms3.validation.located import SHOWN
-from dms3.validation.rows import CODES, OTHERS, REFUSED, index_key, link_tail, number_key
+from dms3.validation.rows import (
+    CODES,
+    EVIDENCE,
+    OTHERS,
+    REFUSED,
+    index_key,
+    link_tail,
+    number_key,
+    refused_key,
+)
 
 ROOM_BYTES = 64 * 1_024  # names and verdicts around the ops of one answer
 
@@ -113,7 +122,9 @@ class Serving:
             yield from self._row(overlay, "record", fetch.basis, held)
 
     def _entry(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:
+        """The actions that made it; behind the valid ones those that were refused, as evidence."""
         yield from self._listed(overlay, "entry", fetch)
+        yield from self._listed(overlay, "entry", fetch, code=EVIDENCE)
 
     def _agents(self, overlay: OverlayId, fetch: Fetch) -> Iterator[Row]:
         yield from self._listed(overlay, "agent", fetch)
@@ -167,11 +178,11 @@ class Serving:
     # Small parts
 
     def _listed(
-        self, overlay: OverlayId, kind: str, fetch: Fetch, tail: bytes = b""
+        self, overlay: OverlayId, kind: str, fetch: Fetch, tail: bytes = b"", code: bytes = b""
     ) -> Iterator[Row]:
         after = self._cursor(overlay, kind, fetch)
         others = 0
-        for _, held in self._holding.listed(overlay, CODES[kind], fetch.basis, tail, after):
+        for _, held in self._holding.listed(overlay, code or CODES[kind], fetch.basis, tail, after):
             wanted = fits(held.signed.action, fetch)
             others = 0 if wanted else others + 1
             if wanted:
@@ -187,7 +198,8 @@ class Serving:
             return b""
         held = self._holding.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
         assert held is not None, "the action of an op is kept"
-        return index_key(overlay, kind, fetch.basis, held.signed) or b""
+        where = refused_key if held.state == "rejected" else index_key
+        return where(overlay, kind, fetch.basis, held.signed) or b""
 
     def _row(self, overlay: OverlayId, kind: str, basis: bytes, held: Held) -> Iterator[Row]:
         op = self._holding.remade(overlay, kind, basis, held.signed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dms3.chain.operations import OpenApp, Pardon
+from dms3.chain.operations import GetRecord, OpenApp, Pardon
 from dms3.chain.ops import op_id
 from dms3.chain.receipt import check_receipt, decode_receipt
 from dms3.chain.sandboxing import Judged
@@ -131,6 +131,28 @@ def test_rejected_ops_are_evidence_and_never_served_as_valid():
     last = rig.fetch("activity", chain.signing.public).ops[-1]
     assert last.state == "rejected"
     assert rig.fetch("activity", chain.signing.public).highest == 2
+
+
+def test_who_asks_for_an_entry_is_shown_the_refused_behind_the_valid():
+    rig, good, bad = Rig(), begun(number=1), begun(number=2)
+    fine = good.create({"text": "hello"}, "note")
+    broken = bad.create({"text": "hello"}, "unheard")
+    rig.publish(*ops(*bad.records), peer=MALLORY_PEER)
+    basis = broken.signed.action.entry.binary
+    (alone,) = rig.fetch("entry", basis).ops
+    assert (alone.state, alone.rule) == ("rejected", "entry-kind")
+    (found,) = rig.call("get", GetRecord(PLAIN.id, broken.signed.action.entry)).records
+    assert found.signed.hash == broken.signed.hash
+    rig.publish(*ops(*good.records))
+    assert fine.signed.action.entry == broken.signed.action.entry
+    assert [each.state for each in rig.fetch("entry", basis).ops] == ["integrated", "rejected"]
+    first = rig.fetch("entry", basis, limit=1)
+    assert first.more
+    cursor = op_id(op(fine, "entry"))
+    (last,) = rig.fetch("entry", basis, cursor=cursor).ops
+    assert last.state == "rejected"
+    cursor = op_id(op(broken, "entry"))
+    assert rig.fetch("entry", basis, cursor=cursor).ops == ()
 
 
 def test_what_follows_a_refused_action_is_refused_before_or_after():
