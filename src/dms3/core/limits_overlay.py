@@ -75,9 +75,11 @@ WARRANT_RETRY_US = 60 * SECOND_US  # when the own chain cannot be written now...
 WARRANT_TRIES_MAX = 8  # ...so often
 WARRANTS_OF_ONE_MAX = 32  # of one issuer within an hour, heard by gossip; more are not looked at
 WARRANTS_OPEN_MAX = 64  # heard by gossip, and judged now
+WARRANTS_WAITING_MAX = 256  # heard by gossip, and not judged yet: eight seconds of a flood
 WARRANT_ANSWER_US = 2 * SECOND_US  # gossip is told what became of one; later it is told again
 ISSUERS_KEPT_MAX = 1_024  # whose pace is remembered
 ACCUSED_KEPT_MAX = 1_024  # verdicts on actions that were judged for a warrant alone
+ACCUSED_OPEN_MAX = 256  # accused actions that wait for what judging them needs
 PUBLISHERS_KEPT_MAX = 4_096  # who published what is not judged yet, 200 bytes each
 SHUNNED_MAX = 256  # nodes of one app that are not asked any more
 

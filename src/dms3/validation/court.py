@@ -33,7 +33,7 @@ class Court:
         self.convicting = Convicting(holding.rows, self.blocking, lambda: desk.now.wall_us)
         tools = Tools(holding, bench.known, self.convicting, self.blocking, accusing)
         self.warranting = deciding.heed = Warranting(desk, tools, node)
-        self.hearing = Hearing(deciding, tools, Signatures(), self.warranting)
+        self.hearing = Hearing(bench.judging, deciding, tools, Signatures(), self.warranting)
 
     def open(self, overlay: OverlayId) -> None:
         """An app is judged from now on."""

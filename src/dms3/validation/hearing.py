@@ -19,10 +19,12 @@ from dms3.core.limits import (
     WARRANT_ANSWER_US,
     WARRANTS_OF_ONE_MAX,
     WARRANTS_OPEN_MAX,
+    WARRANTS_WAITING_MAX,
 )
 from dms3.core.verdict import Invalid, Valid, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import LIED, MALFORMED, Signatures
+from dms3.validation.judging import Case, Judging
 from dms3.validation.needs import Need
 from dms3.validation.warranting import Tools, Warranting
 
@@ -33,9 +35,15 @@ class Hearing:
     """Warrants heard and not judged yet."""
 
     def __init__(
-        self, deciding: Deciding, tools: Tools, signatures: Signatures, warranting: Warranting
+        self,
+        judging: Judging,
+        deciding: Deciding,
+        tools: Tools,
+        signatures: Signatures,
+        warranting: Warranting,
     ) -> None:
         self._desk = deciding.desk
+        self._judging = judging
         self._deciding = deciding
         self._known = tools.known
         self._signatures = signatures
@@ -43,6 +51,7 @@ class Hearing:
         self._blocking = tools.blocking
         self._warranting = warranting
         self._open: dict[RequestId, OverlayId] = {}
+        self._cases: dict[Case, None] = {}  # they go on when gossip was answered
         self._heard: dict[tuple[OverlayId, bytes], list[int]] = {}  # when, within the last hour
 
     def heard(self, asked: HeardGossip, request: RequestId) -> None:
@@ -76,6 +85,8 @@ class Hearing:
         """Nothing is judged there any more."""
         for request in [each for each, where in self._open.items() if where == overlay]:
             self._answer(request, news=False)
+        for case in [case for case in self._cases if case.overlay == overlay]:
+            self._leave(case)
 
     def _is_news(self, overlay: OverlayId, warrant: SignedAction) -> bool:
         """Whether it says what nobody has said yet, and who says it is listened to."""
@@ -121,7 +132,20 @@ class Hearing:
                 self._warranting.telling.spread(overlay, warrant)  # gossip did not wait for it
 
         self._desk.after(_alarm(request), WARRANT_ANSWER_US, late)
-        self._deciding.borrow(overlay, Record(warrant), judged)
+        case = self._deciding.borrow(overlay, Record(warrant), judged)
+        if case is not None:
+            self._wait(case)
+
+    def _wait(self, case: Case) -> None:
+        """Whoever waits for what nobody may have gives way, the oldest first."""
+        self._cases = {each: None for each in self._cases if not each.over}
+        if len(self._cases) >= WARRANTS_WAITING_MAX:
+            self._leave(next(iter(self._cases)))
+        self._cases[case] = None
+
+    def _leave(self, case: Case) -> None:
+        del self._cases[case]
+        self._judging.cancel(case)
 
     def _answer(self, request: RequestId, *, news: bool) -> bool:
         """Tell gossip; False when it was told, or has gone."""

@@ -24,6 +24,7 @@ class Leftovers:
         self._desk = desk
         self._holding = holding
         self._at: dict[OverlayId, bytes] = {}  # where the walk goes on
+        self._late: dict[tuple[OverlayId, Cid], None] = {}  # doubted behind the start of a walk
 
     def doubt(self, overlay: OverlayId, entries: tuple[Cid, ...]) -> None:
         """Nothing of the action that brought these needs them."""
@@ -31,9 +32,10 @@ class Leftovers:
         for cid in entries:
             if len(doubted) < DOUBTED_MAX and self._holding.has_entry(overlay, cid):
                 doubted[overlay, cid] = None
+                if overlay in self._at:
+                    self._late[overlay, cid] = None
         if entries and overlay not in self._at:
-            self._at[overlay] = overlay
-            self._later(overlay)
+            self._begin(overlay)
 
     def shut(self, overlay: OverlayId) -> None:
         """The walk ends."""
@@ -41,12 +43,19 @@ class Leftovers:
         self._desk.no_alarm(_alarm(overlay))
         for key in [key for key in self._holding.doubted if key[0] == overlay]:
             del self._holding.doubted[key]
+            self._late.pop(key, None)
+
+    def _begin(self, overlay: OverlayId) -> None:
+        for key in [key for key in self._late if key[0] == overlay]:
+            del self._late[key]
+        self._at[overlay] = overlay
+        self._later(overlay)
 
     def _later(self, overlay: OverlayId) -> None:
         self._desk.after(_alarm(overlay), LOCATED_PAUSE_US, lambda: self._step(overlay))
 
     def _step(self, overlay: OverlayId) -> None:
-        """Look at some actions; whatever is doubted after the last one goes."""
+        """Look at some actions; whatever is doubted since before the first one goes then."""
         rows = self._holding.rows.range(ACTIONS, self._at[overlay], DOUBT_SLICE_ROWS)
         mine = [data for key, data in rows if key.startswith(overlay)]
         for data in mine:
@@ -56,9 +65,14 @@ class Leftovers:
             self._later(overlay)
             return
         del self._at[overlay]
-        for key in [key for key in self._holding.doubted if key[0] == overlay]:
-            del self._holding.doubted[key]
-            self._holding.drop_entry(*key)
+        doubted = [key for key in self._holding.doubted if key[0] == overlay]
+        late = [key for key in doubted if key in self._late]
+        for key in doubted:
+            if key not in self._late:
+                del self._holding.doubted[key]
+                self._holding.drop_entry(*key)
+        if late:
+            self._begin(overlay)
 
     def _clear(self, overlay: OverlayId, row: ActionRow) -> None:
         """What an action needs here is not doubted."""
@@ -71,7 +85,7 @@ class Leftovers:
         if not entries:
             return
         kinds = [kind for kind, _ in self._holding.ops(overlay, signed)]
-        if row.own or any(kind in WITH_ENTRY for kind in kinds):
+        if row.own or row.state == "rejected" or any(kind in WITH_ENTRY for kind in kinds):
             for cid in entries:
                 del self._holding.doubted[overlay, cid]
 

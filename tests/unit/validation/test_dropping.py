@@ -20,6 +20,7 @@ from dms3.core.ids import PeerId
 from dms3.core.limits import DROP_PERIODS, GOSSIP_PERIOD_US, HOLDERS_SLACK, SECOND_US
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.crypto.certificate import PEER_ID_PREFIX
+from dms3.validation import leftovers
 from dms3.validation.rows import ACTIONS, AUTHORS, ENTRIES, INDEX, OPS
 from unit.chain.chain_kit import T0, key
 from unit.validation.town_kit import Town, written
@@ -209,6 +210,29 @@ def test_an_entry_that_another_action_has_made_too_stays_with_it():
     rig.rank = 0
     (again,) = rig.fetch("record", two.records[-1].signed.hash.binary).ops
     assert again.state == "integrated"
+
+
+def test_an_entry_that_is_doubted_in_the_middle_of_a_walk_is_looked_for_from_the_first_action(
+    monkeypatch,
+):
+    monkeypatch.setattr(leftovers, "DOUBT_SLICE_ROWS", 1)
+    rig = Rig(None, PLAIN)
+    one, two = begun(PLAIN, 1), begun(PLAIN, 5)
+    for chain in (one, two):
+        chain.create({"text": "hello"}, "note")
+    rig.codes(*ops(*one.records, *two.records))
+    first, last = sorted((one.head, two.head), key=lambda signed: signed.hash.digest)
+    walk = rig.machine._parts.alignment.dropping._leftovers
+    walk.doubt(PLAIN.id, (first.hash,))  # no entry: the walk begins for nothing
+    while walk._at[PLAIN.id] <= PLAIN.id + first.hash.digest:
+        rig.go(0.01)
+    holding_, entry = rig.machine._parts.holding, last.action.entry
+    for op_ in ops(*(one if last is one.head else two).records[-1:]):
+        walk.doubt(PLAIN.id, holding_.drop_op(PLAIN.id, op_id(op_)))
+    rig.go(2)
+    assert not walk._at
+    assert not holding_.doubted
+    assert holding_.has_entry(PLAIN.id, entry), "the first action has made it, too"
 
 
 def test_what_came_back_while_its_entry_was_doubted_keeps_it():

@@ -28,6 +28,7 @@ from dms3.core.limits import (
     WARRANTS_WRITTEN_MAX,
 )
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid
+from dms3.validation import accusing, hearing
 from unit.chain.chain_kit import DNA
 from unit.validation.validation_kit import (
     ALICE_PEER,
@@ -345,6 +346,40 @@ def test_a_flood_of_one_issuer_is_not_looked_at_and_the_next_hour_is():
 
 
 # What follows
+
+
+def test_of_warrants_that_wait_for_what_nobody_has_so_many_are_kept(monkeypatch):
+    """Else ever new keys fill the memory with what is never judged."""
+    monkeypatch.setattr(hearing, "WARRANTS_WAITING_MAX", 3)
+    rig, (chain, one, two) = Rig(), forked()
+    evidence = fork_evidence(one.signed, two.signed)
+    issuers = [begun(PLAIN, 20 + number) for number in range(5)]
+    for issuer in issuers:
+        hear(rig, warrant=warned(issuer, chain.signing.public, evidence))
+        rig.go(WAIT)
+    assert len(rig.machine._parts.judging._waiting) == 3
+    rig.codes(*ops(*issuers[0].records[:3]))
+    assert convicted(rig) == {}, "it gave way"
+    rig.codes(*ops(*issuers[4].records[:3]))
+    assert set(convicted(rig)) == {chain.signing.public}
+
+
+def test_of_accused_actions_that_wait_for_what_nobody_has_so_many_are_kept(monkeypatch):
+    monkeypatch.setattr(accusing, "ACCUSED_OPEN_MAX", 2)
+    rig, issuer = member(), begun(PLAIN, 5)
+    rig.codes(*ops(*issuer.records))
+    chains, warrants = [begun(PLAIN, 20 + number) for number in range(4)], []
+    for chain in chains:
+        bad = chain.add("link", base=b"b" * 32, to=b"t" * 32, link_kind="by")
+        evidence = rule_evidence(bad.signed, "short")
+        warrants.append(warned(issuer, chain.signing.public, evidence))
+        issuer.records.pop()
+        hear(rig, warrant=warrants[-1])
+        rig.go(WAIT)
+    waiting = rig.machine._parts.judging._waiting
+    assert len(waiting) == 2 * 2, "what each waits for, and its warrant"
+    rig.codes(*ops(*chains[0].records[:3]))
+    assert hear(rig, warrant=warrants[0]) is True, "nothing was remembered of what gave way"
 
 
 def test_what_comes_behind_the_evidence_is_not_taken_and_what_lies_before_is():
