@@ -33,9 +33,9 @@ from dms3.crypto.signing import SigningKey
 from dms3.validation.charges import Charges
 from dms3.validation.holding import Held, Holding
 from dms3.validation.judging import Case, Judging
+from dms3.validation.leftovers import Leftovers
 from dms3.validation.needs import NO_BUNDLE
 from dms3.validation.queue import Queue
-from dms3.validation.rows import CODES, EVIDENCE
 
 Decided = Callable[[SignedAction, Verdict], None]
 
@@ -81,6 +81,7 @@ class Deciding:
     ) -> None:
         self.desk = desk
         self.queue = Queue()
+        self.leftovers = Leftovers(desk, holding)
         self._holding = holding
         self._judging = judging
         self._charges = charges
@@ -353,15 +354,10 @@ class Deciding:
         self._judging.wake(overlay, signed.hash)
 
     def _drop(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """Forget an action; its entry goes when no other one that lies here has made it."""
         self._holding.forget(overlay, signed)
-        for cid in (signed.action.entry, signed.action.sealed):
-            if cid is not None and not self._is_used(overlay, cid):
-                self._holding.drop_entry(overlay, cid)
-
-    def _is_used(self, overlay: OverlayId, entry: Cid) -> bool:
-        """Whether an action with a verdict made this entry."""
-        codes = (CODES["entry"], EVIDENCE)
-        return any(any(self._holding.listed(overlay, code, entry.binary)) for code in codes)
+        entries = (signed.action.entry, signed.action.sealed)
+        self.leftovers.doubt(overlay, tuple(cid for cid in entries if cid is not None))
 
     def trace(self, overlay: OverlayId, hash_: Cid) -> list[OpState]:
         """How far each op of an action has come here."""

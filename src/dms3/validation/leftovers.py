@@ -1,7 +1,7 @@
 """Entries that nothing held here needs any more: found by a slow walk over actions, and let go.
 
 Source: docs/chains.md, "Repaired". Several actions may have made one entry, and there is no list of
-them; so an entry whose op was dropped is only doubted until all actions here were looked at.
+them; so an entry whose op or action has gone is only doubted until all actions here were looked at.
 """
 
 from __future__ import annotations

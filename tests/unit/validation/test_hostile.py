@@ -120,8 +120,27 @@ def test_who_has_waited_long_in_vain_gives_way_when_there_is_no_room(monkeypatch
     rig.go(PENDING_OLD_US / SECOND_US)
     assert rig.codes(third) == ["pending"]
     assert rig.state(chains[0].records[3]) == ""
+    rig.go(1)
     assert len(rig.disk.values["entries"]) == entries, "nothing of it stays"
     assert len(rig.disk.values["pending"]) == 2
+
+
+def test_an_action_that_gives_way_takes_no_entry_of_another_with_it(monkeypatch):
+    """Else who copies an entry, and has the copy forgotten, takes it from its author."""
+    monkeypatch.setattr(queue, "PENDING_ACTIONS_MAX", 1)
+    rig, chain = Rig(), begun()
+    chain.create({"text": "mine"}, "note")
+    near = [each for each in ops(*chain.records) if each.kind != "entry"]
+    rig.codes(*near)
+    copier, other = begun(PLAIN, 11), begun(PLAIN, 12)
+    copy = copier.create({"text": "mine"}, "note")
+    assert rig.codes(op(copy, "record")) == ["pending"]
+    rig.go(PENDING_OLD_US / SECOND_US)
+    assert rig.codes(op(other.records[1], "record")) == ["pending"]
+    rig.go(1)
+    assert rig.state(copy) == ""
+    (found,) = rig.fetch("record", chain.head.hash.binary).ops
+    assert found.state == "integrated"
 
 
 def test_too_much_at_once_is_refused_by_its_bytes(monkeypatch):
