@@ -35,7 +35,6 @@ Missed = Callable[[Channel], None]
 class _Want:
     """An id whose body is not here: who has told it, who is asked now, `silences` met so far."""
 
-    channel: Channel
     silences: int = 0
     sources: dict[PeerId, None] = field(default_factory=dict)
     asked: PeerId | None = None
@@ -76,7 +75,7 @@ class Fetching:
         self._grounds = grounds
         self._desk = grounds.desk
         self._brought = brought
-        self._wants: dict[bytes, _Want] = {}
+        self._wants: dict[tuple[Channel, bytes], _Want] = {}  # who tells one elsewhere lies alone
         self._offers: dict[PeerId, _Offers] = {}
         self._busy: dict[Channel, int] = {}  # asked for or judged
         self._held_up: set[Channel] = set()
@@ -90,15 +89,15 @@ class Fetching:
         """`peer` has these bodies, which are not here."""
         offers = self._offers.setdefault(peer, _Offers())
         for name in names:
-            want = self._wants.get(name)
+            want = self._wants.get((channel, name))
             if want is None:
-                want = self._wants[name] = _Want(channel)
+                want = self._wants[channel, name] = _Want()
             want.sources[peer] = None
             offers.add(channel, name)
             if offers.count > GOSSIP_OFFERS_MAX:
                 oldest = offers.oldest()
                 offers.remove(*oldest)
-                self._not_from(peer, oldest[1], "offers_full")
+                self._not_from(peer, *oldest, "offers_full")
         self._ask(peer)
 
     def judged(self, channel: Channel) -> None:
@@ -111,15 +110,14 @@ class Fetching:
         offers = self._offers.pop(peer, None)
         if offers is None:
             return
-        for names in offers.ids.values():
+        for channel, names in offers.ids.items():
             for name in names:
-                self._not_from(peer, name, "not_given")
+                self._not_from(peer, channel, name, "not_given")
 
     def leave(self, channel: Channel) -> None:
         """Nothing of it is wanted any more."""
-        for name, want in list(self._wants.items()):
-            if want.channel == channel:
-                del self._wants[name]
+        for key in [key for key in self._wants if key[0] == channel]:
+            del self._wants[key]
         for offers in self._offers.values():
             offers.count -= len(offers.ids.pop(channel, ()))
 
@@ -143,7 +141,7 @@ class Fetching:
                 continue
             names: list[bytes] = []
             for name in list(offers.ids.get(channel, ())):
-                want = self._wants.get(name)
+                want = self._wants.get((channel, name))
                 if want is None or want.asked is not None:
                     offers.remove(channel, name)  # its peer stays a source
                     continue
@@ -155,7 +153,7 @@ class Fetching:
     def _request(self, peer: PeerId, offers: _Offers, channel: Channel, names: list[bytes]) -> None:
         for name in names:
             offers.remove(channel, name)
-            self._wants[name].asked = peer
+            self._wants[channel, name].asked = peer
         offers.open += 1
         self._busy[channel] = self._busy.get(channel, 0) + len(names)
         self._grounds.counts.asked += len(names)
@@ -189,7 +187,7 @@ class Fetching:
                 cut = False
                 break
             del left[name]
-            if self._wants.pop(name, None) is None:
+            if self._wants.pop((channel, name), None) is None:
                 self._free(channel, 1)
                 self._grounds.counts.duplicates += 1
             else:
@@ -197,27 +195,29 @@ class Fetching:
         self._free(channel, len(left))
         silent = isinstance(answer, Failure) and answer.code == "timed_out"
         for name in left:
-            self._not_given(peer, name, again=cut, silent=silent)
+            self._not_given(peer, channel, name, again=cut, silent=silent)
 
-    def _not_given(self, peer: PeerId, name: bytes, *, again: bool, silent: bool) -> None:
+    def _not_given(
+        self, peer: PeerId, channel: Channel, name: bytes, *, again: bool, silent: bool
+    ) -> None:
         """Ask the next for it; the same peer when its answer was full, or alone but silent."""
-        want = self._wants.get(name)
+        want = self._wants.get((channel, name))
         if want is None:
             return
         want.asked = None
         want.silences += silent
         if again and peer in self._offers:
-            self._offers[peer].add(want.channel, name)
+            self._offers[peer].add(channel, name)
             return
         if silent and want.silences < GOSSIP_SILENCES_MAX:
             del want.sources[peer]
             want.sources[peer] = None  # the others first
             peer = PeerId(b"")
-        self._not_from(peer, name, "not_given")
+        self._not_from(peer, channel, name, "not_given")
 
-    def _not_from(self, peer: PeerId, name: bytes, why: str) -> None:
+    def _not_from(self, peer: PeerId, channel: Channel, name: bytes, why: str) -> None:
         """`peer` does not give it: the next that has told it is asked, if there is one."""
-        want = self._wants.get(name)
+        want = self._wants.get((channel, name))
         if want is None:
             return
         want.sources.pop(peer, None)
@@ -225,11 +225,11 @@ class Fetching:
             return
         after = next((each for each in want.sources if each in self._offers), None)
         if after is None:
-            del self._wants[name]
+            del self._wants[channel, name]
             self._grounds.counts.dropped(why)
-            self._missed(want.channel)
+            self._missed(channel)
         else:
-            self._offers[after].add(want.channel, name)
+            self._offers[after].add(channel, name)
             self._ask(after)
 
     # Room

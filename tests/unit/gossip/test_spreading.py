@@ -18,8 +18,17 @@ from dms3.core.limits import (
     GOSSIP_SILENCES_MAX,
     SECOND_US,
 )
-from dms3.core.machine import Reply, Request, Send
-from dms3.gossip.messages import Bodies, Channel, decode_news, decode_question, id_of, split
+from dms3.core.machine import Received, Reply, Request, Send
+from dms3.gossip.messages import (
+    PROTOCOL,
+    Bodies,
+    Channel,
+    News,
+    decode_news,
+    decode_question,
+    id_of,
+    split,
+)
 from unit.gossip.gossip_kit import DELAY_US, OVERLAY, TOPIC, Net
 
 NAMES = [f"node{number}" for number in range(12)]
@@ -114,6 +123,18 @@ def test_a_partner_that_tells_and_does_not_give_is_passed_over():
     net.run(3 * GOSSIP_ASK_US)
     assert b"news" in net["reader"].heard
     assert net["reader"].blamed == []
+
+
+def test_who_tells_an_id_under_another_topic_keeps_nobody_from_the_body():
+    net = settled(["honest", "liar", "reader"])
+    reader, liar = net["reader"], net["liar"].peer
+    reader.machine._topics["other"] = "owner"
+    net.lost = lambda source, _, effect: source.peer == liar and isinstance(effect, Reply)
+    name = id_of(Channel(OVERLAY, TOPIC), b"news")
+    reader.event(Received(liar, PROTOCOL, encode(News(OVERLAY, "other", name))))
+    net["honest"].spread(b"news")
+    net.run(GOSSIP_ASK_US // 2)
+    assert b"news" in reader.heard
 
 
 def test_silence_is_passed_over_after_its_time():
