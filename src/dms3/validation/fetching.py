@@ -73,6 +73,14 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
+class _Aside:
+    """Until when (monotonic) an op is not brought again; `far`: where it lies, if that is why."""
+
+    until_us: int
+    far: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """What it works with."""
 
@@ -93,13 +101,14 @@ class Fetching:
         self._holders = means.holders
         self._signatures = means.signatures
         self._is_open = means.judging.is_open
-        self._aside: dict[tuple[OverlayId, bytes], int] = {}  # -> until when they are not brought
+        self._aside: dict[tuple[OverlayId, bytes], _Aside] = {}
 
     def wants(self, overlay: OverlayId, op_id_: bytes) -> bool:
         """Whether the op with that id is to be brought, should it lie near."""
         row = self._holding.op(overlay, op_id_)
         if row is None:
-            return self._aside.get((overlay, op_id_), 0) <= self._desk.now.mono_us
+            aside = self._aside.get((overlay, op_id_))
+            return aside is None or aside.until_us <= self._desk.now.mono_us
         held = self._holding.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
         if held is None or held.state != "abandoned":
             return False
@@ -108,9 +117,34 @@ class Fetching:
     def bring(
         self, overlay: OverlayId, node: NodeAt, ids: Sequence[bytes], then: Callable[[Haul], None]
     ) -> None:
-        """Bring those of `ids` that are wanted; `then` is told once what came of it."""
-        wanted = deque(each for each in ids if self.wants(overlay, each))
-        self._go_on(_Job(overlay, node, wanted, then))
+        """Bring those of `ids` that are wanted; `then` is told once what came of it.
+
+        What was too far is looked at again: nodes that were nearer may have gone since.
+        """
+        far = deque((each, at) for each in ids if (at := self._far(overlay, each)))
+
+        def look() -> None:
+            if not far:
+                wanted = deque(each for each in ids if self.wants(overlay, each))
+                self._go_on(_Job(overlay, node, wanted, then))
+                return
+            some = [far.popleft() for _ in range(min(CHAIN_OPS_MAX, len(far)))]
+            rank = RankNear(overlay, tuple(at for _, at in some))
+            self._desk.call("dht.rank", rank, lambda ranks: ranked(some, ranks))
+
+        def ranked(some: list[tuple[bytes, bytes]], ranks: Any) -> None:
+            if not isinstance(ranks, Failure):
+                for (each, _), one in zip(some, ranks, strict=True):
+                    if one.keeps:
+                        self._aside.pop((overlay, each), None)
+            look()
+
+        look()
+
+    def _far(self, overlay: OverlayId, op_id_: bytes) -> bytes:
+        """Where an op lies that was too far to be taken."""
+        aside = self._aside.get((overlay, op_id_))
+        return b"" if aside is None else aside.far
 
     def _go_on(self, job: _Job) -> None:
         if not self._is_open(job.overlay):
@@ -184,7 +218,7 @@ class Fetching:
         pairs = sorted(zip(ops, ranks, strict=True), key=lambda pair: _order(pair[0]))
         for op, rank in pairs:
             if not rank.keeps:
-                self._set_aside(job.overlay, op, FAR_KEPT_US)
+                self._set_aside(job.overlay, op, FAR_KEPT_US, op.location)
                 job.haul.far += 1
             elif self._bars(job.overlay, op):
                 self._set_aside(job.overlay, op, FAR_KEPT_US)
@@ -202,11 +236,11 @@ class Fetching:
         held = self._deciding.find(overlay, op.signed.hash)
         return held is None and self._deciding.heed.refuses(overlay, op.signed)
 
-    def _set_aside(self, overlay: OverlayId, op: Op, for_us: int) -> None:
+    def _set_aside(self, overlay: OverlayId, op: Op, for_us: int, far: bytes = b"") -> None:
         """What was not taken is not brought again at once."""
         if len(self._aside) >= ASIDE_MAX:
             del self._aside[next(iter(self._aside))]
-        self._aside[overlay, op_id(op)] = self._desk.now.mono_us + for_us
+        self._aside[overlay, op_id(op)] = _Aside(self._desk.now.mono_us + for_us, far)
 
 
 def answer_of(body: Any) -> bytes | Failure:

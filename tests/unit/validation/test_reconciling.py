@@ -358,6 +358,18 @@ def test_what_does_not_lie_near_is_not_taken_and_not_brought_again():
     assert sum(len(q.bring.ops) for q in brought) == count
 
 
+def test_what_did_not_lie_near_is_brought_as_soon_as_nearer_nodes_have_gone():
+    town = Town(2)
+    one, two = town.houses
+    given(two, written())
+    one.rank = 12
+    town.go(60)
+    assert len(tree(one)) == 0
+    one.rank = 0
+    town.go(1.5 * GOSSIP_REST_US / SECOND_US)  # no more than it takes to compare once more
+    assert state(one) == state(two)
+
+
 def test_what_an_agent_wrote_that_is_blocked_here_keeps_nothing_else_away():
     town = Town(2)
     one, two = town.houses
