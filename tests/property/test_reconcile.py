@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms3.chain.messages import Reconcile, Reconciled
+from dms3.core import reconcile
 from dms3.core.codec import encode
 from dms3.core.limits import RECONCILE_LISTED_MAX, RECONCILE_RANGES_MAX, SHARED_DEPTH_MAX
 from dms3.core.neighbourhood import Duty
@@ -187,6 +188,25 @@ def test_what_is_found_at_once_is_bounded_and_the_rest_comes_the_next_time():
     assert len(mine) == len(items)
     told = Exchange().compare(theirs, Tree())
     assert len(told.lacking) == MOST
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_differences_that_stay_hide_no_others(lacking, monkeypatch):
+    """What one side takes for good from nobody, as of an agent that it blocks."""
+    monkeypatch.setattr(reconcile, "RECONCILE_RANGES_MAX", 4)
+    items, most = drawn(4, 600), 100
+    wanted, by_id = ids(items[:20]), {place[LOCATED_BYTES:]: place for place in items}
+    mine, theirs = Tree(), tree_of(items)
+    if lacking:
+        mine, theirs = tree_of(items[20:]), tree_of(items[:20])
+    for turn in range(150):
+        drawn_ = int.from_bytes(hashlib.sha256(b"%d" % turn).digest()[:8], "big")
+        session = Session(mine, (EVERYTHING,), most, drawn_)
+        while asked := session.question():
+            session.heard(asked, [theirs.told(one) for one in asked])
+        for id_ in wanted & set(session.missing):
+            mine.add(by_id[id_])
+    assert wanted <= ids(mine.places())
 
 
 def test_a_question_has_a_bounded_number_of_ranges():

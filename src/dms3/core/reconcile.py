@@ -210,19 +210,23 @@ class Session:
 
     `missing`: ids that only the partner has; `lacking`: ids that the partner has not, at most
     `most` of each, for the rest is found the next time. `differing`: ranges that were unequal.
+    `turn`: another number each time has other ranges come first, so that a difference which stays
+    for good hides no other one behind it.
     """
 
-    def __init__(self, tree: Tree, ranges: Sequence[bytes], most: int) -> None:
+    def __init__(self, tree: Tree, ranges: Sequence[bytes], most: int, turn: int = 0) -> None:
         self._tree = tree
         self._most = most
+        self._turn = turn
         self._queue: deque[bytes] = deque(ranges)
+        self._queue.rotate(turn % max(1, len(ranges)))
         self.missing: dict[bytes, None] = {}
         self.lacking: dict[bytes, None] = {}
         self.differing = 0
 
     def question(self) -> tuple[Summary, ...]:
         """What is asked next; nothing: it is over."""
-        if len(self.missing) >= self._most or len(self.lacking) >= self._most:
+        if len(self.missing) >= self._most:
             return ()
         count = min(len(self._queue), RECONCILE_RANGES_MAX)
         return tuple(self._tree.summary(self._queue.popleft()) for _ in range(count))
@@ -251,9 +255,10 @@ class Session:
     def _split(self, path: bytes, answer: Told) -> None:
         if not answer.at.startswith(path):
             raise UnfitError("what is said is of another range")
-        for one in answer.below:
+        first = self._turn >> 4 * (len(answer.at) % _WAYS)
+        for one in sorted(answer.below, key=lambda one: (first - one.path[-1]) % _WAYS):
             if one != self._tree.summary(one.path) and len(self._queue) < RECONCILE_OPEN_MAX:
-                self._queue.append(one.path)
+                self._queue.appendleft(one.path)  # what lies deep has its turn, too
         ways = {one.path[-1] for one in answer.below}
         for other in _beside(path, answer.at, ways):
             room = self._most - len(self.lacking)

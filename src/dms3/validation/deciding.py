@@ -33,11 +33,13 @@ from dms3.crypto.signing import SigningKey
 from dms3.validation.charges import Charges
 from dms3.validation.holding import Held, Holding
 from dms3.validation.judging import Case, Judging
-from dms3.validation.leftovers import Leftovers
 from dms3.validation.needs import NO_BUNDLE
 from dms3.validation.queue import Queue
 
 Decided = Callable[[SignedAction, Verdict], None]
+
+Doubt = Callable[[OverlayId, tuple[Cid, ...]], None]
+"""Told of entries that may be of no use any more: see `leftovers.py`."""
 
 
 class Heed(Protocol):
@@ -81,13 +83,13 @@ class Deciding:
     ) -> None:
         self.desk = desk
         self.queue = Queue()
-        self.leftovers = Leftovers(desk, holding)
         self._holding = holding
         self._judging = judging
         self._charges = charges
         self._signing = signing
         self._watched: dict[tuple[OverlayId, Cid], _Watched] = {}
         self.heed: Heed
+        self.doubt: Doubt
 
     # Looking
 
@@ -357,7 +359,7 @@ class Deciding:
         """Forget an action; its entry goes when no other one that lies here has made it."""
         self._holding.forget(overlay, signed)
         entries = (signed.action.entry, signed.action.sealed)
-        self.leftovers.doubt(overlay, tuple(cid for cid in entries if cid is not None))
+        self.doubt(overlay, tuple(cid for cid in entries if cid is not None))
 
     def trace(self, overlay: OverlayId, hash_: Cid) -> list[OpState]:
         """How far each op of an action has come here."""

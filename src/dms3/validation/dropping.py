@@ -42,6 +42,7 @@ from dms3.core.overlay import Asked, AskNodes, Neighbours, NodeAt, Rank, RankNea
 from dms3.core.reconcile import LOCATED_BYTES
 from dms3.validation.fetching import Means, ask_one
 from dms3.validation.holders import MALFORMED
+from dms3.validation.leftovers import Leftovers
 
 FORGED = "receipt_forged"
 
@@ -73,7 +74,8 @@ class Dropping:
         self._desk = desk
         self._holding = means.holding
         self._holders = means.holders
-        self._leftovers = means.deciding.leftovers
+        self._leftovers = Leftovers(desk, means.holding)
+        means.deciding.doubt = self._leftovers.doubt
         self._places: dict[OverlayId, _Place] = {}
 
     def open(self, overlay: OverlayId, duty: Duty) -> None:

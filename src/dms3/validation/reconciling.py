@@ -191,7 +191,9 @@ class Reconciling:
     def _begin(self, place: _Place, choice: Choice) -> None:
         tree = self._located.tree(place.overlay)
         assert tree is not None, "it was whole when the round was due"
-        place.round = _Round(choice, Session(tree, choice.ranges, RECONCILE_ITEMS_MAX))
+        drawn = hashlib.sha256(b"turn" + self._own + self._drawn.to_bytes(8, "big")).digest()
+        turn = int.from_bytes(drawn[:8], "big")
+        place.round = _Round(choice, Session(tree, choice.ranges, RECONCILE_ITEMS_MAX, turn))
         self._compare(place, place.round)
 
     def _compare(self, place: _Place, round_: _Round) -> None:
