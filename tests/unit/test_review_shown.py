@@ -35,7 +35,9 @@ def test_what_peers_answer_is_shown_without_control_characters():
     async def call(operation: str, _arguments: object = None) -> object:
         return answers[operation]
 
-    node = SimpleNamespace(call=call, clock=SimpleNamespace(now=lambda: Now(0, 0)))
+    networks = SimpleNamespace(entered=list)
+    clock = SimpleNamespace(now=lambda: Now(0, 0))
+    node = SimpleNamespace(call=call, clock=clock, networks=networks)
     asked = SearchAsked("needle", None, None, (), "peers", 10)
     shown = asyncio.run(Documents(node).search(asked))
     (one,) = shown["hits"]

@@ -51,8 +51,26 @@ def text(command: str, **data: object) -> list[str]:
                 "bob  50% there",
                 "  12D  seen 40% (confidence 25%), 3 others say 60%",
                 "unknown person  20% there",
-                "  12E  seen 20% (confidence 0%), 2 others say something, too few to count,"
-                " 25 points of misconduct",
+                (
+                    "  12E  seen 20% (confidence 0%), 2 others say something, too few to count,"
+                    " 25 points of misconduct"
+                ),
+            ],
+        ),
+        (
+            "peer gossip",
+            {
+                "spread": 1,
+                "delivered": 2,
+                "dropped": {"seen_full": 3, "false": 1_000},
+                "overlays": [
+                    {"overlay": "a" * 64, "nodes": 9, "partners": 8, "bodies": 3, "bytes": 3_000}
+                ],
+            },
+            [
+                "1 message spread, 2 heard from others",
+                "  overlay aaaaaaaaaaaaaaaa...: 8 partners of 9 nodes, 3 messages kept (3 kB)",
+                "  dropped: false 1,000, seen_full 3",
             ],
         ),
         ("peer connect", {"peer_id": "12D", "address": "/a"}, ["Connected to 12D at /a."]),

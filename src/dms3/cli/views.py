@@ -329,6 +329,17 @@ def _peer_world(data: Mapping[str, Any]) -> list[Line]:
     return lines or [[("No other node is known yet.", "")]]
 
 
+def _peer_gossip(data: Mapping[str, Any]) -> list[Line]:
+    told = f"{counted(data['spread'], 'message')} spread, {data['delivered']:,} heard from others"
+    lines: list[Line] = [[(told, "bold")]]
+    for one in data["overlays"]:
+        partners = f"{counted(one['partners'], 'partner')} of {counted(one['nodes'], 'node')}"
+        kept = f"{counted(one['bodies'], 'message')} kept ({size(one['bytes'])})"
+        lines += [[(f"  overlay {one['overlay'][:16]}...: {partners}, {kept}", "")]]
+    dropped = ", ".join(f"{why} {count:,}" for why, count in sorted(data["dropped"].items()))
+    return [*lines, [(f"  dropped: {dropped}", "dim")]] if dropped else lines
+
+
 def _contact_list(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [
         [(one["name"], "bold"), (f"  root {one['root'][:16]}..., node {one['peer_id']}", "dim")]
@@ -481,6 +492,7 @@ VIEWS: Mapping[str, View] = {
     "store restore": _store_restore,
     "peer list": _peer_list,
     "peer world": _peer_world,
+    "peer gossip": _peer_gossip,
     "peer connect": _peer_connect,
     "peer ping": _peer_ping,
     "contact list": _contact_list,

@@ -124,6 +124,11 @@ def _discovered(data: Mapping[str, Any]) -> list[Line]:
     return lines or [[("Nobody has published such an app.", "")]]
 
 
+def _proof(data: Mapping[str, Any]) -> list[Line]:
+    text = json.dumps(data["proof"], separators=(",", ":"))
+    return [[(text, "")], [(f"For {data['to'][:12]}...: dms3 dapp install --proof", "dim")]]
+
+
 def _granted(data: Mapping[str, Any]) -> list[Line]:
     whom = data["name"] or "whoever has the capability"
     return [
@@ -235,6 +240,7 @@ DAPP_VIEWS: Mapping[str, View] = {
     "dapp remove": _removed,
     "dapp publish": _published,
     "dapp discover": _discovered,
+    "dapp invite": _proof,
     "dapp grant": _granted,
     "dapp grants": _grants,
     "dapp revoke": _revoked,

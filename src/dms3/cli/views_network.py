@@ -5,7 +5,6 @@ Source: docs/networks.md. As `cli/views.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,11 +67,6 @@ def _left(data: Mapping[str, Any]) -> list[Line]:
     return [[(f"You have left {data['name']}.", "")]]
 
 
-def _proof(data: Mapping[str, Any]) -> list[Line]:
-    text = json.dumps(data["proof"], separators=(",", ":"))
-    return [[(text, "")], [(f"For {data['to'][:12]}...: dms3 dapp install --proof", "dim")]]
-
-
 NETWORK_VIEWS: Mapping[str, View] = {
     "network create": _network,
     "network join": _network,
@@ -81,6 +75,5 @@ NETWORK_VIEWS: Mapping[str, View] = {
     "network invite": _invitation,
     "network sign": _invitation,
     "network leave": _left,
-    "dapp invite": _proof,
 }
 """Command name -> its view."""
