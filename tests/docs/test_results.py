@@ -191,6 +191,7 @@ def apps(alice: SyncClient, bob: SyncClient, folder: Path) -> dict[str, dict[str
     signed_together(alice, bob, found)
     granted(ask, folder)
     invited(ask, folder, bob)
+    blocked(ask, bob)
     ask("dapp remove", dapp="guestbook")
     return found
 
@@ -216,6 +217,16 @@ def invited(ask: Callable[..., dict[str, Any]], folder: Path, bob: SyncClient) -
     ask("network list")
     ask("network members", name="club")
     ask("network leave", name="club")
+
+
+def blocked(ask: Callable[..., dict[str, Any]], bob: SyncClient) -> None:
+    """Of agents that broke rules, as far as two honest nodes have such a thing."""
+    (own,) = bob.call("id", "show")["agents"]
+    named = {"dapp": "guestbook", "agent": own["agent"]}
+    ask("warrant block", **named, why="rude")
+    assert ask("warrant list")["warrants"]
+    ask("warrant show", agent=named["agent"])
+    ask("warrant pardon", **named)
 
 
 def signed_together(alice: SyncClient, bob: SyncClient, found: dict[str, dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """The machines of chains of a simulated node, and gossip, with what happens to news beyond room.
 
-Source: docs/simulator.md, "The scenario `chain`".
+Source: docs/simulator.md, "The scenario chain".
 """
 
 from __future__ import annotations
