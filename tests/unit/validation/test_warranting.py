@@ -4,7 +4,7 @@ import pytest
 
 from dms3.chain.action import encode_signed, sign_action
 from dms3.chain.messages import decode_chain_question
-from dms3.chain.operations import Block, GetActivity, Pardon, Record
+from dms3.chain.operations import Block, GetActivity, GetRecord, Pardon, Record
 from dms3.chain.ops import encode_op
 from dms3.chain.sandboxing import Judged
 from dms3.chain.warrant import (
@@ -121,6 +121,17 @@ def test_a_broken_rule_convicts_and_what_is_judged_again_goes_with_the_warrant()
     assert accused == encode_op(op(bad, "record"))
     shown = decode_chain_question(rig.shown[0].body).publish
     assert shown.ops == (encode_op(op(rig.own.records[-1], "record")), accused)
+
+
+def test_what_a_read_has_found_out_is_shown_with_its_entry():
+    rig, chain = member(), begun()
+    rig.codes(*ops(*chain.records))
+    bad = chain.create({"text": "hello"}, "unheard")
+    rig.network = holding(*chain.records)
+    assert isinstance(rig.call("get", GetRecord(PLAIN.id, bad.signed.hash)).verdict, Invalid)
+    rig.go(WAIT)
+    (spread,) = rig.spread
+    assert decode_news(spread.body)[1] == encode_op(op(bad, "record"))
 
 
 def test_who_shows_a_warrant_with_what_it_accuses_did_not_do_it():
