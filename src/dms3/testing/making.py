@@ -68,7 +68,7 @@ class Making(Checker):
     def start(self, *, apart: bool) -> None:
         """Start all nodes; `apart`: nobody hears of anybody, until `share`."""
         if apart:
-            self.weather.part([[node.index] for node in self.world.nodes])
+            self.weather.split([[node.index] for node in self.world.nodes])
         self.world.start()
 
     def share(self) -> None:

@@ -257,7 +257,7 @@ class Nodes:
         if len(taken) != len(set(taken)):
             raise Dms3Error("argument_invalid", "A node is in two groups.")
         rest = {node.member.sim.index for node in self} - set(taken)
-        self.making.weather.part([*map(sorted, named), sorted(rest)])
+        self.making.weather.split([*map(sorted, named), sorted(rest)])
         self._world.network.rewired()
 
     def heal(self) -> None:

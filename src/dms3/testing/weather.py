@@ -6,7 +6,7 @@ faults (`sim/world.py`, `sim/wiring.py`); nothing strikes by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from dms3.sim.seeds import stream
 from dms3.sim.world import World
@@ -25,7 +25,11 @@ class Weather:
         self._disk = stream(seed, "disk")
         self._group: dict[int, int] = {}  # node -> its group; empty: no partition
 
-    def part(self, groups: Sequence[Iterable[int]]) -> None:
+    def part(self, world: World, inside: Collection[int]) -> None:
+        """The nodes `inside` and the others do not hear each other, until `heal`."""
+        self.split([inside, set(range(len(world.nodes))).difference(inside)])
+
+    def split(self, groups: Sequence[Iterable[int]]) -> None:
         """Only nodes of one group hear each other."""
         self._group = {node: number for number, group in enumerate(groups) for node in group}
 
