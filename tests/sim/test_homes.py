@@ -1,4 +1,4 @@
-"""Homes of one person over a day: a backup or a folder of yesterday comes back, and nothing forks.
+"""Homes of one person over a while: a backup or a folder of before comes back, and nothing forks.
 
 Between real processes `tests/network/test_chain_restore.py` shows the same with a backup
 of minutes.
@@ -21,8 +21,8 @@ from dms3.sim.seeds import stream
 
 NODES = 4
 HOUR_US = 3_600 * SECOND_US
-SAVED_US, BACK_US, END_US = HOUR_US, 25 * HOUR_US, 26 * HOUR_US
-WRITE_EVERY_US = 30 * 60 * SECOND_US
+SAVED_US = HOUR_US // 6
+WRITES = 24  # about, between the saving and the return
 
 
 class Homes(ChainMembers):
@@ -44,8 +44,9 @@ class Homes(ChainMembers):
 class Yesterday(ChainScenario):
     """A day of writing; then node 0 comes back from what it was in the first hour."""
 
-    def __init__(self, moved: str) -> None:
+    def __init__(self, moved: str, away_us: int) -> None:
         super().__init__()
+        self.away_us = away_us
         self._members = self.homes = Homes()
         self.moved = moved
         self.agents: dict[bytes, int] = {}  # -> the seq of its head
@@ -66,11 +67,11 @@ class Yesterday(ChainScenario):
         """Besides the writing: save node 0, and bring it back a day later."""
         super().begin(world, until_us)
         world.at(SAVED_US, self._save)
-        world.at(BACK_US, self._bring_back)
+        world.at(SAVED_US + self.away_us, self._bring_back)
 
     def pause_us(self, random):
         """A few commits an hour."""
-        return random.randrange(2 * WRITE_EVERY_US)
+        return random.randrange(2 * self.away_us // WRITES)
 
     def _look(self, random):
         """All is read at the end."""
@@ -88,7 +89,8 @@ class Yesterday(ChainScenario):
         self.world.restart(node)
         random = stream(self.world.seed, "home")
         for minute in range(1, 11):
-            self.world.at(BACK_US + minute * 60 * SECOND_US, self._commit, node, random)
+            back_us = SAVED_US + self.away_us
+            self.world.at(back_us + minute * 60 * SECOND_US, self._commit, node, random)
 
     def finished(self, world):
         """Whether everybody has read everything and node 3 knows how every agent stands."""
@@ -107,16 +109,16 @@ class Yesterday(ChainScenario):
             self.states[answer.agent] = answer
 
 
-def day(moved: str, seed: int) -> tuple[Outcome, Yesterday]:
-    scenario = Yesterday(moved)
-    outcome = run(scenario, Setting(NODES, seed, END_US, FaultPlan(), messages))
-    print(moved, seed, outcome.events, outcome.figures)
+def away(moved: str, away_us: int, seed: int = 1) -> tuple[Outcome, Yesterday]:
+    scenario = Yesterday(moved, away_us)
+    end_us = SAVED_US + away_us + HOUR_US // 4
+    outcome = run(scenario, Setting(NODES, seed, end_us, FaultPlan(), messages))
+    print(moved, away_us // HOUR_US, "hours", seed, outcome.events, outcome.figures)
     return outcome, scenario
 
 
-@pytest.mark.parametrize("moved", ["backup", "folder"])
-def test_a_home_of_yesterday_forks_nothing_and_lacks_nothing(moved):
-    outcome, scenario = day(moved, 1)
+def check(moved: str, away_us: int) -> None:
+    outcome, scenario = away(moved, away_us)
     assert outcome.ok, outcome.violation
     assert scenario.between > 0
     writers = list(scenario.tally.committed.values())
@@ -124,5 +126,18 @@ def test_a_home_of_yesterday_forks_nothing_and_lacks_nothing(moved):
     assert 0 in writers[scenario.before + scenario.between :]
     assert outcome.figures["unread"] == 0
     events = [event for node in scenario.world.nodes for event in node.disk.events]
-    assert not [event.topic for event in events if event.topic == "chain.forked"]
+    wrong = ("chain.forked", "chain.warranted", "chain.convicted")
+    assert not [event.topic for event in events if event.topic in wrong]
     assert {each.state for each in scenario.states.values()} == {"valid"}
+
+
+@pytest.mark.parametrize("moved", ["backup", "folder"])
+def test_a_home_of_before_forks_nothing_and_lacks_nothing(moved):
+    check(moved, HOUR_US // 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("moved", ["backup", "folder"])
+def test_a_home_of_yesterday_forks_nothing_and_lacks_nothing(moved):
+    check(moved, 24 * HOUR_US)

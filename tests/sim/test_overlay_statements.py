@@ -221,6 +221,7 @@ def test_a_thousand_nodes_of_whom_a_fifth_lies(seed):
 TRACED = ("eclipse", "load", "partition", "survival")  # flash and repair cost too much for this
 
 
+@pytest.mark.long  # every scenario twice, in processes of their own
 def test_equal_seeds_give_equal_traces_under_any_hash_seed():
     program = (
         "import json\n"
