@@ -15,6 +15,7 @@ from dms3.core.codec import (
     decode_plain,
     encode,
     encode_plain,
+    pick,
 )
 from dms3.core.errors import DecodeError
 
@@ -66,6 +67,19 @@ def test_round_trip(tree):
     data = encode(tree)
     assert decode(Tree, data) == tree == decode(Tree, data, strict=True)
     assert encode(decode(Tree, data)) == data
+
+
+@given(trees)
+def test_some_fields_are_picked_as_they_are(tree):
+    assert pick(Tree, encode(tree), "link", "name") == (tree.link, tree.name)
+
+
+@given(st.binary(max_size=40))
+def test_what_has_no_such_fields_is_not_picked_from(data):
+    with pytest.raises(DecodeError):
+        pick(Tree, data, "link")
+    with pytest.raises(DecodeError):
+        pick(Tree, encode(Leaf(1)), "link")
 
 
 @given(trees)

@@ -30,7 +30,10 @@ RECONCILE_JITTER_PERCENT = 40  # of a pause: partners that started together do n
 REPAIR_PAUSE_US = SECOND_US // 2  # between two comparisons while a neighbour is due
 REPAIR_LOOKED_MAX = 4  # neighbours whose shared ranges are made in one go: a few ms each
 NEIGHBOUR_STALE_US = 600 * SECOND_US  # one that comes back after so long is compared with at once
-LOCATED_SLICE_ROWS = 64  # ops read at once to make the tree of what is held: 5 ms
+LOCATED_SLICE_ROWS = 256  # actions or ops read at once to make the tree of what is held: 8 ms
+LOCATED_KNOWN_MAX = (
+    131_072  # actions known meanwhile to have a verdict, 13 MB; others are looked up
+)
 LOCATED_PAUSE_US = SECOND_US // 100  # between two slices
 FETCHES_PER_PARTNER_MAX = 16  # questions for ops by their ids, of CHAIN_OPS_MAX each
 ASIDE_MAX = 4_096  # ops that were brought and not taken, and are not brought again for a while:

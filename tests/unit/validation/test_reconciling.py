@@ -116,6 +116,21 @@ def test_after_a_restart_the_same_is_compared():
     assert tree(again).summary(EVERYTHING) == before == tree(two).summary(EVERYTHING)
 
 
+@pytest.mark.parametrize("known", [0, 3, 1_000])
+def test_after_a_restart_ops_without_a_verdict_are_told_to_nobody(monkeypatch, known):
+    monkeypatch.setattr("dms3.validation.located.LOCATED_KNOWN_MAX", known)
+    monkeypatch.setattr("dms3.validation.located.LOCATED_SLICE_ROWS", 7)
+    town = Town(1)
+    given(town.houses[0], written(count=20))
+    town.houses[0].codes(*ops(written(2).records[-1]))  # what comes before it is nowhere
+    town.go(5)
+    before = tree(town.houses[0]).summary(EVERYTHING)
+    again = town.rejoin(0)
+    town.go(20)
+    assert tree(again).summary(EVERYTHING) == before
+    assert before.count == len(ops(*written(count=20).records))
+
+
 # How often
 
 
