@@ -12,10 +12,10 @@ from dms3.core.limits import (
 from dms3.core.machine import Delete, Now, Persist
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import PUBLIC, location
-from dms3.p2p.reach import NAMES, prefix_of
 from dms3.dht.presence import Proven, Verified, issue_presence, node_location
 from dms3.dht.routing import TABLE, Table, warm_rows
 from dms3.libp2p.peer_id import NodeKey, id_work
+from dms3.p2p.reach import NAMES, prefix_of
 from unit.dht.overlay_kit import WALL_US, Rows, key_of, lan_address, worked_key
 
 OWN = key_of(0)
