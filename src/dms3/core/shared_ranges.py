@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from dms3.core.limits import SHARED_DEPTH_MAX, SHARED_RANGES_MAX
 from dms3.core.neighbourhood import Duty
@@ -35,13 +36,16 @@ def shared_ranges(
 ) -> tuple[bytes, ...]:
     """The paths of the ranges that nodes `own` and `other` are both to hold, in order.
 
-    `others`: all other live nodes that are known. At most SHARED_RANGES_MAX ranges.
+    `others`: all other live nodes that are known. At most SHARED_RANGES_MAX ranges: where a third
+    node lies so near to one of the two that every other fine range is shared, those are left out,
+    and the keys in them are others' to compare.
     """
     near = [(0, node.share, node.at) for node in (own, other, *others)]
     found: list[bytes] = []
-    for path in _shared(b"", near, (own.at, other.at), duty):
-        found.append(path)
-        if len(found) == SHARED_RANGES_MAX:
+    for depth in range(SHARED_DEPTH_MAX, -1, -1):
+        every = _shared(b"", near, (own.at, other.at), duty, depth)
+        found = list(islice(every, SHARED_RANGES_MAX + 1))
+        if len(found) <= SHARED_RANGES_MAX:
             break
     return tuple(found)
 
@@ -53,9 +57,9 @@ def covers(ranges: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
 
 
 def _shared(
-    path: bytes, near: Sequence[_Near], both: tuple[int, int], duty: Duty
+    path: bytes, near: Sequence[_Near], both: tuple[int, int], duty: Duty, depth: int
 ) -> Iterator[bytes]:
-    """The shared ranges of `path`; `near`: all nodes that may count there."""
+    """The shared ranges of `path`, of `depth` steps at most; `near`: all that may count there."""
     sure = True
     for at in both:
         apart = next((one[0] for one in near if one[2] == at), None)
@@ -66,9 +70,11 @@ def _shared(
     if sure:
         yield path
         return
-    if len(path) == SHARED_DEPTH_MAX:
+    if len(path) >= depth:
         return
-    parts = [list(_shared(*_part(path, way, near, duty), both, duty)) for way in range(_WAYS)]
+    parts = [
+        list(_shared(*_part(path, way, near, duty), both, duty, depth)) for way in range(_WAYS)
+    ]
     if all(part == [path + bytes((way,))] for way, part in enumerate(parts)):
         yield path
         return
