@@ -18,9 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from dms3.sdk import SyncClient  # noqa: E402 - as below
+from dms3.core.errors import Dms3Error  # noqa: E402 - as below
+from dms3.sdk import SyncClient  # noqa: E402
 from network.running import Running, running, wait_until  # noqa: E402 - tests are no package
-from network.test_saved_home import HOMES, conversation  # noqa: E402
+from network.test_saved_home import HOMES, conversation, guestbook  # noqa: E402
 
 KEPT = ("key", "packs", "store.db")
 FILES = {
@@ -36,6 +37,7 @@ SAID = (
     ("alice", "Then bring the lantern."),
     ("bob", "It is packed already."),
 )
+SIGNED = ("alice", "bob")
 THEIRS = {"ferry.txt": "The ferry leaves twice a day, except in a storm.\n"}
 
 
@@ -63,7 +65,21 @@ def filled(alice: Running, bob: Running, work: Path) -> dict[str, Any]:
         return hits
 
     wait_until(lambda: bool(found()))
-    return {"fetched": found()[0]["cid"], "messages": exchanged(alice, bob)}
+    return {
+        "fetched": found()[0]["cid"],
+        "messages": exchanged(alice, bob),
+        "guestbook": signed(alice, bob),
+    }
+
+
+def signed(alice: Running, bob: Running) -> list[dict[str, Any]]:
+    """Let both write into the guestbook; its lines, as alice reads them."""
+    for node, name in ((alice, "alice"), (bob, "bob")):
+        node.call("dapp", "install", what="guestbook")
+        line = {"text": f"{name} was here", "name": name}
+        node.call("dapp", "call", dapp="guestbook", function="sign", arguments=line)
+    wait_until(lambda: len(guestbook(alice)) == len(SIGNED))
+    return guestbook(alice)
 
 
 def exchanged(alice: Running, bob: Running) -> list[dict[str, Any]]:
@@ -84,7 +100,14 @@ def exchanged(alice: Running, bob: Running) -> list[dict[str, Any]]:
 
 def arrived(nodes: Iterable[tuple[Running, str]], number: int) -> None:
     """Wait until each has `number` messages."""
-    wait_until(lambda: all(len(conversation(*each)) == number for each in nodes))
+
+    def count(node: Running, name: str) -> int:
+        try:
+            return len(conversation(node, name))
+        except Dms3Error:  # the profile of the other is still being published
+            return 0
+
+    wait_until(lambda: all(count(*each) == number for each in nodes))
 
 
 def main() -> None:

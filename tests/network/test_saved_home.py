@@ -17,7 +17,7 @@ from dms3.io.keyfile import KeyFile
 from dms3.io.schema import MIGRATIONS
 from dms3.io.store import Store
 from dms3.sdk import SyncClient
-from network.running import Running, running
+from network.running import Running, running, wait_until
 
 HOMES = Path(__file__).parents[1] / "vectors" / "homes"
 SAVED = sorted(path.name for path in HOMES.iterdir() if path.is_dir())
@@ -48,8 +48,18 @@ def conversation(node: Running, name: str) -> list[dict[str, Any]]:
     ]
 
 
+def guestbook(node: Running) -> list[dict[str, Any]]:
+    """The lines of the guestbook, earliest first."""
+    done = node.call("dapp", "call", dapp="guestbook", function="entries")
+    lines: list[dict[str, Any]] = done["value"]
+    return lines
+
+
 def check(node: Running, expected: dict[str, Any]) -> None:
     """Person, contact, documents, words, grants, fetched files: as they were."""
+    if "guestbook" in expected:  # homes before issue 5 have none
+        wait_until(lambda: node.call("dapp", "show", dapp="guestbook")["state"] == "ready")
+        assert guestbook(node) == expected["guestbook"]
     assert node.call("id", "show") == {**node.call("id", "show"), **expected["id"]}
     words = node.call("id", "words")["words"]
     assert words == expected["words"]
@@ -119,4 +129,4 @@ def test_a_migration_keeps_a_copy_that_the_program_before_it_opens(
 
 
 def test_there_is_a_home_for_each_finished_issue() -> None:
-    assert {"issue-2", "issue-3", "issue-4"} <= set(SAVED)
+    assert {"issue-2", "issue-3", "issue-4", "issue-5"} <= set(SAVED)
