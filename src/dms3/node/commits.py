@@ -7,22 +7,12 @@ run machines and does not write to disk.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dms3.core.database import StoredEvent, Write
-from dms3.core.ids import Token
 from dms3.core.limits import COMMIT_EVENTS_MAX, COMMIT_WRITES_MAX, PERSIST_VALUE_BYTES_MAX
-from dms3.core.machine import (
-    Call,
-    Cancel,
-    Delete,
-    Effect,
-    Machine,
-    Notify,
-    Now,
-    Persist,
-    Request,
-)
+from dms3.core.machine import Delete, Effect, Machine, Notify, Now, Persist
 from dms3.core.ports import Transaction
 from dms3.node.inbox import Hosted, Inbox
 from dms3.node.uncommitted import Uncommitted
@@ -39,7 +29,6 @@ class Seat:
     machine: Machine = field(init=False)
     timer: int | None = None
     holds: Group | None = None  # the newest transaction that its effects wait for
-    held: set[Token] = field(default_factory=set)  # tokens of effects that wait
     ready: bool = False  # whether it stands in the queue of seats with events
 
     def __post_init__(self) -> None:
@@ -54,14 +43,13 @@ class Group:
     writes: dict[tuple[str, bytes], tuple[Seat, Write]] = field(default_factory=dict)
     events: list[StoredEvent] = field(default_factory=list)
     held: list[tuple[Seat, Effect]] = field(default_factory=list)
-    seats: list[Seat] = field(default_factory=list)  # those whose effects wait for it
+    seats: list[Seat] = field(default_factory=list)  # those that wrote in it
     count: int = 0  # events whose effects wait for it
 
-    def hold(self, seat: Seat, effect: Effect) -> None:
-        """Keep an effect until this transaction is durable."""
-        self.held.append((seat, effect))
-        if isinstance(effect, (Request, Call, Cancel)):
-            seat.held.add(effect.token)
+    def hold(self, seat: Seat, effects: Sequence[Effect]) -> None:
+        """Keep the effects of one event until this transaction is durable."""
+        self.count += 1
+        self.held.extend((seat, effect) for effect in effects)
 
 
 class Commits:
@@ -118,12 +106,6 @@ class Commits:
             self._open.seats.append(seat)
         return seat.holds
 
-    def follow(self, seat: Seat, group: Group) -> None:
-        """A machine has heard what is not durable yet: its effects wait for that, too."""
-        if seat.holds is None or seat.holds.number < group.number:
-            seat.holds = group
-            group.seats.append(seat)
-
     def seal(self) -> Transaction | None:
         """Let the filling transaction run, if none is running and it has something to write."""
         group = self._open
@@ -150,5 +132,4 @@ class Commits:
         for seat in group.seats:
             if seat.holds is group:
                 seat.holds = None
-                seat.held.clear()
         return group

@@ -4,10 +4,8 @@ Source: docs/architecture.md, "The driver". Synchronous and without I/O: `io/loo
 a node, `sim/world.py` in a simulation, both carry out the same batches.
 
 An event's effects are released, in order, when its own transaction is durable; an event of a
-machine that has nothing uncommitted is released at once. What one machine asks or answers another
-of the same node is heard at once, too: then the effects of that one wait for the same transaction.
-A machine that raises stops the node: its memory can no longer be trusted, and a bug is never
-swallowed.
+machine that has nothing uncommitted is released at once. A machine that raises stops the node:
+its memory can no longer be trusted, and a bug is never swallowed.
 """
 
 from __future__ import annotations
@@ -240,19 +238,7 @@ class Driver:
             for effect in others:
                 self._exchange.release(seat, effect, batch.actions)
         else:
-            group.count += 1
-            for effect in others:
-                if not self._heard(seat, effect, group, batch):
-                    group.hold(seat, effect)
-
-    def _heard(self, seat: Seat, effect: Effect, group: Group, batch: Batch) -> bool:
-        """Let a machine of this node hear an effect that waits for `group`, if it is for one."""
-        target = self._exchange.inner(seat, effect)
-        if target is None:
-            return False
-        self._commits.follow(target, group)
-        self._exchange.release(seat, effect, batch.actions)
-        return True
+            group.hold(seat, others)
 
     def _release_point(self, seat: Seat, *, wrote: bool) -> Group | None:
         return self._commits.release_point(seat, wrote=wrote)

@@ -151,28 +151,6 @@ class Exchange:
 
     # What machines ask for
 
-    def inner(self, seat: Seat, effect: Effect) -> Seat | None:
-        """The machine of this node that hears an effect of `seat`; None: it leaves the node.
-
-        None also for what could overtake an effect of the same token that is held back.
-        """
-        if isinstance(effect, Reply):
-            found = self._questions.get(effect.request)
-            if found is None or not isinstance(found[1], FromMachine):
-                return None
-            ask = self._asks.get(found[1].handle)
-            return None if ask is None else self._seats[ask.owner]
-        if not isinstance(effect, (Call, Cancel)) or effect.token in seat.held:
-            return None
-        if isinstance(effect, Call):
-            return self._seats.get(effect.port.partition(".")[0])
-        handle = self._asks.handle_of(seat.name, effect.token)
-        ask = None if handle is None else self._asks.get(handle)
-        if ask is None or ask.question is None:
-            return None
-        asked = self._questions.get(ask.question)
-        return None if asked is None else self._seats[asked[0]]
-
     def unwant(self, seat: Seat, token: Token) -> None:
         """A Cancel has been processed: from now on no answer of `token` is delivered."""
         self._asks.unwant(seat.name, token)

@@ -135,10 +135,6 @@ class Questions:
                 del self._of_peer[origin.peer]
         return found
 
-    def get(self, request: RequestId) -> tuple[str, Origin] | None:
-        """Who has to answer an open question, and to whom."""
-        return self._open.get(request)
-
     def of_peer(self, peer: PeerId) -> list[RequestId]:
         """The open questions of `peer`, oldest first."""
         return list(self._of_peer.get(peer, {}).values())
