@@ -131,7 +131,7 @@ def check(moved: str, away_us: int) -> None:
     assert {each.state for each in scenario.states.values()} == {"valid"}
 
 
-@pytest.mark.parametrize("moved", ["backup", "folder"])
+@pytest.mark.parametrize("moved", ["backup"])
 def test_a_home_of_before_forks_nothing_and_lacks_nothing(moved):
     check(moved, HOUR_US // 2)
 
