@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from dms3.core.cid import DAG_CBOR, RAW, Cid
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACTION_BYTES_MAX,
@@ -78,13 +78,13 @@ class Action:
     session: bytes = b""
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of actions is not known")
+        need(self.v == VERSION, f"version {self.v} of actions is not known")
         for name in ("dna", "author", "root"):
-            _need(len(getattr(self, name)) == KEY_BYTES, f"{name} has 32 bytes")
-        _need(0 <= self.seq <= INTEGER_MAX, "seq is not a place in a chain")
-        _need((self.prev is None) == (self.seq == 0), "prev is of every action but the first")
-        _need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
-        _need(self.kind in KINDS, f"{self.kind[:32]!r} is no kind of action")
+            need(len(getattr(self, name)) == KEY_BYTES, f"{name} has 32 bytes")
+        need(0 <= self.seq <= INTEGER_MAX, "seq is not a place in a chain")
+        need((self.prev is None) == (self.seq == 0), "prev is of every action but the first")
+        need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
+        need(self.kind in KINDS, f"{self.kind[:32]!r} is no kind of action")
         _check_fields(self)
         _check_sizes(self)
 
@@ -115,31 +115,31 @@ def _check_fields(action: Action) -> None:
     for name in _SPECIAL:
         present = bool(getattr(action, name))
         if name in must:
-            _need(present, f"{action.kind} lacks {name}")
+            need(present, f"{action.kind} lacks {name}")
         elif name not in may:
-            _need(not present, f"{action.kind} has no {name}")
+            need(not present, f"{action.kind} has no {name}")
     if action.kind == "agent":
         one = bool(action.certificate) != bool(action.revocation)
-        _need(one, "agent has either a certificate or a revocation")
-    _need(action.private or action.sealed is None, "only a private entry is sealed")
+        need(one, "agent has either a certificate or a revocation")
+    need(action.private or action.sealed is None, "only a private entry is sealed")
 
 
 def _check_sizes(action: Action) -> None:
     for name in ("entry", "target", "target_entry"):
         cid = getattr(action, name)
-        _need(cid is None or cid.codec == DAG_CBOR, f"{name} is the hash of a dag-cbor block")
-    _need(action.prev is None or action.prev.codec == DAG_CBOR, "prev is the hash of an action")
-    _need(action.sealed is None or action.sealed.codec == RAW, "sealed is the hash of raw bytes")
+        need(cid is None or cid.codec == DAG_CBOR, f"{name} is the hash of a dag-cbor block")
+    need(action.prev is None or action.prev.codec == DAG_CBOR, "prev is the hash of an action")
+    need(action.sealed is None or action.sealed.codec == RAW, "sealed is the hash of raw bytes")
     for name in ("base", "to"):
-        _need(len(getattr(action, name)) <= BASE_BYTES_MAX, f"{name} is too long")
+        need(len(getattr(action, name)) <= BASE_BYTES_MAX, f"{name} is too long")
     for name in ("entry_kind", "link_kind"):
-        _need(len(getattr(action, name)) <= DNA_NAME_CHARS_MAX, f"{name} is too long")
-    _need(len(action.other_dna) in (0, KEY_BYTES), "a DNA id has 32 bytes")
-    _need(len(action.session) in (0, SESSION_ID_BYTES), "a session id has 32 bytes")
+        need(len(getattr(action, name)) <= DNA_NAME_CHARS_MAX, f"{name} is too long")
+    need(len(action.other_dna) in (0, KEY_BYTES), "a DNA id has 32 bytes")
+    need(len(action.session) in (0, SESSION_ID_BYTES), "a session id has 32 bytes")
     if action.kind in ("close", "warrant"):
-        _need(len(action.to) == KEY_BYTES, "an agent has 32 bytes")
+        need(len(action.to) == KEY_BYTES, "an agent has 32 bytes")
     most = EVIDENCE_BYTES_MAX if action.kind == "warrant" else MEMBRANE_PROOF_BYTES_MAX
-    _need(len(action.proof) <= most, "the proof is too long")
+    need(len(action.proof) <= most, "the proof is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Signed:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(len(self.signature) == SIGNATURE_BYTES, "a signature has 64 bytes")
+        need(len(self.signature) == SIGNATURE_BYTES, "a signature has 64 bytes")
 
 
 SIGNED_BYTES_MAX = ACTION_BYTES_MAX + 128
@@ -174,7 +174,7 @@ def sign_action(key: SigningKey, action: Action) -> SignedAction:
     """`action` signed by `key`, which is its author's; ValueError when its bytes are too many."""
     assert key.public == action.author, "an action is signed by its author"
     data = encode(action)
-    _need(len(data) <= _bytes_max(action), "the action is too long")
+    need(len(data) <= _bytes_max(action), "the action is too long")
     return SignedAction(action, key.sign(DOMAIN, data), data, action_hash(data))
 
 
@@ -268,8 +268,3 @@ def _plain_value(name: str, value: Any) -> Any:
 
 def _bytes_max(action: Action) -> int:
     return WARRANT_BYTES_MAX if action.kind == "warrant" else ACTION_BYTES_MAX
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

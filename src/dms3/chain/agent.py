@@ -9,15 +9,15 @@ A root can certify a key that is not its own; what makes them one is that the ke
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import CERTIFICATE_AGENT_BYTES_MAX, REVOCATION_BYTES_MAX
 from dms3.crypto.keys import DEVICE_BYTES, DNA_BYTES, GENERATION_MAX
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"agent certificate"
 REVOCATION_DOMAIN = b"agent revocation"
@@ -43,14 +43,14 @@ class AgentCertificate:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of agent certificates is not known")
-        _need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
-        _need(len(self.dna) == DNA_BYTES, "a DNA id has 32 bytes")
-        _need(len(self.agent) == PUBLIC_BYTES, "an agent has 32 bytes")
-        _need(len(self.device) == DEVICE_BYTES, "a device has 16 bytes")
-        _need(0 <= self.generation <= GENERATION_MAX, "the generation is out of range")
-        _need(0 <= self.since_us <= INTEGER_MAX, "the date is out of range")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"version {self.v} of agent certificates is not known")
+        need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
+        need(len(self.dna) == DNA_BYTES, "a DNA id has 32 bytes")
+        need(len(self.agent) == PUBLIC_BYTES, "an agent has 32 bytes")
+        need(len(self.device) == DEVICE_BYTES, "a device has 16 bytes")
+        need(0 <= self.generation <= GENERATION_MAX, "the generation is out of range")
+        need(0 <= self.since_us <= INTEGER_MAX, "the date is out of range")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class AgentRevocation:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of agent revocations is not known")
-        _need(len(self.certificate) <= CERTIFICATE_AGENT_BYTES_MAX, "the certificate is too long")
-        _need(-1 <= self.last_seq <= INTEGER_MAX, "the place is out of range")
-        _need(0 <= self.since_us <= INTEGER_MAX, "the date is out of range")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"version {self.v} of agent revocations is not known")
+        need(len(self.certificate) <= CERTIFICATE_AGENT_BYTES_MAX, "the certificate is too long")
+        need(-1 <= self.last_seq <= INTEGER_MAX, "the place is out of range")
+        need(0 <= self.since_us <= INTEGER_MAX, "the date is out of range")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def issue_agent(key: SigningKey, place: AgentPlace, wall_us: int) -> bytes:
     bare = AgentCertificate(
         VERSION, key.public, place.dna, place.agent, place.device, place.generation, wall_us, b""
     )
-    return encode(dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare))))
+    return encode(signed_by(key, DOMAIN, bare))
 
 
 def decode_agent(data: bytes) -> AgentCertificate:
@@ -99,16 +99,14 @@ def decode_agent(data: bytes) -> AgentCertificate:
 
 def check_agent(certificate: AgentCertificate) -> bool:
     """Whether its root has signed it."""
-    bare = dataclasses.replace(certificate, signature=b"")
-    return verify(certificate.root, DOMAIN, encode(bare), certificate.signature)
+    return is_signed_by(certificate.root, DOMAIN, certificate)
 
 
 def revoke_agent(key: SigningKey, certificate: bytes, last_seq: int, wall_us: int) -> bytes:
     """The encoded revocation of `certificate` by its root `key`."""
     assert decode_agent(certificate).root == key.public, "a certificate is its root's to take back"
     bare = AgentRevocation(VERSION, certificate, last_seq, wall_us, b"")
-    signature = key.sign(REVOCATION_DOMAIN, encode(bare))
-    return encode(dataclasses.replace(bare, signature=signature))
+    return encode(signed_by(key, REVOCATION_DOMAIN, bare))
 
 
 def decode_revocation(data: bytes) -> AgentRevocation:
@@ -122,8 +120,7 @@ def check_revocation(revocation: AgentRevocation) -> AgentCertificate | None:
         certificate = decode_agent(revocation.certificate)
     except DecodeError:
         return None
-    bare = dataclasses.replace(revocation, signature=b"")
-    signed = verify(certificate.root, REVOCATION_DOMAIN, encode(bare), revocation.signature)
+    signed = is_signed_by(certificate.root, REVOCATION_DOMAIN, revocation)
     return certificate if signed and check_agent(certificate) else None
 
 
@@ -134,8 +131,3 @@ def _decoded(cls: type[T], data: bytes, limit: int) -> T:
     if not found.signature:
         raise DecodeError(0, "it is not signed")
     return found
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -6,12 +6,11 @@ that brings it may be anybody's. Decoders raise DecodeError and nothing else.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.chain.action import KEY_BYTES, SESSION_ID_BYTES, SIGNED_BYTES_MAX
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACCEPTANCE_BYTES_MAX,
@@ -25,7 +24,8 @@ from dms3.core.limits import (
     ENTRY_BYTES_MAX,
     PREFLIGHT_BYTES_MAX,
 )
-from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey
 
 PROTOCOL = "/dms3/agent/1"
 MINORS = (0,)
@@ -64,17 +64,17 @@ class SendQuestion:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of questions is not known")
+        need(self.v == VERSION, f"version {self.v} of questions is not known")
         for name in ("overlay", "sender", "to"):
-            _need(len(getattr(self, name)) == KEY_BYTES, f"{name} has 32 bytes")
-        _need(len(self.function) <= DNA_NAME_CHARS_MAX, "not the name of a function")
-        _need(len(self.body) <= AGENT_BODY_BYTES_MAX, "the body is too long")
-        _need(len(self.capability) <= CAPABILITY_BYTES_MAX, "the capability is too long")
+            need(len(getattr(self, name)) == KEY_BYTES, f"{name} has 32 bytes")
+        need(len(self.function) <= DNA_NAME_CHARS_MAX, "not the name of a function")
+        need(len(self.body) <= AGENT_BODY_BYTES_MAX, "the body is too long")
+        need(len(self.capability) <= CAPABILITY_BYTES_MAX, "the capability is too long")
         fits = len(self.certificate) <= CERTIFICATE_AGENT_BYTES_MAX
-        _need(fits, "the certificate is too long")
-        _need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
-        _need(len(self.nonce) == NONCE_BYTES, f"a nonce has {NONCE_BYTES} bytes")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(fits, "the certificate is too long")
+        need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
+        need(len(self.nonce) == NONCE_BYTES, f"a nonce has {NONCE_BYTES} bytes")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class SendAnswer:
     message: str = ""
 
     def __post_init__(self) -> None:
-        _need(bool(self.body) != bool(self.code), "either a body or an error")
-        _need(len(self.body) <= AGENT_BODY_BYTES_MAX, "the body is too long")
-        _need(len(self.code) <= DNA_NAME_CHARS_MAX, "the code is too long")
-        _need(len(self.message) <= DETAIL_CHARS_MAX, "the message is too long")
+        need(bool(self.body) != bool(self.code), "either a body or an error")
+        need(len(self.body) <= AGENT_BODY_BYTES_MAX, "the body is too long")
+        need(len(self.code) <= DNA_NAME_CHARS_MAX, "the code is too long")
+        need(len(self.message) <= DETAIL_CHARS_MAX, "the message is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,11 @@ class SessionPropose:
     certificate: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(len(self.to) == KEY_BYTES, "an agent has 32 bytes")
-        _need(len(self.preflight) <= PREFLIGHT_BYTES_MAX, "the preflight is too long")
-        _need(len(self.entry) <= ENTRY_BYTES_MAX, "the entry is too long")
+        need(len(self.to) == KEY_BYTES, "an agent has 32 bytes")
+        need(len(self.preflight) <= PREFLIGHT_BYTES_MAX, "the preflight is too long")
+        need(len(self.entry) <= ENTRY_BYTES_MAX, "the entry is too long")
         fits = len(self.certificate) <= CERTIFICATE_AGENT_BYTES_MAX
-        _need(fits, "the certificate is too long")
+        need(fits, "the certificate is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class SessionAccept:
     acceptance: bytes
 
     def __post_init__(self) -> None:
-        _need(len(self.acceptance) <= ACCEPTANCE_BYTES_MAX, "the acceptance is too long")
+        need(len(self.acceptance) <= ACCEPTANCE_BYTES_MAX, "the acceptance is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ class SessionComplete:
     actions: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        _need(len(self.to) == KEY_BYTES, "an agent has 32 bytes")
-        _need(len(self.session) == SESSION_ID_BYTES, "a session id has 32 bytes")
-        _need(len(self.entry) <= ENTRY_BYTES_MAX, "the entry is too long")
-        _need(len(self.actions) <= COUNTERSIGNERS_MAX, "more actions than parties")
-        _need(all(len(each) <= SIGNED_BYTES_MAX for each in self.actions), "an action is too long")
+        need(len(self.to) == KEY_BYTES, "an agent has 32 bytes")
+        need(len(self.session) == SESSION_ID_BYTES, "a session id has 32 bytes")
+        need(len(self.entry) <= ENTRY_BYTES_MAX, "the entry is too long")
+        need(len(self.actions) <= COUNTERSIGNERS_MAX, "more actions than parties")
+        need(all(len(each) <= SIGNED_BYTES_MAX for each in self.actions), "an action is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,10 @@ class SessionDecline:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(len(self.session) == SESSION_ID_BYTES, "a session id has 32 bytes")
-        _need(len(self.agent) == KEY_BYTES, "an agent has 32 bytes")
-        _need(len(self.reason) <= DETAIL_CHARS_MAX, "the reason is too long")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(len(self.session) == SESSION_ID_BYTES, "a session id has 32 bytes")
+        need(len(self.agent) == KEY_BYTES, "an agent has 32 bytes")
+        need(len(self.reason) <= DETAIL_CHARS_MAX, "the reason is too long")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +169,12 @@ class SessionReply:
     why: str = ""
 
     def __post_init__(self) -> None:
-        _need(self.step in STEPS, f"{self.step[:32]!r} is no step of a session")
-        _need(len(self.acceptance) <= ACCEPTANCE_BYTES_MAX, "the acceptance is too long")
-        _need(not self.acceptance or self.step == "accepted", "only who accepts has accepted")
-        _need(len(self.action) <= SIGNED_BYTES_MAX, "the action is too long")
-        _need(not self.action or self.step == "complete", "only a complete session is written")
-        _need(len(self.why) <= DETAIL_CHARS_MAX, "the reason is too long")
+        need(self.step in STEPS, f"{self.step[:32]!r} is no step of a session")
+        need(len(self.acceptance) <= ACCEPTANCE_BYTES_MAX, "the acceptance is too long")
+        need(not self.acceptance or self.step == "accepted", "only who accepts has accepted")
+        need(len(self.action) <= SIGNED_BYTES_MAX, "the action is too long")
+        need(not self.action or self.step == "complete", "only a complete session is written")
+        need(len(self.why) <= DETAIL_CHARS_MAX, "the reason is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,32 +189,29 @@ class AgentQuestion:
 
     def __post_init__(self) -> None:
         parts = (self.send, self.propose, self.accept, self.complete, self.decline)
-        _need(sum(part is not None for part in parts) == 1, "exactly one question")
+        need(sum(part is not None for part in parts) == 1, "exactly one question")
 
 
 def sign_question(key: SigningKey, question: SendQuestion) -> SendQuestion:
     """`question` signed by its sender `key`."""
     assert question.sender == key.public, "a question is signed by who asks"
-    bare = dataclasses.replace(question, signature=b"")
-    return dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    return signed_by(key, DOMAIN, question)
 
 
 def check_question(question: SendQuestion) -> bool:
     """Whether its sender has signed it."""
-    bare = encode(dataclasses.replace(question, signature=b""))
-    return verify(question.sender, DOMAIN, bare, question.signature)
+    return is_signed_by(question.sender, DOMAIN, question)
 
 
 def sign_decline(key: SigningKey, session: bytes, reason: str) -> SessionDecline:
     """The signed word of agent `key` that it takes no part in `session`."""
     bare = SessionDecline(session, key.public, reason, b"")
-    return dataclasses.replace(bare, signature=key.sign(DECLINE_DOMAIN, encode(bare)))
+    return signed_by(key, DECLINE_DOMAIN, bare)
 
 
 def check_decline(decline: SessionDecline) -> bool:
     """Whether its agent has signed it."""
-    bare = encode(dataclasses.replace(decline, signature=b""))
-    return verify(decline.agent, DECLINE_DOMAIN, bare, decline.signature)
+    return is_signed_by(decline.agent, DECLINE_DOMAIN, decline)
 
 
 def decode_agent_question(data: bytes) -> AgentQuestion:
@@ -234,11 +231,6 @@ def decode_send_answer(data: bytes) -> SendAnswer:
 def decode_session_reply(data: bytes) -> SessionReply:
     """The answer to a step of a session; raises DecodeError."""
     return _bounded(SessionReply, data, _REPLY_BYTES_MAX)
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 from dms3.chain.membrane import Gates, gates_of
 from dms3.chain.sandboxing import PYTHON, WASM, Program
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import check_items, decode, encode
+from dms3.core.codec import check_items, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -50,8 +50,8 @@ class EntryKind:
     by_anyone: bool = False
 
     def __post_init__(self) -> None:
-        _need(is_name(self.name), f"{self.name[:32]!r} is no name of an entry kind")
-        _need(not (self.private and self.by_anyone), "a private entry is its author's alone")
+        need(is_name(self.name), f"{self.name[:32]!r} is no name of an entry kind")
+        need(not (self.private and self.by_anyone), "a private entry is its author's alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class LinkKind:
     by_anyone: bool = False
 
     def __post_init__(self) -> None:
-        _need(is_name(self.name), f"{self.name[:32]!r} is no name of a link kind")
+        need(is_name(self.name), f"{self.name[:32]!r} is no name of a link kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Dna:
         object.__setattr__(self, "id", _id_of(encode_dna(self)))
         object.__setattr__(self, "gates", gates_of(self.membrane))
         for name, _ in self.gates.inner:
-            _need(self.entry_kind(name) is not None, f"no entries are of kind {name[:32]!r}")
+            need(self.entry_kind(name) is not None, f"no entries are of kind {name[:32]!r}")
 
     def entry_kind(self, name: str) -> EntryKind | None:
         """The entry kind of that name."""
@@ -126,19 +126,19 @@ class _Wire:
     same_rules: bool
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of DNA is not known")
-        _need(is_name(self.name), f"{self.name[:32]!r} is no name of an app")
-        _need(self.level in LEVELS, f"level {self.level[:32]!r} is none of {', '.join(LEVELS)}")
+        need(self.v == VERSION, f"version {self.v} of DNA is not known")
+        need(is_name(self.name), f"{self.name[:32]!r} is no name of an app")
+        need(self.level in LEVELS, f"level {self.level[:32]!r} is none of {', '.join(LEVELS)}")
         for what, kinds in (("entry", self.entries), ("link", self.links)):
             names = [kind.name for kind in kinds]
-            _need(len(names) <= DNA_KINDS_MAX, f"more than {DNA_KINDS_MAX} {what} kinds")
-            _need(names == sorted(set(names)), f"{what} kinds are sorted and distinct")
+            need(len(names) <= DNA_KINDS_MAX, f"more than {DNA_KINDS_MAX} {what} kinds")
+            need(names == sorted(set(names)), f"{what} kinds are sorted and distinct")
         for what in ("properties", "membrane"):
-            _need(len(getattr(self, what)) <= PROPERTIES_BYTES_MAX, f"{what} are too long")
-        _need(1 <= self.r <= HOLDERS_MAX, f"r is not 1 to {HOLDERS_MAX}")
-        _need(1 <= self.q_min <= self.q_max <= HOLDERS_MAX, "q_min and q_max are out of order")
-        _need(0 < self.fuel <= FUEL_MAX, f"fuel is not 1 to {FUEL_MAX}")
-        _need(0 < self.memory <= MEMORY_BYTES_MAX, f"memory is not 1 to {MEMORY_BYTES_MAX}")
+            need(len(getattr(self, what)) <= PROPERTIES_BYTES_MAX, f"{what} are too long")
+        need(1 <= self.r <= HOLDERS_MAX, f"r is not 1 to {HOLDERS_MAX}")
+        need(1 <= self.q_min <= self.q_max <= HOLDERS_MAX, "q_min and q_max are out of order")
+        need(0 < self.fuel <= FUEL_MAX, f"fuel is not 1 to {FUEL_MAX}")
+        need(0 < self.memory <= MEMORY_BYTES_MAX, f"memory is not 1 to {MEMORY_BYTES_MAX}")
 
 
 def program_of(dna: Dna) -> Program:
@@ -155,7 +155,7 @@ def program_of(dna: Dna) -> Program:
 
 def encode_dna(dna: Dna) -> bytes:
     """The canonical bytes of `dna`; ValueError when a field breaks a bound."""
-    _need(type(dna.properties) is dict, "properties are a map")
+    need(type(dna.properties) is dict, "properties are a map")
     wire = _Wire(
         v=dna.v,
         name=dna.name,
@@ -173,7 +173,7 @@ def encode_dna(dna: Dna) -> bytes:
         same_rules=dna.same_rules,
     )
     data = encode(wire)
-    _need(len(data) <= DNA_BYTES_MAX, f"the DNA has more than {DNA_BYTES_MAX} bytes")
+    need(len(data) <= DNA_BYTES_MAX, f"the DNA has more than {DNA_BYTES_MAX} bytes")
     return data
 
 
@@ -223,8 +223,3 @@ def is_name(text: str) -> bool:
 
 def _id_of(data: bytes) -> OverlayId:
     return OverlayId(hashlib.sha256(data).digest())
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

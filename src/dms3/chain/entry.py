@@ -13,7 +13,7 @@ from typing import Any
 
 from dms3.chain.values import check_values, refuse_values
 from dms3.core.cid import DAG_CBOR, RAW, Cid
-from dms3.core.codec import check_items, decode_plain, encode_plain
+from dms3.core.codec import check_items, decode_plain, encode_plain, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ENTRY_BYTES_MAX,
@@ -49,8 +49,8 @@ def make_entry(content: Any, salt: bytes = b"", session: bytes = b"") -> tuple[C
     `salt`: 16 fresh random bytes for a private entry; none for a public one.
     """
     check_values(content, "content")
-    _need(len(salt) in (0, SALT_BYTES), f"a salt has {SALT_BYTES} bytes")
-    _need(len(session) <= SESSION_BYTES_MAX, "the session is too long")
+    need(len(salt) in (0, SALT_BYTES), f"a salt has {SALT_BYTES} bytes")
+    need(len(session) <= SESSION_BYTES_MAX, "the session is too long")
     data = encode_plain(
         {"v": VERSION, "content": content, "salt": _FREE + salt, "session": _FREE + session}
     )
@@ -119,8 +119,3 @@ def _free(raw: Any) -> bytes:
     if type(raw) is not bytes or raw[:1] != _FREE:
         raise DecodeError(0, "expected bytes with a 0x00 prefix")
     return raw[1:]
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import INTEGER_MAX, encode
+from dms3.core.codec import INTEGER_MAX, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     INVITATION_LIFE_US_MAX,
@@ -38,8 +38,8 @@ class Signed:
     signature: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(len(self.by) == PUBLIC_BYTES, "a key has 32 bytes")
-        _need(len(self.signature) == SIGNATURE_BYTES, "a signature has 64 bytes")
+        need(len(self.by) == PUBLIC_BYTES, "a key has 32 bytes")
+        need(len(self.signature) == SIGNATURE_BYTES, "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class Link:
     signed: tuple[Signed, ...] = ()
 
     def __post_init__(self) -> None:
-        _need(len(self.to) == PUBLIC_BYTES, "a member's key has 32 bytes")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(len(self.to) == PUBLIC_BYTES, "a member's key has 32 bytes")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
         keys = [each.by for each in self.signed]
-        _need(len(keys) <= INVITATION_SIGNERS_MAX, "too many signers")
-        _need(keys == sorted(set(keys)), "signers are sorted and distinct")
+        need(len(keys) <= INVITATION_SIGNERS_MAX, "too many signers")
+        need(keys == sorted(set(keys)), "signers are sorted and distinct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Invited:
     links: tuple[Link, ...]
 
     def __post_init__(self) -> None:
-        _need(len(self.overlay) == _OVERLAY_BYTES, "an overlay has 32 bytes")
+        need(len(self.overlay) == _OVERLAY_BYTES, "an overlay has 32 bytes")
         most = INVITATION_LINKS_MAX if self.scheme == "invite" else 1
-        _need(1 <= len(self.links) <= most, f"it has not 1 to {most} links")
+        need(1 <= len(self.links) <= most, f"it has not 1 to {most} links")
         life = INVITATION_LIFE_US_MAX if self.scheme == "invite" else MEMBERSHIP_LIFE_US_MAX
         for link in self.links:
-            _need(link.until_us - link.since_us <= life, "it would last too long")
+            need(link.until_us - link.since_us <= life, "it would last too long")
 
     @property
     def to(self) -> bytes:
@@ -92,10 +92,10 @@ class Worked:
     scheme: Literal["work"] = "work"
 
     def __post_init__(self) -> None:
-        _need(len(self.overlay) == _OVERLAY_BYTES, "an overlay has 32 bytes")
-        _need(len(self.to) == PUBLIC_BYTES, "a member's key has 32 bytes")
-        _need(0 <= self.since_us <= INTEGER_MAX - MEMBERSHIP_LIFE_US_MAX, "not a date")
-        _need(0 <= self.nonce < 1 << 63, "a nonce has 63 bits")
+        need(len(self.overlay) == _OVERLAY_BYTES, "an overlay has 32 bytes")
+        need(len(self.to) == PUBLIC_BYTES, "a member's key has 32 bytes")
+        need(0 <= self.since_us <= INTEGER_MAX - MEMBERSHIP_LIFE_US_MAX, "not a date")
+        need(0 <= self.nonce < 1 << 63, "a nonce has 63 bits")
 
 
 Proof = Invited | Worked
@@ -231,11 +231,11 @@ def _proof(values: Any) -> Proof:
         _, overlay, to, since_us, nonce = fields(
             values, ("v", "overlay", "to", "since_us", "nonce"), ("scheme",)
         )
-        _need(values["v"] == VERSION, "a version of proofs that is not known")
+        need(values["v"] == VERSION, "a version of proofs that is not known")
         return Worked(hex_of(overlay), hex_of(to), whole(since_us), whole(nonce))
-    _need(type(scheme) is str and scheme in DOMAINS, "it is no proof of membership")
+    need(type(scheme) is str and scheme in DOMAINS, "it is no proof of membership")
     _, overlay, links = fields(values, ("v", "overlay", "links"), ("scheme",))
-    _need(values["v"] == VERSION, "a version of proofs that is not known")
+    need(values["v"] == VERSION, "a version of proofs that is not known")
     return Invited(scheme, hex_of(overlay), tuple(_link(each) for each in items(links)))
 
 
@@ -254,7 +254,7 @@ def _link(values: Any) -> Link:
 
 def fields(values: Any, names: Sequence[str], beside: Sequence[str] = ()) -> list[Any]:
     """The values of a map that has the keys `names`, `beside` and no others, in that order."""
-    _need(type(values) is dict, "it is a map")
+    need(type(values) is dict, "it is a map")
     wanted = {*names, *beside}
     if missing := sorted(wanted - values.keys()):
         raise ValueError(f"it lacks {missing[0]!r}")
@@ -265,29 +265,24 @@ def fields(values: Any, names: Sequence[str], beside: Sequence[str] = ()) -> lis
 
 def items(value: Any) -> list[Any]:
     """`value` when it is a list."""
-    _need(type(value) is list, "it is a list")
+    need(type(value) is list, "it is a list")
     found: list[Any] = value
     return found
 
 
 def whole(value: Any) -> int:
     """`value` when it is a whole number."""
-    _need(type(value) is int, "it is a whole number")
+    need(type(value) is int, "it is a whole number")
     found: int = value
     return found
 
 
 def hex_of(text: Any) -> bytes:
     """The bytes that `text` spells in lower-case hex."""
-    _need(type(text) is str, "it is text in hex")
+    need(type(text) is str, "it is text in hex")
     try:
         data = bytes.fromhex(text)
     except ValueError as error:
         raise ValueError("it is not hex") from error
-    _need(data.hex() == text, "hex is lower case and without spaces")
+    need(data.hex() == text, "hex is lower case and without spaces")
     return data
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

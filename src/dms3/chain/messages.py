@@ -13,7 +13,7 @@ from typing import TypeVar
 from dms3.chain.action import BASE_BYTES_MAX, KEY_BYTES
 from dms3.chain.ops import OP_BYTES_MAX
 from dms3.chain.receipt import OP_ID_BYTES
-from dms3.core.codec import INTEGER_MAX, check_items, decode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     CHAIN_ANSWER_BYTES_MAX,
@@ -52,8 +52,8 @@ class Publish:
     ops: tuple[bytes, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"a publish has 1 to {CHAIN_OPS_MAX} ops")
-        _need(max(map(len, self.ops)) <= OP_BYTES_MAX, "an op is too long")
+        need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"a publish has 1 to {CHAIN_OPS_MAX} ops")
+        need(max(map(len, self.ops)) <= OP_BYTES_MAX, "an op is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,15 @@ class Fetch:
     until_us: int = 0
 
     def __post_init__(self) -> None:
-        _need(self.what in WHAT, f"{self.what[:32]!r} cannot be fetched")
-        _need(0 < len(self.basis) <= BASE_BYTES_MAX, "not a key of the overlay")
-        _need(1 <= self.limit <= CHAIN_FETCH_MAX, f"the limit is not 1 to {CHAIN_FETCH_MAX}")
-        _need(len(self.kind) <= DNA_NAME_CHARS_MAX, "not the name of a link kind")
-        _need(len(self.tag) <= TAG_BYTES_MAX, "the tag is too long")
-        _need(len(self.author) in (0, KEY_BYTES), "an agent has 32 bytes")
-        _need(-1 <= self.after <= INTEGER_MAX, "not a place in a chain")
-        _need(len(self.cursor) in (0, OP_ID_BYTES), "an op is named by 32 bytes")
-        _need(min(self.since_us, self.until_us) >= 0, "a time is out of range")
+        need(self.what in WHAT, f"{self.what[:32]!r} cannot be fetched")
+        need(0 < len(self.basis) <= BASE_BYTES_MAX, "not a key of the overlay")
+        need(1 <= self.limit <= CHAIN_FETCH_MAX, f"the limit is not 1 to {CHAIN_FETCH_MAX}")
+        need(len(self.kind) <= DNA_NAME_CHARS_MAX, "not the name of a link kind")
+        need(len(self.tag) <= TAG_BYTES_MAX, "the tag is too long")
+        need(len(self.author) in (0, KEY_BYTES), "an agent has 32 bytes")
+        need(-1 <= self.after <= INTEGER_MAX, "not a place in a chain")
+        need(len(self.cursor) in (0, OP_ID_BYTES), "an op is named by 32 bytes")
+        need(min(self.since_us, self.until_us) >= 0, "a time is out of range")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Reconcile:
     lacks: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
-        _need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
-        _need(bool(self.ranges or self.lacks), "nothing is asked")
+        need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
+        need(bool(self.ranges or self.lacks), "nothing is asked")
         _need_names(self.lacks)
 
 
@@ -114,7 +114,7 @@ class Bring:
     ops: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        _need(bool(self.ops), "nothing is asked")
+        need(bool(self.ops), "nothing is asked")
         _need_names(self.ops)
 
 
@@ -125,7 +125,7 @@ class Vouch:
     ops: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        _need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"1 to {CHAIN_OPS_MAX} ops are vouched for")
+        need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"1 to {CHAIN_OPS_MAX} ops are vouched for")
         _need_names(self.ops)
 
 
@@ -145,9 +145,9 @@ class ChainQuestion:
     vouch: Vouch | None = None
 
     def __post_init__(self) -> None:
-        _need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
+        need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
         asked = (self.publish, self.fetch, self.reconcile, self.bring, self.vouch)
-        _need(sum(one is not None for one in asked) == 1, "exactly one thing is asked")
+        need(sum(one is not None for one in asked) == 1, "exactly one thing is asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +166,12 @@ class OpResult:
     line: int = 0
 
     def __post_init__(self) -> None:
-        _need(self.code in CODES, f"{self.code[:32]!r} is no result")
-        _need((self.code == "held") == bool(self.receipt), "a receipt is of what is held")
-        _need(len(self.receipt) <= RECEIPT_BYTES_MAX, "the receipt is too long")
-        _need(len(self.rule) <= DNA_NAME_CHARS_MAX, "the name of the rule is too long")
-        _need(len(self.detail) <= DETAIL_CHARS_MAX, "the detail is too long")
-        _need(0 <= self.line <= INTEGER_MAX, "not a line")
+        need(self.code in CODES, f"{self.code[:32]!r} is no result")
+        need((self.code == "held") == bool(self.receipt), "a receipt is of what is held")
+        need(len(self.receipt) <= RECEIPT_BYTES_MAX, "the receipt is too long")
+        need(len(self.rule) <= DNA_NAME_CHARS_MAX, "the name of the rule is too long")
+        need(len(self.detail) <= DETAIL_CHARS_MAX, "the detail is too long")
+        need(0 <= self.line <= INTEGER_MAX, "not a line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Published:
     results: tuple[OpResult, ...]
 
     def __post_init__(self) -> None:
-        _need(len(self.results) <= CHAIN_OPS_MAX, "too many results")
+        need(len(self.results) <= CHAIN_OPS_MAX, "too many results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,11 @@ class FetchedOp:
     line: int = 0
 
     def __post_init__(self) -> None:
-        _need(len(self.op) <= OP_BYTES_MAX, "an op is too long")
-        _need(self.state in STATES, f"{self.state[:32]!r} is no state")
-        _need(len(self.rule) <= DNA_NAME_CHARS_MAX, "the name of the rule is too long")
-        _need(len(self.detail) <= DETAIL_CHARS_MAX, "the detail is too long")
-        _need(0 <= self.line <= INTEGER_MAX, "not a line")
+        need(len(self.op) <= OP_BYTES_MAX, "an op is too long")
+        need(self.state in STATES, f"{self.state[:32]!r} is no state")
+        need(len(self.rule) <= DNA_NAME_CHARS_MAX, "the name of the rule is too long")
+        need(len(self.detail) <= DETAIL_CHARS_MAX, "the detail is too long")
+        need(0 <= self.line <= INTEGER_MAX, "not a line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,8 @@ class Fetched:
     highest: int = -1
 
     def __post_init__(self) -> None:
-        _need(len(self.ops) <= CHAIN_FETCH_MAX, "too many ops")
-        _need(-1 <= self.head <= self.highest <= INTEGER_MAX, "the places are out of order")
+        need(len(self.ops) <= CHAIN_FETCH_MAX, "too many ops")
+        need(-1 <= self.head <= self.highest <= INTEGER_MAX, "the places are out of order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +230,8 @@ class Reconciled:
     wanted: int = 0
 
     def __post_init__(self) -> None:
-        _need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
-        _need(0 <= self.wanted <= CHAIN_NAMES_MAX, "more than was told")
+        need(len(self.ranges) <= RECONCILE_RANGES_MAX, "too many ranges")
+        need(0 <= self.wanted <= CHAIN_NAMES_MAX, "more than was told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +243,10 @@ class ReceiptNote:
     results: tuple[OpResult, ...]
 
     def __post_init__(self) -> None:
-        _need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
-        _need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"a note is of 1 to {CHAIN_OPS_MAX} ops")
-        _need(len(self.ops) == len(self.results), "one result for each op")
-        _need(all(len(op) == OP_ID_BYTES for op in self.ops), "an op is named by 32 bytes")
+        need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
+        need(0 < len(self.ops) <= CHAIN_OPS_MAX, f"a note is of 1 to {CHAIN_OPS_MAX} ops")
+        need(len(self.ops) == len(self.results), "one result for each op")
+        need(all(len(op) == OP_ID_BYTES for op in self.ops), "an op is named by 32 bytes")
 
 
 def decode_chain_question(data: bytes) -> ChainQuestion:
@@ -297,13 +297,8 @@ _NOTE_BYTES_MAX = CHAIN_OPS_MAX * (RECEIPT_BYTES_MAX + 4 * DETAIL_CHARS_MAX + _C
 
 
 def _need_names(ops: tuple[bytes, ...]) -> None:
-    _need(len(ops) <= CHAIN_NAMES_MAX, f"at most {CHAIN_NAMES_MAX} ops are named")
-    _need(all(len(op) == OP_ID_BYTES for op in ops), "an op is named by 32 bytes")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    need(len(ops) <= CHAIN_NAMES_MAX, f"at most {CHAIN_NAMES_MAX} ops are named")
+    need(all(len(op) == OP_ID_BYTES for op in ops), "an op is named by 32 bytes")
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from dms3.chain.membrane import Membrane, Open, membrane_of, membrane_values
+from dms3.chain.membrane import Immune, Membrane, Open, membrane_of, membrane_values
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import check_items, decode, encode
+from dms3.core.codec import check_items, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -50,9 +50,9 @@ class Network:
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of networks is not known")
-        _need(is_network_name(self.name), "a network has a name of one line")
-        _need(len(self.secret) == SECRET_BYTES, f"the secret has {SECRET_BYTES} bytes")
+        need(self.v == VERSION, f"version {self.v} of networks is not known")
+        need(is_network_name(self.name), "a network has a name of one line")
+        need(len(self.secret) == SECRET_BYTES, f"the secret has {SECRET_BYTES} bytes")
         _membrane(self.membrane)
 
     @property
@@ -74,10 +74,10 @@ class At:
     addresses: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
         fit = all(0 < len(each) <= ADDRESS_CHARS_MAX for each in self.addresses)
-        _need(fit, "an address is too long")
+        need(fit, "an address is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,18 @@ class Invitation:
     nodes: tuple[At, ...]
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of invitations is not known")
-        _need(len(self.network) <= NETWORK_BYTES_MAX, "the description is too long")
-        _need(len(self.to) in (0, PUBLIC_BYTES), "a root has 32 bytes")
-        _need(len(self.proof) <= MEMBRANE_PROOF_BYTES_MAX, "the proof is too long")
-        _need(len(self.nodes) <= NETWORK_NODES_MAX, "it names too many nodes")
+        need(self.v == VERSION, f"version {self.v} of invitations is not known")
+        need(len(self.network) <= NETWORK_BYTES_MAX, "the description is too long")
+        need(len(self.to) in (0, PUBLIC_BYTES), "a root has 32 bytes")
+        need(len(self.proof) <= MEMBRANE_PROOF_BYTES_MAX, "the proof is too long")
+        need(len(self.nodes) <= NETWORK_NODES_MAX, "it names too many nodes")
 
 
 def make_network(name: str, membrane: Membrane, secret: bytes, *, local: bool) -> Network:
     """A network; ValueError when a field breaks a bound."""
     values = encode_values(membrane_values(membrane), "membrane")
     made = Network(VERSION, name, values, local, secret)
-    _need(len(encode(made)) <= NETWORK_BYTES_MAX, "the description is too long")
+    need(len(encode(made)) <= NETWORK_BYTES_MAX, "the description is too long")
     return made
 
 
@@ -160,10 +160,7 @@ def _membrane(data: bytes) -> Membrane:
         found = membrane_of(decode_values(data, "membrane"))
     except DecodeError as error:
         raise ValueError(error.reason) from error
-    _need(not isinstance(found, Open) or found == Open(), "a network has no rules of its own")
+    need(not isinstance(found, Open) or found == Open(), "a network has no rules of its own")
+    named = not isinstance(found, Immune) or bool(found.apps)
+    need(named, "it names the apps in which members warn of each other")
     return found
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

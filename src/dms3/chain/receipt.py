@@ -6,15 +6,15 @@ that peer and of no other. How many are enough is for `source/` to say.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.core.limits import RECEIPT_BYTES_MAX
 from dms3.crypto.certificate import PEER_ID_PREFIX, is_node_peer_id
-from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"chain receipt"
 VERSION = 1
@@ -38,20 +38,20 @@ class Receipt:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of receipts is not known")
-        _need(len(self.overlay) == OVERLAY_BYTES, "an overlay has 32 bytes")
-        _need(len(self.op) == OP_ID_BYTES, "an op is named by 32 bytes")
-        _need(self.verdict == "valid", "a receipt is of what is valid")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"version {self.v} of receipts is not known")
+        need(len(self.overlay) == OVERLAY_BYTES, "an overlay has 32 bytes")
+        need(len(self.op) == OP_ID_BYTES, "an op is named by 32 bytes")
+        need(self.verdict == "valid", "a receipt is of what is valid")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(0 <= self.time_us <= INTEGER_MAX, "the time is out of range")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def issue_receipt(key: SigningKey, overlay: bytes, op: bytes, wall_us: int) -> bytes:
     """The encoded receipt for the op named `op`; `key`: the node key."""
     peer = PeerId(PEER_ID_PREFIX + key.public)
     bare = Receipt(VERSION, overlay, op, "valid", peer, wall_us, b"")
-    return encode(dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare))))
+    return encode(signed_by(key, DOMAIN, bare))
 
 
 def decode_receipt(data: bytes) -> Receipt:
@@ -68,11 +68,5 @@ def check_receipt(receipt: Receipt, overlay: bytes, op: bytes) -> bool:
     """Whether its peer has signed it, about that op of that overlay."""
     if (receipt.overlay, receipt.op) != (overlay, op):
         return False
-    bare = dataclasses.replace(receipt, signature=b"")
     public = receipt.peer[len(PEER_ID_PREFIX) :]
-    return verify(public, DOMAIN, encode(bare), receipt.signature)
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    return is_signed_by(public, DOMAIN, receipt)

@@ -17,7 +17,7 @@ from itertools import chain
 from dms3.chain.action import KEY_BYTES, Action
 from dms3.chain.entry import Entry, make_entry
 from dms3.core.cid import DAG_CBOR, Cid
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACCEPTANCE_BYTES_MAX,
@@ -29,7 +29,8 @@ from dms3.core.limits import (
     SESSION_WINDOW_US_MAX,
     SESSION_WINDOW_US_MIN,
 )
-from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"countersign preflight"
 ACCEPTANCE_DOMAIN = b"countersign acceptance"
@@ -56,20 +57,20 @@ class Preflight:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of sessions is not known")
-        _need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
+        need(self.v == VERSION, f"version {self.v} of sessions is not known")
+        need(len(self.overlay) == KEY_BYTES, "an overlay has 32 bytes")
         some = COUNTERSIGNERS_MIN <= len(self.parties) <= COUNTERSIGNERS_MAX
-        _need(some, f"a session has {COUNTERSIGNERS_MIN} to {COUNTERSIGNERS_MAX} parties")
-        _need(all(len(each) == KEY_BYTES for each in self.parties), "an agent has 32 bytes")
-        _need(self.parties == tuple(sorted(set(self.parties))), "each party is named once, sorted")
-        _need(self.proposer in self.parties, "the proposer is one of the parties")
-        _need(self.entry.codec == DAG_CBOR, "the entry is a dag-cbor block")
-        _need(0 < len(self.kind) <= DNA_NAME_CHARS_MAX, "not the name of an entry kind")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(some, f"a session has {COUNTERSIGNERS_MIN} to {COUNTERSIGNERS_MAX} parties")
+        need(all(len(each) == KEY_BYTES for each in self.parties), "an agent has 32 bytes")
+        need(self.parties == tuple(sorted(set(self.parties))), "each party is named once, sorted")
+        need(self.proposer in self.parties, "the proposer is one of the parties")
+        need(self.entry.codec == DAG_CBOR, "the entry is a dag-cbor block")
+        need(0 < len(self.kind) <= DNA_NAME_CHARS_MAX, "not the name of an entry kind")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
         window = self.until_us - self.since_us
         fits = SESSION_WINDOW_US_MIN <= window <= SESSION_WINDOW_US_MAX
-        _need(fits, "the window is shorter than a second or longer than a day")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(fits, "the window is shorter than a second or longer than a day")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
     @property
     def id(self) -> bytes:
@@ -89,12 +90,12 @@ class Acceptance:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of sessions is not known")
-        _need(len(self.session) == KEY_BYTES, "a session id has 32 bytes")
-        _need(len(self.agent) == KEY_BYTES, "an agent has 32 bytes")
-        _need(0 < self.seq <= INTEGER_MAX, "seq is not a place behind another action")
-        _need(self.prev.codec == DAG_CBOR, "prev is the hash of an action")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"version {self.v} of sessions is not known")
+        need(len(self.session) == KEY_BYTES, "a session id has 32 bytes")
+        need(len(self.agent) == KEY_BYTES, "an agent has 32 bytes")
+        need(0 < self.seq <= INTEGER_MAX, "seq is not a place behind another action")
+        need(self.prev.codec == DAG_CBOR, "prev is the hash of an action")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +109,22 @@ class Agreed:
     acceptances: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        _need(len(self.preflight) <= PREFLIGHT_BYTES_MAX, "the preflight is too long")
-        _need(len(self.acceptances) <= COUNTERSIGNERS_MAX, "too many acceptances")
+        need(len(self.preflight) <= PREFLIGHT_BYTES_MAX, "the preflight is too long")
+        need(len(self.acceptances) <= COUNTERSIGNERS_MAX, "too many acceptances")
         for each in self.acceptances:
-            _need(len(each) <= ACCEPTANCE_BYTES_MAX, "an acceptance is too long")
+            need(len(each) <= ACCEPTANCE_BYTES_MAX, "an acceptance is too long")
 
 
 def propose_session(key: SigningKey, bare: Preflight) -> bytes:
     """The encoded preflight `bare` (its signature empty), signed by its proposer `key`."""
     assert bare.proposer == key.public, "a preflight is signed by its proposer"
-    signature = key.sign(DOMAIN, encode(dataclasses.replace(bare, signature=b"")))
-    return encode(dataclasses.replace(bare, signature=signature))
+    return encode(signed_by(key, DOMAIN, bare))
 
 
 def accept_session(key: SigningKey, session: bytes, seq: int, prev: Cid) -> bytes:
     """The encoded acceptance of `session` by agent `key` for place `seq` behind `prev`."""
     bare = Acceptance(VERSION, session, key.public, seq, prev, b"")
-    signature = key.sign(ACCEPTANCE_DOMAIN, encode(bare))
-    return encode(dataclasses.replace(bare, signature=signature))
+    return encode(signed_by(key, ACCEPTANCE_DOMAIN, bare))
 
 
 def decode_preflight(data: bytes) -> Preflight:
@@ -161,14 +160,12 @@ def decode_agreed(data: bytes) -> tuple[Preflight, tuple[Acceptance, ...]]:
 
 def check_preflight(preflight: Preflight) -> bool:
     """Whether its proposer has signed it."""
-    bare = encode(dataclasses.replace(preflight, signature=b""))
-    return verify(preflight.proposer, DOMAIN, bare, preflight.signature)
+    return is_signed_by(preflight.proposer, DOMAIN, preflight)
 
 
 def check_acceptance(acceptance: Acceptance) -> bool:
     """Whether its agent has signed it."""
-    bare = encode(dataclasses.replace(acceptance, signature=b""))
-    return verify(acceptance.agent, ACCEPTANCE_DOMAIN, bare, acceptance.signature)
+    return is_signed_by(acceptance.agent, ACCEPTANCE_DOMAIN, acceptance)
 
 
 def session_entry(
@@ -219,8 +216,3 @@ def _faults_of_acceptances(
         yield "its author is not one of the parties"
     if (action.seq, action.prev) not in places:
         yield "its author has accepted for another place in the chain"
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

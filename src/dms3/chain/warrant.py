@@ -18,7 +18,7 @@ from dms3.chain.action import (
     decode_signed,
     encode_signed,
 )
-from dms3.core.codec import check_items, decode, encode
+from dms3.core.codec import check_items, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import DETAIL_CHARS_MAX, EVIDENCE_BYTES_MAX, WARRANT_NEWS_BYTES_MAX
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid, Verdict
@@ -42,11 +42,11 @@ class Evidence:
     rule: str = ""
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of evidence is not known")
-        _need(self.of in _ACTIONS, f"{self.of[:32]!r} is no kind of evidence")
-        _need(len(self.actions) == _ACTIONS[self.of], "not as many actions as it takes")
-        _need((self.of == "rule") == bool(self.rule), "a rule is named when one is broken")
-        _need(len(self.rule) <= DETAIL_CHARS_MAX, "the name of the rule is too long")
+        need(self.v == VERSION, f"version {self.v} of evidence is not known")
+        need(self.of in _ACTIONS, f"{self.of[:32]!r} is no kind of evidence")
+        need(len(self.actions) == _ACTIONS[self.of], "not as many actions as it takes")
+        need((self.of == "rule") == bool(self.rule), "a rule is named when one is broken")
+        need(len(self.rule) <= DETAIL_CHARS_MAX, "the name of the rule is too long")
 
 
 _ACTIONS = {"fork": 2, "rule": 1}
@@ -137,8 +137,8 @@ class WarrantNews:
     op: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of warrant news is not known")
-        _need(0 < len(self.warrant) <= SIGNED_WARRANT_BYTES_MAX, "the warrant is too long")
+        need(self.v == VERSION, f"version {self.v} of warrant news is not known")
+        need(0 < len(self.warrant) <= SIGNED_WARRANT_BYTES_MAX, "the warrant is too long")
 
 
 def encode_news(news: WarrantNews) -> bytes:
@@ -165,8 +165,3 @@ def _check_fork(one: SignedAction, two: SignedAction) -> str:
     if one.hash >= two.hash:
         return "the two actions are one, or not in order of their hashes"
     return ""
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -6,12 +6,11 @@ newest stays. Says where to ask, not that the node acts for the agent: that show
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
@@ -24,7 +23,8 @@ from dms3.core.limits import (
 from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import is_node_peer_id
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 NAME = "agent"
 DOMAIN = b"whereabouts"
@@ -48,17 +48,17 @@ class Whereabouts:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of whereabouts is not known")
-        _need(len(self.overlay) == PUBLIC_BYTES, "an overlay has 32 bytes")
-        _need(len(self.agent) == PUBLIC_BYTES, "an agent has 32 bytes")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
+        need(self.v == VERSION, f"version {self.v} of whereabouts is not known")
+        need(len(self.overlay) == PUBLIC_BYTES, "an overlay has 32 bytes")
+        need(len(self.agent) == PUBLIC_BYTES, "an agent has 32 bytes")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
         for address in self.addresses:
             fits = 0 < len(address) <= ADDRESS_CHARS_MAX and address.isprintable()
-            _need(fits, "an address is too long or not one line of text")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= WHEREABOUTS_LIFE_US, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+            need(fits, "an address is too long or not one line of text")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= WHEREABOUTS_LIFE_US, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def whereabouts_key(overlay: OverlayId, agent: bytes) -> bytes:
@@ -73,7 +73,7 @@ def issue_whereabouts(
     fit = tuple(addresses[:ADDRESSES_PER_PEER_MAX])
     until = wall_us + WHEREABOUTS_LIFE_US
     bare = Whereabouts(VERSION, overlay, key.public, peer, fit, wall_us, until, b"")
-    found = dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    found = signed_by(key, DOMAIN, bare)
     return Content(NAME, whereabouts_key(overlay, key.public), encode(found), until)
 
 
@@ -95,8 +95,7 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
     dates = in_date(found.since_us, found.until_us, wall_us)
     if isinstance(dates, Abandoned):
         return dates
-    bare = dataclasses.replace(found, signature=b"")
-    if not verify(found.agent, DOMAIN, encode(bare), found.signature):
+    if not is_signed_by(found.agent, DOMAIN, found):
         return Invalid("signature", "its agent has not signed it")
     return Valid()
 
@@ -125,8 +124,3 @@ def whereabouts_type() -> ContentType:
         quota_bytes=WHEREABOUTS_TOTAL_BYTES_MAX,
         life_us=WHEREABOUTS_LIFE_US,
     )
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

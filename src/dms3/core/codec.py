@@ -68,6 +68,12 @@ def pick(cls: type, data: bytes, *names: str) -> tuple[Any, ...]:
         raise DecodeError(0, f"not a row of {cls.__name__}: {cause}") from cause
 
 
+def need(holds: bool, reason: str) -> None:
+    """For a record that refuses its own values: ValueError, of which `decode` makes DecodeError."""
+    if not holds:
+        raise ValueError(reason)
+
+
 def encode_plain(value: Any) -> bytes:
     """Canonical dag-cbor of plain maps, lists, text, integers and bytes (bytes as they are)."""
     return bytes(libipld.encode_dag_cbor(value))

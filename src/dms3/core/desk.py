@@ -8,13 +8,14 @@ here is kept over a restart.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dms3.core.errors import Failure
+from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId, RequestId, Token
 from dms3.core.machine import (
     Call,
+    Called,
     Cancel,
     Delete,
     Effect,
@@ -30,6 +31,9 @@ _STALE_MAX = 64
 
 Then = Callable[[Any], None]
 """Told the answer of a Call or Request: what was asked for, or a Failure."""
+
+Operation = Callable[[Any, RequestId], None]
+"""Carries out what is asked with these arguments, and replies; may raise Dms3Error instead."""
 
 
 class Desk:
@@ -71,6 +75,18 @@ class Desk:
         """Answer a question; nothing happens without one."""
         if request is not None:
             self._effects.append(Reply(request, body))
+
+    def carry_out(self, machine: str, operations: Mapping[str, Operation], asked: Called) -> None:
+        """Carry out what `machine` is asked; whoever asks for what is not there is told so."""
+        operation = operations.get(asked.operation)
+        if operation is None:
+            why = f"{machine} has no operation {asked.operation!r}."
+            self.reply(asked.request, Failure("method_unknown", why))
+            return
+        try:
+            operation(asked.arguments, asked.request)
+        except Dms3Error as error:
+            self.reply(asked.request, Failure.of(error))
 
     def send(self, peer: PeerId, protocol: str, body: bytes) -> None:
         """Tell a peer, if it is connected."""

@@ -17,6 +17,8 @@ Source: docs/architecture.md, "Overlays". Types and the one distance;
 | `dht.neighbours` | OverlayId | Neighbours |
 | `dht.holds` | GetContent | whether anything is held here under that key |
 | `dht.members` | OverlayId | tuple of presences (bytes) of the live nodes, this one's last |
+| `dht.warned` | OverlayId of an app: its warrants have changed who may be in some overlays | None |
+| `dht.standing` | OverlayId | why this node's own person may not be in it any more, or "" |
 | `dht.overlays` | None | tuple of OverlayId: those that this node is in |
 | `dht.shun` | Shun: nodes that are not asked for other machines | None |
 | `dht.listening` | tuple of multiaddrs as text: where this node can be reached | None |

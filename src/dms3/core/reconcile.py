@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from dms3.core.codec import INTEGER_MAX
+from dms3.core.codec import INTEGER_MAX, need
 from dms3.core.limits import RECONCILE_LISTED_MAX, RECONCILE_OPEN_MAX, RECONCILE_RANGES_MAX
 
 ID_BYTES = 32
@@ -42,8 +42,8 @@ class Summary:
 
     def __post_init__(self) -> None:
         _need_path(self.path)
-        _need(0 <= self.count <= INTEGER_MAX, "not a number of items")
-        _need(len(self.mark) == MARK_BYTES, f"a fingerprint has {MARK_BYTES} bytes")
+        need(0 <= self.count <= INTEGER_MAX, "not a number of items")
+        need(len(self.mark) == MARK_BYTES, f"a fingerprint has {MARK_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,15 @@ class Told:
 
     def __post_init__(self) -> None:
         _need_path(self.at)
-        _need(self.equal + bool(self.below) + bool(self.ids) < 2, "one answer for a range")
-        _need(bool(self.below) or not self.at, "nothing is below")
-        _need(len(self.ids) < RECONCILE_LISTED_MAX, "too many ids")
-        _need(all(len(id_) == ID_BYTES for id_ in self.ids), "an id has 32 bytes")
-        _need(len(set(self.ids)) == len(self.ids), "an id twice")
+        need(self.equal + bool(self.below) + bool(self.ids) < 2, "one answer for a range")
+        need(bool(self.below) or not self.at, "nothing is below")
+        need(len(self.ids) < RECONCILE_LISTED_MAX, "too many ids")
+        need(all(len(id_) == ID_BYTES for id_ in self.ids), "an id has 32 bytes")
+        need(len(set(self.ids)) == len(self.ids), "an id twice")
         paths = [one.path for one in self.below]
-        _need(all(path[:-1] == self.at and path for path in paths), "a part lies elsewhere")
-        _need(paths == sorted(set(paths)), "parts are not in order")
-        _need(all(one.count for one in self.below), "an empty part")
+        need(all(path[:-1] == self.at and path for path in paths), "a part lies elsewhere")
+        need(paths == sorted(set(paths)), "parts are not in order")
+        need(all(one.count for one in self.below), "an empty part")
 
 
 def place_of(location: bytes, id_: bytes) -> bytes:
@@ -285,12 +285,7 @@ def _has_path(id_: bytes, path: bytes) -> bool:
 
 
 def _need_path(path: bytes) -> None:
-    _need(len(path) <= PATH_MAX and not any(way >> 4 for way in path), "not a path")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    need(len(path) <= PATH_MAX and not any(way >> 4 for way in path), "not a path")
 
 
 def _step(place: bytes, depth: int) -> int:

@@ -6,14 +6,14 @@ may see: that is `crypto/grant.py`. Keeps no list of revoked devices: a certific
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, need
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, short
 from dms3.core.limits import CERTIFICATE_BYTES_MAX, CLOCK_AHEAD_US_MAX, DEVICE_NAME_CHARS_MAX
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"certificate"
 VERSION = 1
@@ -37,12 +37,12 @@ class Certificate:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"certificate version {self.v} is not known")
-        _need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.device) <= DEVICE_NAME_CHARS_MAX, "the device name is too long")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"certificate version {self.v} is not known")
+        need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.device) <= DEVICE_NAME_CHARS_MAX, "the device name is too long")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def issue_certificate(
@@ -50,7 +50,7 @@ def issue_certificate(
 ) -> Certificate:
     """The certificate that root `key` gives to `peer`; ValueError when a field breaks a bound."""
     bare = Certificate(VERSION, key.public, peer, device, since_us, until_us, b"")
-    return dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    return signed_by(key, DOMAIN, bare)
 
 
 def decode_certificate(data: bytes) -> Certificate:
@@ -75,8 +75,7 @@ def check_certificate(certificate: Certificate, root: Root, peer: PeerId, wall_u
         raise Dms3Error(
             "certificate_invalid", f"The certificate is for another peer than {short(peer)}."
         )
-    bare = dataclasses.replace(certificate, signature=b"")
-    if not verify(certificate.root, DOMAIN, encode(bare), certificate.signature):
+    if not is_signed_by(certificate.root, DOMAIN, certificate):
         raise Dms3Error("certificate_invalid", "The signature of the certificate does not fit.")
     check_certificate_dates(certificate, wall_us)
 
@@ -100,8 +99,3 @@ def check_certificate_dates(certificate: Certificate, wall_us: int) -> None:
 def is_node_peer_id(peer: bytes) -> bool:
     """Whether `peer` is the binary peer id of an Ed25519 key, as every dms3 node has."""
     return len(peer) == PEER_ID_BYTES and peer.startswith(PEER_ID_PREFIX)
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -14,11 +14,10 @@ does not know the field sees a reader that differs from the certificate's root, 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, need
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, SpaceId, short
 from dms3.core.limits import (
@@ -29,7 +28,8 @@ from dms3.core.limits import (
     RIGHTS_MAX,
 )
 from dms3.crypto.certificate import Certificate, check_certificate, decode_certificate
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"grant"
 VERSION = 1
@@ -61,19 +61,19 @@ class Grant:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"grant version {self.v} is not known")
-        _need(len(self.issuer) == PUBLIC_BYTES, "the issuer is a root of 32 bytes")
-        _need(len(self.reader) == PUBLIC_BYTES, "the reader is a root of 32 bytes")
-        _need(len(self.space) == SPACE_BYTES, "a space id has 32 bytes")
-        _need(0 < len(self.rights) <= RIGHTS_MAX, f"a grant has 1 to {RIGHTS_MAX} rights")
-        _need(self.rights == tuple(sorted(set(self.rights))), "rights are sorted and distinct")
-        _need(
+        need(self.v == VERSION, f"grant version {self.v} is not known")
+        need(len(self.issuer) == PUBLIC_BYTES, "the issuer is a root of 32 bytes")
+        need(len(self.reader) == PUBLIC_BYTES, "the reader is a root of 32 bytes")
+        need(len(self.space) == SPACE_BYTES, "a space id has 32 bytes")
+        need(0 < len(self.rights) <= RIGHTS_MAX, f"a grant has 1 to {RIGHTS_MAX} rights")
+        need(self.rights == tuple(sorted(set(self.rights))), "rights are sorted and distinct")
+        need(
             all(_is_right(right) for right in self.rights),
             "a right is a short lower-case word, or call:FUNCTION",
         )
-        _need(0 <= self.created_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(len(self.serial) == SERIAL_BYTES, "a serial has 16 bytes")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(0 <= self.created_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(len(self.serial) == SERIAL_BYTES, "a serial has 16 bytes")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def issue_grant(
         serial=serial,
         signature=b"",
     )
-    return dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    return signed_by(key, DOMAIN, bare)
 
 
 def decode_grant(data: bytes) -> Grant:
@@ -136,8 +136,7 @@ def check_grant(grant: Grant, issuer: Root, wall_us: int) -> None:
 
 def grant_signed(grant: Grant) -> bool:
     """Whether the issuer that `grant` names has signed it."""
-    bare = dataclasses.replace(grant, signature=b"")
-    return verify(grant.issuer, DOMAIN, encode(bare), grant.signature)
+    return is_signed_by(grant.issuer, DOMAIN, grant)
 
 
 def check_grant_dates(grant: Grant, wall_us: int) -> None:
@@ -201,8 +200,3 @@ def _is_right(right: str) -> bool:
         fits = 0 < len(function) <= DNA_NAME_CHARS_MAX
         return fits and function.isascii() and function.replace("-", "_").isidentifier()
     return 0 < len(right) <= _RIGHT_CHARS_MAX and right.isascii() and right.islower()
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -1,4 +1,4 @@
-"""Closed overlays at the door: whose presence is believed, who is answered, who is asked first.
+"""Closed overlays at the door: whose presence is believed, who is answered, who is put out.
 
 Source: IPS paper, outer membranes; docs/networks.md; docs/attacks.md, "At a closed overlay".
 A presence of a closed overlay is judged by its membrane (`chain/membrane.py`) before it reaches a
@@ -21,10 +21,10 @@ from dms3.chain.membrane import (
     membrane_of,
     proof_end_us,
 )
-from dms3.core.admission import NOT_ADMITTED, STRANGER, Admission
+from dms3.core.admission import NOT_ADMITTED, STRANGER, Admission, Heeded
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, Root
-from dms3.core.limits import PRESENCES_KEPT_MAX
+from dms3.core.limits import MEMBERS_ADMITTED_MAX, PRESENCES_KEPT_MAX
 from dms3.core.overlay import JoinOverlay, NodeAt
 from dms3.core.verdict import Abandoned, Invalid
 from dms3.crypto.certificate import decode_certificate
@@ -38,13 +38,16 @@ _FAR = Invalid("membrane-lan", "it is for a local network, and names an address 
 class _Closed:
     """A closed overlay: its membrane, and whom to ask there unasked.
 
-    `hidden`: its members show themselves to nobody who may not be one: only `nodes` are asked.
+    `own`: this node's person. `hidden`: its members show themselves to nobody who may not be one:
+    only `nodes` are asked. `shown`: whose nodes have shown themselves on an open connection.
     """
 
     membrane: Membrane
+    own: Root
     hidden: bool
     local: bool
     nodes: frozenset[PeerId]
+    shown: dict[PeerId, Root] = field(default_factory=dict)
     judged: dict[bytes, Invalid | None] = field(default_factory=dict)
 
 
@@ -82,8 +85,14 @@ class Door:
             why = f"This node may not be there ({verdict.rule}): {verdict.detail}."
             raise Dms3Error(NOT_ADMITTED, why, hint="Ask for an invitation to this overlay.")
         nodes = frozenset(node.peer for node in asked.nodes)
-        self._closed[asked.overlay] = _Closed(membrane, bool(asked.secret), asked.local, nodes)
+        self._closed[asked.overlay] = _Closed(
+            membrane, ticket.root, bool(asked.secret), asked.local, nodes
+        )
         self._admission.close(asked.overlay)
+        if isinstance(membrane, Immune):
+            apps = membrane.apps or (asked.overlay,)
+            heeded = Heeded(apps, membrane.by, ticket.root in membrane.by)
+            self._admission.heed(asked.overlay, heeded)
         return ticket
 
     def leave(self, overlay: OverlayId) -> None:
@@ -105,6 +114,11 @@ class Door:
     ) -> Proven | Invalid | Abandoned:
         """As `open`, for the presence that `peer` shows of itself: it is admitted by that."""
         found = self._verified.of_peer(data, peer, overlay, wall_us)
+        closed = self._closed.get(overlay)
+        if closed is not None and isinstance(found, Proven):
+            if peer not in closed.shown and len(closed.shown) >= MEMBERS_ADMITTED_MAX:
+                del closed.shown[next(iter(closed.shown))]
+            closed.shown[peer] = Root(found.presence.agent)
         found = self._judge(found, overlay, wall_us)
         if isinstance(found, Proven):
             self._admission.admit(overlay, peer, found.presence.until_us)
@@ -127,7 +141,34 @@ class Door:
             return None
         if closed.local and not is_local(address):
             return Failure(NOT_ADMITTED, "This overlay is of a local network: ask from there.")
-        return None if self._admission.admits(overlay, peer, wall_us) else STRANGER
+        if self._admission.admits(overlay, peer, wall_us):
+            return None
+        wrong = self.bars(overlay, closed.shown.get(peer, b""))
+        return STRANGER if wrong is None else refused(wrong)
+
+    # Whom warrants put out
+
+    def bars(self, overlay: OverlayId, root: bytes) -> Invalid | None:
+        """What keeps the person `root` out of `overlay`, whatever they show: warrants."""
+        closed = self._closed.get(overlay)
+        if closed is None or not isinstance(closed.membrane, Immune):
+            return None
+        verdict = check(closed.membrane, overlay, Who(root), b"", 0, self._ports)
+        return verdict if isinstance(verdict, Invalid) else None
+
+    def put_out(self, overlay: OverlayId) -> None:
+        """Look again at whose nodes are admitted."""
+        closed = self._closed.get(overlay)
+        for peer, root in [] if closed is None else closed.shown.items():
+            if self.bars(overlay, root) is not None:
+                self._admission.expel(overlay, peer)
+
+    def own_fault(self, overlay: OverlayId) -> Invalid | None:
+        """What keeps this node's own person out of an overlay that it has joined."""
+        closed = self._closed.get(overlay)
+        return None if closed is None else self.bars(overlay, closed.own)
+
+    # Small parts
 
     def is_closed(self, overlay: OverlayId) -> bool:
         """Whether its members have to prove that they are."""
@@ -143,10 +184,8 @@ class Door:
         known = node.peer in closed.nodes or self._admission.admits(overlay, node.peer, wall_us)
         return known or not closed.hidden
 
-    # Small parts
-
-    def _warrants(self, overlay: bytes, who: Who, by: tuple[bytes, ...]) -> int:
-        return self._admission.warrants(overlay, who, by)  # set after this was made
+    def _warrants(self, apps: tuple[bytes, ...], who: Who, by: tuple[bytes, ...]) -> int:
+        return self._admission.warrants(apps, who, by)  # set after this was made
 
     def _judge(
         self, found: Proven | Invalid | Abandoned, overlay: OverlayId, wall_us: int
@@ -179,6 +218,12 @@ class Door:
         who, overlay = Who(presence.agent), OverlayId(presence.overlay)
         verdict = check(closed.membrane, overlay, who, presence.proof, wall_us, self._ports)
         return verdict if isinstance(verdict, Invalid) else None
+
+
+def refused(wrong: Invalid) -> Failure:
+    """What somebody is told who may not be in, by the name of the rule."""
+    why = f"You may not be in this overlay ({wrong.rule}): {wrong.detail}."
+    return Failure(NOT_ADMITTED, why)
 
 
 def _form(presence: Presence, *, local: bool) -> Invalid | None:

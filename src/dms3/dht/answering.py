@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dms3.core.admission import NOT_ADMITTED
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
@@ -153,8 +152,7 @@ class Answering:
         if wrong is not None and not wrong.rule.startswith("membrane-"):
             return [Reply(request, _FORGED), *self._asking.lied(peer, overlay, LIED)]
         if wrong is not None:
-            why = f"You may not be in this overlay ({wrong.rule}): {wrong.detail}."
-            return [Reply(request, Failure(NOT_ADMITTED, why))]
+            return [Reply(request, refused(wrong))]
         address = self._asking.connections.address(peer) or ""
         stranger = self._door.refusal(peer, overlay, address, now.wall_us)
         return [] if stranger is None else [Reply(request, stranger)]

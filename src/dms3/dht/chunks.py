@@ -8,11 +8,10 @@ bytes mean is the business of who made them.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     CHUNK_LIFE_US,
@@ -23,7 +22,8 @@ from dms3.core.limits import (
 )
 from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 NAME = "chunk"
 DOMAIN = b"chunk"
@@ -53,13 +53,13 @@ class Chunk:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of chunks is not known")
-        _need(len(self.public) == PUBLIC_BYTES, "a public key has 32 bytes")
-        _need(0 <= self.work <= INTEGER_MAX, "the work is no number of 64 bits")
-        _need(0 <= self.sequence <= INTEGER_MAX, "the sequence is no number of 64 bits")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= CHUNK_LIFE_US, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(self.v == VERSION, f"version {self.v} of chunks is not known")
+        need(len(self.public) == PUBLIC_BYTES, "a public key has 32 bytes")
+        need(0 <= self.work <= INTEGER_MAX, "the work is no number of 64 bits")
+        need(0 <= self.sequence <= INTEGER_MAX, "the sequence is no number of 64 bits")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= CHUNK_LIFE_US, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def chunk_key(seed: bytes, name: str, sequence: int, part: int) -> SigningKey:
@@ -88,7 +88,7 @@ def issue_chunk(key: SigningKey, data: bytes, *, sequence: int, work: int, wall_
     """The signed content that puts `data` under `key` from now on; `work`: `solve(key.public)`."""
     until_us = wall_us + CHUNK_LIFE_US
     bare = Chunk(VERSION, key.public, work, sequence, wall_us, until_us, data, b"")
-    signed = dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    signed = signed_by(key, DOMAIN, bare)
     return Content(NAME, key.public, encode(signed), until_us)
 
 
@@ -113,8 +113,7 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
     dates = in_date(chunk.since_us, chunk.until_us, wall_us)
     if isinstance(dates, Abandoned):
         return dates
-    bare = dataclasses.replace(chunk, signature=b"")
-    if not verify(key, DOMAIN, encode(bare), chunk.signature):
+    if not is_signed_by(key, DOMAIN, chunk):
         return Invalid("signature", "the holder of its key has not signed it")
     return Valid()
 
@@ -148,8 +147,3 @@ def chunk_type() -> ContentType:
 def _is_work(digest: bytes) -> bool:
     zeros = _DIGEST_BITS - int.from_bytes(digest, "big").bit_length()
     return zeros >= CHUNK_WORK_BITS
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -31,7 +31,7 @@ from dms3.core.machine import (
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
 from dms3.dht import answering, asking, commands, heard, placing, shares, taking
-from dms3.dht.admitting import Door
+from dms3.dht.admitting import Door, refused
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
 from dms3.dht.meeting import Means, Meeting
@@ -121,6 +121,8 @@ class Dht:
             ask_near=self._relaying.ask_near,
             shun=self._relaying.shun,
             members=self._members,
+            warned=self._warned,
+            standing=self._own_standing,
             heard=self._heard.heard,
             overlays=self._heard.overlays,
         )
@@ -208,6 +210,7 @@ class Dht:
         if overlay in self._tables:
             return effects
         effects += self._tables.add(overlay, join.duty).load(self._view, self._verified, now)
+        effects += self._put_out(overlay)
         if not join.local:
             self._meeting.join(overlay, join.secret, now)
         return effects + self._membership.join(overlay, join.nodes, now)
@@ -254,6 +257,24 @@ class Dht:
         others = table.presences(at, len(table), now.wall_us)
         own = self._standing.presence(overlay, now.wall_us)
         return [Reply(request, (*others, own) if own else others)]
+
+    # Whom warrants put out
+
+    def _warned(self, app: OverlayId, request: RequestId, _: Now) -> list[Effect]:
+        """Warrants in `app` put somebody out, or do so no more: look again who is in."""
+        overlays = [each for each in self.admission.heeding(app) if each in self._tables]
+        return [Reply(request, None), *(one for each in overlays for one in self._put_out(each))]
+
+    def _put_out(self, overlay: OverlayId) -> list[Effect]:
+        self._door.put_out(overlay)
+        table = self._tables[overlay]
+        return table.sift(lambda each: self._door.bars(overlay, each.presence.agent) is None)
+
+    def _own_standing(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
+        """Why this node's own person is put out of an overlay, or ""."""
+        wrong = self._door.own_fault(overlay)
+        words = "" if wrong is None else refused(wrong).message
+        return [Reply(request, words)]
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
         """Whether this node is to hold what lies under `key`, as far as its table says."""

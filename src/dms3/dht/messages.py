@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from dms3.core.codec import check_items, decode
+from dms3.core.codec import check_items, decode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DHT_ITEMS_MAX,
@@ -53,8 +53,8 @@ class Find:
     count: int = BUCKET_SIZE
 
     def __post_init__(self) -> None:
-        _need(len(self.target) == LOCATION_BYTES, "a location has 32 bytes")
-        _need(0 < self.count <= NEIGHBOURS_MAX, f"one asks for 1 to {NEIGHBOURS_MAX} nodes")
+        need(len(self.target) == LOCATION_BYTES, "a location has 32 bytes")
+        need(0 < self.count <= NEIGHBOURS_MAX, f"one asks for 1 to {NEIGHBOURS_MAX} nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Get:
 
     def __post_init__(self) -> None:
         _check_name(self.type, self.key)
-        _need(len(self.after) <= DHT_KEY_BYTES_MAX, "the slot is too long")
+        need(len(self.after) <= DHT_KEY_BYTES_MAX, "the slot is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Offered:
 
     def __post_init__(self) -> None:
         _check_name(self.type, self.key)
-        _need(len(self.mark) == MARK_BYTES, f"a mark has {MARK_BYTES} bytes")
+        need(len(self.mark) == MARK_BYTES, f"a mark has {MARK_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,11 @@ class Question:
     puts: tuple[PutValue, ...] = ()
 
     def __post_init__(self) -> None:
-        _need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
-        _need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
+        need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
+        need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
         asked = (self.find is not None, self.get is not None, bool(self.offers), bool(self.puts))
-        _need(sum(asked) == 1, "exactly one of find, get, offers and puts")
-        _need(max(len(self.offers), len(self.puts)) <= DHT_ITEMS_MAX, "too many contents")
+        need(sum(asked) == 1, "exactly one of find, get, offers and puts")
+        need(max(len(self.offers), len(self.puts)) <= DHT_ITEMS_MAX, "too many contents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Values:
 
     def __post_init__(self) -> None:
         _check_nodes(self.nodes, self.presence, BUCKET_SIZE)
-        _need(len(self.values) <= DHT_VALUES_MAX, "too many values")
+        need(len(self.values) <= DHT_VALUES_MAX, "too many values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,9 @@ class Codes:
     presence: bytes = b""
 
     def __post_init__(self) -> None:
-        _need(len(self.codes) <= DHT_ITEMS_MAX, "too many codes")
-        _need(all(code in _CODES for code in self.codes), "an unknown code")
-        _need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
+        need(len(self.codes) <= DHT_ITEMS_MAX, "too many codes")
+        need(all(code in _CODES for code in self.codes), "an unknown code")
+        need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
 
 
 _CODES = frozenset(Code)
@@ -200,19 +200,14 @@ _NODES_BYTES_MAX = (NEIGHBOURS_MAX + 1) * (PRESENCE_CLOSED_BYTES_MAX + 8) + 64
 
 
 def _check_nodes(nodes: tuple[bytes, ...], presence: bytes, most: int) -> None:
-    _need(len(nodes) <= most, f"more than {most} nodes")
+    need(len(nodes) <= most, f"more than {most} nodes")
     longest = max([len(presence), *map(len, nodes)])
-    _need(longest <= PRESENCE_CLOSED_BYTES_MAX, "a presence is too long")
+    need(longest <= PRESENCE_CLOSED_BYTES_MAX, "a presence is too long")
 
 
 def _check_name(name: str, key: bytes) -> None:
-    _need(0 < len(name) <= DHT_TYPE_CHARS_MAX, "not the name of a content type")
-    _need(0 < len(key) <= DHT_KEY_BYTES_MAX, f"a key has 1 to {DHT_KEY_BYTES_MAX} bytes")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    need(0 < len(name) <= DHT_TYPE_CHARS_MAX, "not the name of a content type")
+    need(0 < len(key) <= DHT_KEY_BYTES_MAX, f"a key has 1 to {DHT_KEY_BYTES_MAX} bytes")
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:

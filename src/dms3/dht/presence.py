@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId, PeerId, Root
 from dms3.core.limits import (
@@ -65,21 +65,21 @@ class Presence:
     proof: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v in _SIZES, f"presence version {self.v} is not known")
+        need(self.v in _SIZES, f"presence version {self.v} is not known")
         is_closed = self.v == CLOSED
-        _need(is_closed == bool(self.certificate), "a closed overlay asks for a certificate")
-        _need(is_closed or not self.proof, "an open overlay asks for no proof")
-        _need(bool(self.agent) or not is_closed, "a closed overlay asks for a member")
-        _need(bool(self.addresses) or is_closed, "it names no address")
-        _need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
-        _need(len(self.agent) in (0, PUBLIC_BYTES), "an agent has 32 bytes, or is nobody")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
+        need(is_closed == bool(self.certificate), "a closed overlay asks for a certificate")
+        need(is_closed or not self.proof, "an open overlay asks for no proof")
+        need(bool(self.agent) or not is_closed, "a closed overlay asks for a member")
+        need(bool(self.addresses) or is_closed, "it names no address")
+        need(len(self.overlay) == LOCATION_BYTES, "an overlay has 32 bytes")
+        need(len(self.agent) in (0, PUBLIC_BYTES), "an agent has 32 bytes, or is nobody")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
         longest = max(map(len, self.addresses), default=0)
-        _need(longest <= ADDRESS_CHARS_MAX, "an address is too long")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= PRESENCE_LIFE_US, "it would last too long")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(longest <= ADDRESS_CHARS_MAX, "an address is too long")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= PRESENCE_LIFE_US, "it would last too long")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,8 +364,3 @@ def _public_key(peer: bytes) -> bytes:
     """The raw key in the peer id of an Ed25519 key."""
     assert is_node_peer_id(peer), "not the peer id of an Ed25519 key"
     return peer[-PUBLIC_BYTES:]
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -7,12 +7,11 @@ stays. Says where to ask, not that the answer will be right: every block is hash
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dms3.core.cid import Cid
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
@@ -25,7 +24,8 @@ from dms3.core.limits import (
 from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import PEER_ID_PREFIX, is_node_peer_id
-from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey
 from dms3.p2p.reach import Reach, others_word
@@ -51,15 +51,15 @@ class ProviderRecord:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of provider records is not known")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
+        need(self.v == VERSION, f"version {self.v} of provider records is not known")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "too many addresses")
         for address in self.addresses:
             fits = 0 < len(address) <= ADDRESS_CHARS_MAX and address.isprintable()
-            _need(fits, "an address is too long or not one line of text")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= HELD_LIFE_US, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+            need(fits, "an address is too long or not one line of text")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= HELD_LIFE_US, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def issue_provider(
@@ -68,8 +68,7 @@ def issue_provider(
     """The signed content in which the node with identity `key` offers `cid` from now on."""
     fit = tuple(addresses[:ADDRESSES_PER_PEER_MAX])
     bare = ProviderRecord(VERSION, cid, key.peer_id, fit, wall_us, wall_us + life_us, b"")
-    signature = SigningKey.of_seed(key.seed).sign(DOMAIN, encode(bare))
-    record = dataclasses.replace(bare, signature=signature)
+    record = signed_by(SigningKey.of_seed(key.seed), DOMAIN, bare)
     return Content(NAME, cid.binary, encode(record), record.until_us)
 
 
@@ -91,9 +90,8 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
     dates = in_date(record.since_us, record.until_us, wall_us)
     if isinstance(dates, Abandoned):
         return dates
-    bare = dataclasses.replace(record, signature=b"")
     public = record.peer[len(PEER_ID_PREFIX) :]
-    if not verify(public, DOMAIN, encode(bare), record.signature):
+    if not is_signed_by(public, DOMAIN, record):
         return Invalid("signature", "its peer has not signed it")
     return Valid()
 
@@ -139,8 +137,3 @@ def provider_type() -> ContentType:
         slots_max=PROVIDERS_MAX,
         quota_bytes=PROVIDERS_BYTES_MAX,
     )
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

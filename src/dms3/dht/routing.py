@@ -142,6 +142,13 @@ class Table:
             return []
         return self.drop(peer, entry.proven.at)
 
+    def sift(self, may_stay: Callable[[Proven], bool]) -> list[Effect]:
+        """Forget every node that may not stay."""
+        gone = [entry.proven for entry in self._entries.values() if not may_stay(entry.proven)]
+        for bucket in self._buckets.values():
+            gone += [one.proven for one in bucket.waiting.values() if not may_stay(one.proven)]
+        return [effect for each in gone for effect in self.drop(each.peer, each.at)]
+
     def in_date(self, wall_us: int) -> int:
         """How many nodes have a presence that is in date."""
         return sum(entry.proven.presence.until_us > wall_us for entry in self._entries.values())

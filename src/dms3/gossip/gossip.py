@@ -13,7 +13,7 @@ from typing import Any
 
 from dms3.core.admission import STRANGER, Admission
 from dms3.core.codec import encode
-from dms3.core.desk import Desk
+from dms3.core.desk import Desk, Operation
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.gossip import (
     TOPICS,
@@ -117,7 +117,7 @@ class Gossip:
         self._searches: dict[OverlayId, tuple[int, int]] = {}  # for members: rest, and when next
         self._rest_us = GOSSIP_SOON_US  # until the next look
         self._unknown: dict[RequestId, Spread] = {}  # spreads whose overlay is being looked up
-        self._operations: dict[str, Callable[[Any, RequestId], None]] = {
+        self._operations: dict[str, Operation] = {
             "spread": self._spread,
             "figures": self._figures,
         }
@@ -142,8 +142,8 @@ class Gossip:
         match event:
             case Answered(token, body):
                 self._desk.answered(token, body)
-            case Called(operation, arguments, request):
-                self._called(operation, arguments, request)
+            case Called():
+                self._desk.carry_out(NAME, self._operations, event)
             case Received(peer, _, body):
                 self._told(peer, body)
             case Requested():
@@ -238,17 +238,6 @@ class Gossip:
             self._look_soon()
 
     # What this node spreads
-
-    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
-        method = self._operations.get(operation)
-        if method is None:
-            why = f"gossip has no operation {operation!r}."
-            self._desk.reply(request, Failure("method_unknown", why))
-            return
-        try:
-            method(arguments, request)
-        except Dms3Error as error:
-            self._desk.reply(request, Failure.of(error))
 
     def _spread(self, spread: Spread, request: RequestId) -> None:
         if spread.topic not in self._topics:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from dms3.core.codec import check_items, decode
+from dms3.core.codec import check_items, decode, need
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -87,11 +87,11 @@ class Question:
 
     def __post_init__(self) -> None:
         _check_channel(self.overlay, self.topic)
-        _need(bool(self.want) != bool(self.mark), "either bodies or a comparison")
+        need(bool(self.want) != bool(self.mark), "either bodies or a comparison")
         if self.want:
             _check_ids(self.want, GOSSIP_WANT_MAX)
         else:
-            _need(len(self.mark) == ID_BYTES, f"a mark has {ID_BYTES} bytes")
+            need(len(self.mark) == ID_BYTES, f"a mark has {ID_BYTES} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ class Bodies:
     cut: bool = False
 
     def __post_init__(self) -> None:
-        _need(len(self.bodies) <= GOSSIP_WANT_MAX, "more bodies than can be wanted")
-        _need(max(map(len, self.bodies), default=0) <= GOSSIP_BODY_BYTES_MAX, "a body is too long")
+        need(len(self.bodies) <= GOSSIP_WANT_MAX, "more bodies than can be wanted")
+        need(max(map(len, self.bodies), default=0) <= GOSSIP_BODY_BYTES_MAX, "a body is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +149,14 @@ def fitting(bodies: Sequence[bytes]) -> Bodies:
 
 
 def _check_channel(overlay: bytes, topic: str) -> None:
-    _need(len(overlay) == LOCATION_BYTES, f"an overlay has {LOCATION_BYTES} bytes")
+    need(len(overlay) == LOCATION_BYTES, f"an overlay has {LOCATION_BYTES} bytes")
     fits = 0 < len(topic) <= GOSSIP_TOPIC_CHARS_MAX and topic.isascii()
-    _need(fits, "not the name of a topic")
+    need(fits, "not the name of a topic")
 
 
 def _check_ids(ids: bytes, most: int) -> None:
     whole = len(ids) % ID_BYTES == 0
-    _need(whole and 0 < len(ids) <= most * ID_BYTES, f"not 1 to {most} ids")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    need(whole and 0 < len(ids) <= most * ID_BYTES, f"not 1 to {most} ids")
 
 
 def _read(cls: type[T], data: bytes, content_bytes: int, items: int) -> T:

@@ -7,11 +7,11 @@ leaves before it is durable, nothing is acknowledged before all devices have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import RequestId
 from dms3.core.limits import SECOND_US
@@ -67,7 +67,7 @@ class Mailbox:
         self._sending = Sending(grounds, self._outbox, carrying)
         self._receiving.receipts.say = self._sending.say_receipt
         self._settings = MailSettings()
-        self._operations: dict[str, Callable[[Any, RequestId], None]] = {
+        self._operations: dict[str, Operation] = {
             "send": self._sending.send,
             "fetch": self._fetch,
             "opened": self._opened,
@@ -111,8 +111,8 @@ class Mailbox:
         match event:
             case Answered(token, body):
                 self._desk.answered(token, body)
-            case Called(operation, arguments, request):
-                self._called(operation, arguments, request)
+            case Called():
+                self._desk.carry_out(NAME, self._operations, event)
             case Requested():
                 self._requested(event)
             case Withdrawn(request):
@@ -152,17 +152,6 @@ class Mailbox:
             self._desk.call("peers.conduct", Misconduct(event.peer, code), lambda _: None)
 
     # Commands
-
-    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
-        method = self._operations.get(operation)
-        if method is None:
-            why = f"mailbox has no operation {operation!r}."
-            self._desk.reply(request, Failure("method_unknown", why))
-            return
-        try:
-            method(arguments, request)
-        except Dms3Error as error:
-            self._desk.reply(request, Failure.of(error))
 
     def _fetch(self, _: None, request: RequestId) -> None:
         self._receiving.carriage.fetch(lambda body: self._desk.reply(request, body))

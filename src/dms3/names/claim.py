@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     NAME_CLAIM_BYTES_MAX,
@@ -22,7 +22,8 @@ from dms3.core.limits import (
 )
 from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 from dms3.names.forms import ENDING, label_fault
 
 NAME = "name"
@@ -48,15 +49,15 @@ class NameClaim:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of claims is not known")
-        _need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
-        _need(self.name.endswith(ENDING), "not a name of dms3")
+        need(self.v == VERSION, f"version {self.v} of claims is not known")
+        need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
+        need(self.name.endswith(ENDING), "not a name of dms3")
         fault = label_fault(self.name[: -len(ENDING)])
-        _need(not fault, fault)
-        _need(0 <= self.work <= INTEGER_MAX, "the work is out of range")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= NAME_RECORD_LIFE_US, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(not fault, fault)
+        need(0 <= self.work <= INTEGER_MAX, "the work is out of range")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= NAME_RECORD_LIFE_US, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def claim_key(name: str) -> bytes:
@@ -83,8 +84,7 @@ def is_work(name: str, root: bytes, work: int) -> bool:
 
 def sign_claim(key: SigningKey, claim: NameClaim) -> Content:
     """The content of `claim`, signed by root `key`."""
-    bare = dataclasses.replace(claim, root=key.public, signature=b"")
-    signed = dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    signed = signed_by(key, DOMAIN, dataclasses.replace(claim, root=key.public))
     return Content(NAME, claim_key(signed.name), encode(signed), signed.until_us)
 
 
@@ -108,8 +108,7 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
         return dates
     if not is_work(claim.name, claim.root, claim.work):
         return Invalid("work", "its puzzle is not solved")
-    bare = dataclasses.replace(claim, signature=b"")
-    if not verify(claim.root, DOMAIN, encode(bare), claim.signature):
+    if not is_signed_by(claim.root, DOMAIN, claim):
         return Invalid("signature", "its root has not signed it")
     return Valid()
 
@@ -146,8 +145,3 @@ def name_type() -> ContentType:
 
 def _begun(name: str, root: bytes) -> hashlib._Hash:
     return hashlib.sha256(_WORK + root + name.encode() + b"\0")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     NAME_RECORD_LIFE_US,
@@ -19,7 +19,8 @@ from dms3.core.limits import (
 )
 from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 NAME = "profile"
 DOMAIN = b"profile record"
@@ -48,15 +49,15 @@ class ProfileRecord:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of profile records is not known")
-        _need(len(self.key) == PUBLIC_BYTES, "a key has 32 bytes")
+        need(self.v == VERSION, f"version {self.v} of profile records is not known")
+        need(len(self.key) == PUBLIC_BYTES, "a key has 32 bytes")
         fits = len(self.address) in (0, ADDRESS_CHARS) and self.address.isascii()
-        _need(fits and self.address.isprintable(), "not an address")
-        _need(bool(self.address) or not self.profile, "a profile belongs to an account")
-        _need(0 <= self.sequence <= INTEGER_MAX, "the sequence is out of range")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.since_us <= NAME_RECORD_LIFE_US, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(fits and self.address.isprintable(), "not an address")
+        need(bool(self.address) or not self.profile, "a profile belongs to an account")
+        need(0 <= self.sequence <= INTEGER_MAX, "the sequence is out of range")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.since_us <= NAME_RECORD_LIFE_US, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def record_key(key: bytes) -> bytes:
@@ -66,10 +67,9 @@ def record_key(key: bytes) -> bytes:
 
 def sign_record(signer: SigningKey, record: ProfileRecord) -> Content:
     """The content of `record`, signed by its key; ValueError when it is too large."""
-    bare = dataclasses.replace(record, key=signer.public, signature=b"")
-    signed = dataclasses.replace(bare, signature=signer.sign(DOMAIN, encode(bare)))
+    signed = signed_by(signer, DOMAIN, dataclasses.replace(record, key=signer.public))
     value = encode(signed)
-    _need(len(value) <= PROFILE_RECORD_BYTES_MAX, f"it has over {PROFILE_RECORD_BYTES_MAX} bytes")
+    need(len(value) <= PROFILE_RECORD_BYTES_MAX, f"it has over {PROFILE_RECORD_BYTES_MAX} bytes")
     return Content(NAME, record_key(signed.key), value, signed.until_us)
 
 
@@ -91,8 +91,7 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
     dates = in_date(record.since_us, record.until_us, wall_us)
     if isinstance(dates, Abandoned):
         return dates
-    bare = dataclasses.replace(record, signature=b"")
-    if not verify(record.key, DOMAIN, encode(bare), record.signature):
+    if not is_signed_by(record.key, DOMAIN, record):
         return Invalid("signature", "its key has not signed it")
     return Valid()
 
@@ -122,8 +121,3 @@ def profile_type() -> ContentType:
         quota_bytes=PROFILE_RECORDS_BYTES_MAX,
         life_us=NAME_RECORD_LIFE_US,
     )
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -7,11 +7,10 @@ put in on the way are tolerated. A card proves who wrote it, not that you know t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
@@ -24,7 +23,8 @@ from dms3.core.limits import (
 )
 from dms3.core.multibase import decode_base32, encode_base32
 from dms3.crypto.certificate import is_node_peer_id
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 
 DOMAIN = b"contact card"
 PREFIX = "dms3:"
@@ -52,17 +52,17 @@ class Card:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"card version {self.v} is not known: a newer dms3 is needed")
-        _need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
-        _need(is_name(self.name), f"a name is one line of 1 to {NAME_CHARS_MAX} characters")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "it has too many addresses")
+        need(self.v == VERSION, f"card version {self.v} is not known: a newer dms3 is needed")
+        need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
+        need(is_name(self.name), f"a name is one line of 1 to {NAME_CHARS_MAX} characters")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(len(self.addresses) <= ADDRESSES_PER_PEER_MAX, "it has too many addresses")
         for address in self.addresses:
             fits = 0 < len(address) <= ADDRESS_CHARS_MAX and address.isprintable()
-            _need(fits, "an address is too long or not one line of text")
-        _need(len(self.certificate) <= CERTIFICATE_BYTES_MAX, "its certificate is too long")
-        _need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "its dates are out of order")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+            need(fits, "an address is too long or not one line of text")
+        need(len(self.certificate) <= CERTIFICATE_BYTES_MAX, "its certificate is too long")
+        need(0 <= self.since_us < self.until_us <= INTEGER_MAX, "its dates are out of order")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
 
 def issue_card(
@@ -82,7 +82,7 @@ def issue_card(
         )
     except ValueError as cause:
         raise Dms3Error("argument_invalid", f"No card can be made: {cause}.") from cause
-    card = dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    card = signed_by(key, DOMAIN, bare)
     size = len(encode(card))
     if size > CARD_BYTES_MAX:
         why = f"The card would have {size} bytes, {CARD_BYTES_MAX} is the limit."
@@ -125,8 +125,7 @@ def check_card(card: Card, wall_us: int) -> None:
 
     Raises `card_invalid` (altered), `card_expired`, or `not_yet_valid` (from the future).
     """
-    bare = dataclasses.replace(card, signature=b"")
-    if not verify(card.root, DOMAIN, encode(bare), card.signature):
+    if not is_signed_by(card.root, DOMAIN, card):
         raise Dms3Error("card_invalid", "The contact card was altered on its way.", hint=_HINT)
     if card.since_us > wall_us + CLOCK_AHEAD_US_MAX:
         why = "The contact card begins in the future."
@@ -150,8 +149,3 @@ def read_card(text: str, wall_us: int) -> Card:
 def is_name(name: str) -> bool:
     """Whether `name` can be a person's display name: one printable line, nothing at its ends."""
     return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

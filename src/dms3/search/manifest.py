@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
-from dms3.core.codec import INTEGER_MAX, decode, encode
+from dms3.core.codec import INTEGER_MAX, decode, encode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DIRECTORY_KEYS,
@@ -29,7 +29,8 @@ from dms3.core.overlay import Content, ContentType, Retention
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict, in_date
 from dms3.crypto.certificate import is_node_peer_id
 from dms3.crypto.grant import SPACE_BYTES
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 from dms3.search.openindex import CODEC
 from dms3.search.wordfilter import filter_fault
 
@@ -68,22 +69,22 @@ class Manifest:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"version {self.v} of manifests is not known")
-        _need(len(self.space) == SPACE_BYTES and any(self.space), "not the id of a space")
+        need(self.v == VERSION, f"version {self.v} of manifests is not known")
+        need(len(self.space) == SPACE_BYTES and any(self.space), "not the id of a space")
         name = self.name
-        _need(0 < len(name) <= SPACE_NAME_CHARS_MAX and name.isprintable(), "not a name")
-        _need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
-        _need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
-        _need(self.index.codec == CODEC, "the index is no index block")
-        _need(0 <= self.documents <= PUBLIC_DOCUMENTS_MAX, "too many documents")
-        _need(min(self.size, self.terms) >= 0, "a negative count")
-        _need(len(self.kinds) <= PUBLIC_KINDS_MAX, "too many kinds")
-        _need(all(0 < len(kind) <= KIND_CHARS_MAX for kind in self.kinds), "not a kind")
+        need(0 < len(name) <= SPACE_NAME_CHARS_MAX and name.isprintable(), "not a name")
+        need(len(self.root) == PUBLIC_BYTES, "a root has 32 bytes")
+        need(is_node_peer_id(self.peer), "the peer id is not one of an Ed25519 key")
+        need(self.index.codec == CODEC, "the index is no index block")
+        need(0 <= self.documents <= PUBLIC_DOCUMENTS_MAX, "too many documents")
+        need(min(self.size, self.terms) >= 0, "a negative count")
+        need(len(self.kinds) <= PUBLIC_KINDS_MAX, "too many kinds")
+        need(all(0 < len(kind) <= KIND_CHARS_MAX for kind in self.kinds), "not a kind")
         fault = filter_fault(self.filter)
-        _need(not fault, fault)
-        _need(0 <= self.created_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
-        _need(self.until_us - self.created_us <= MANIFEST_LIFE_US_MAX, "it claims too long a life")
-        _need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
+        need(not fault, fault)
+        need(0 <= self.created_us < self.until_us <= INTEGER_MAX, "the dates are out of order")
+        need(self.until_us - self.created_us <= MANIFEST_LIFE_US_MAX, "it claims too long a life")
+        need(len(self.signature) in (0, SIGNATURE_BYTES), "a signature has 64 bytes")
 
     @property
     def slot(self) -> bytes:
@@ -98,10 +99,9 @@ def directory_key(space: bytes) -> bytes:
 
 def sign_manifest(key: SigningKey, manifest: Manifest) -> Content:
     """The content of `manifest`, signed by root `key`; ValueError when it is too large."""
-    bare = dataclasses.replace(manifest, root=key.public, signature=b"")
-    signed = dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    signed = signed_by(key, DOMAIN, dataclasses.replace(manifest, root=key.public))
     value = encode(signed)
-    _need(len(value) <= MANIFEST_BYTES_MAX, f"a manifest has at most {MANIFEST_BYTES_MAX} bytes")
+    need(len(value) <= MANIFEST_BYTES_MAX, f"a manifest has at most {MANIFEST_BYTES_MAX} bytes")
     return Content(NAME, directory_key(signed.space), value, signed.until_us)
 
 
@@ -123,8 +123,7 @@ def validate(key: bytes, value: bytes, wall_us: int) -> Verdict:
     dates = in_date(manifest.created_us, manifest.until_us, wall_us)
     if isinstance(dates, Abandoned):
         return dates
-    bare = dataclasses.replace(manifest, signature=b"")
-    if not verify(manifest.root, DOMAIN, encode(bare), manifest.signature):
+    if not is_signed_by(manifest.root, DOMAIN, manifest):
         return Invalid("signature", "its root has not signed it")
     return Valid()
 
@@ -153,8 +152,3 @@ def manifest_type() -> ContentType:
         slots_max=MANIFESTS_PER_KEY_MAX,
         quota_bytes=MANIFEST_QUOTA_BYTES,
     )
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.core.cid import DAG_CBOR, Cid
-from dms3.core.codec import check_items, decode
+from dms3.core.codec import check_items, decode, need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     HIT_SNIPPET_CHARS_MAX,
@@ -66,19 +66,19 @@ class Root:
     rows: tuple[Part, ...]
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"index version {self.v} is not known")
-        _need(0 <= self.documents <= PUBLIC_DOCUMENTS_MAX, "too many documents")
-        _need(self.words_total >= 0, "a negative count")
-        _need(len(self.kinds) <= PUBLIC_KINDS_MAX, "too many kinds")
-        _need(all(0 < len(kind) <= KIND_CHARS_MAX for kind in self.kinds), "not a kind")
+        need(self.v == VERSION, f"index version {self.v} is not known")
+        need(0 <= self.documents <= PUBLIC_DOCUMENTS_MAX, "too many documents")
+        need(self.words_total >= 0, "a negative count")
+        need(len(self.kinds) <= PUBLIC_KINDS_MAX, "too many kinds")
+        need(all(0 < len(kind) <= KIND_CHARS_MAX for kind in self.kinds), "not a kind")
         for parts in (self.words, self.places, self.facts, self.rows):
-            _need(len(parts) <= INDEX_SHARDS_MAX, "too many parts")
+            need(len(parts) <= INDEX_SHARDS_MAX, "too many parts")
             firsts = [part.first for part in parts]
-            _need(firsts == sorted(firsts), "the parts are out of order")
+            need(firsts == sorted(firsts), "the parts are out of order")
             cids = [part.cid for part in parts]
-            _need(all(cid.codec == CODEC for cid in cids), "a part is no index block")
-            _need(len(set(cids)) == len(cids), "a block is named twice")  # each is read once
-            _need(all(len(first) <= INDEX_TERM_BYTES_MAX for first in firsts), "a word is too long")
+            need(all(cid.codec == CODEC for cid in cids), "a part is no index block")
+            need(len(set(cids)) == len(cids), "a block is named twice")  # each is read once
+            need(all(len(first) <= INDEX_TERM_BYTES_MAX for first in firsts), "a word is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Shard:
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"shard version {self.v} is not known")
-        _need(self.terms[-1:] in (b"", b"\n"), "the last word has no end")
+        need(self.v == VERSION, f"shard version {self.v} is not known")
+        need(self.terms[-1:] in (b"", b"\n"), "the last word has no end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class Facts:
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"facts version {self.v} is not known")
-        _need(0 <= self.first < PUBLIC_DOCUMENTS_MAX, "not the number of a document")
+        need(self.v == VERSION, f"facts version {self.v} is not known")
+        need(0 <= self.first < PUBLIC_DOCUMENTS_MAX, "not the number of a document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ class Rows:
     rows: tuple[bytes, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(self.v == VERSION, f"rows version {self.v} is not known")
-        _need(0 <= self.first < PUBLIC_DOCUMENTS_MAX, "not the number of a document")
+        need(self.v == VERSION, f"rows version {self.v} is not known")
+        need(0 <= self.first < PUBLIC_DOCUMENTS_MAX, "not the number of a document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class Row:
     beginning: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        _need(len(self.title) <= HIT_TITLE_CHARS_MAX, "the title is too long")
-        _need(len(self.beginning) <= HIT_SNIPPET_CHARS_MAX, "the beginning is too long")
-        _need(max(len(self.name), len(self.language)) <= NAME_BYTES_MAX, "a name is too long")
+        need(len(self.title) <= HIT_TITLE_CHARS_MAX, "the title is too long")
+        need(len(self.beginning) <= HIT_SNIPPET_CHARS_MAX, "the beginning is too long")
+        need(max(len(self.name), len(self.language)) <= NAME_BYTES_MAX, "a name is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +276,3 @@ def _bounded(cls: type[T], data: bytes) -> T:
         raise DecodeError(INDEX_BLOCK_BYTES_MAX, f"too long for {cls.__name__}")
     check_items(data, INDEX_BLOCK_ITEMS_MAX)
     return decode(cls, data)
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)

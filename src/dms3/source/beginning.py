@@ -12,13 +12,14 @@ from dataclasses import replace
 from dms3.chain.action import encode_signed
 from dms3.chain.agent import AgentPlace, issue_agent
 from dms3.chain.operations import Begin, Close, Record
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import CHAINS_MAX
 from dms3.source.chains import Chain, ChainRow
 from dms3.source.drafting import Draft, Known, genesis, state_entry
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 from dms3.source.publishing import Publishing
 from dms3.source.writing import Job, Records, Writing, committed
 

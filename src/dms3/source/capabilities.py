@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId, RequestId, Root, SpaceId, short
 from dms3.core.limits import CALL_GRANTS_MAX, CAPABILITY_BYTES_MAX, SPACE_NAME_CHARS_MAX
@@ -35,7 +36,7 @@ from dms3.crypto.grant import (
 )
 from dms3.crypto.signing import SEED_BYTES, SigningKey
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 
 TABLE = "capabilities"
 

@@ -28,6 +28,7 @@ from dms3.chain.session import (
     propose_session,
 )
 from dms3.core.codec import encode
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, short
 from dms3.core.limits import (
@@ -44,7 +45,7 @@ from dms3.source.agreeing import Agreeing, locked_by_session
 from dms3.source.chains import Chain
 from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part, Question
+from dms3.source.parts import Part, Question
 from dms3.source.sessions import Kept, SessionRow, Sessions, believed, said_of
 from dms3.source.writing import Writing
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dms3.core.desk import Operation
 from dms3.core.ids import PeerId, RequestId
 from dms3.core.machine import View
-
-Operation = Callable[[Any, RequestId], None]
-"""A local command: arguments, and where the answer goes. May raise Dms3Error."""
 
 Question = Callable[[PeerId, Any, RequestId], None]
 """A peer's question: who, the field of AgentQuestion that it fills, where the answer goes. May

@@ -14,6 +14,7 @@ from dms3.chain.messages import PROTOCOL
 from dms3.chain.operations import KeepRecords, Record
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
@@ -40,7 +41,7 @@ from dms3.source.holding import (
 )
 from dms3.source.pacing import BUSY_US, Pacing
 from dms3.source.parcels import BUSY, Outcome, Parcel, outcome_of
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 from dms3.source.receipts import Receipts
 from dms3.source.waiting import Item, Waiting, with_ops
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from itertools import islice
 
 from dms3.chain.operations import Query
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import QUERY_RECORDS_MAX
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 
 
 class Reading(Part):

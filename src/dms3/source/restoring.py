@@ -13,6 +13,7 @@ from dms3.chain.agent import AgentCertificate, check_agent, decode_agent
 from dms3.chain.messages import Fetch
 from dms3.chain.operations import ChainHead
 from dms3.chain.ops import Op, op_id
+from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Failure
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import (
@@ -27,7 +28,7 @@ from dms3.source.chains import Chain, ChainRow
 from dms3.source.confirming import Confirming, following
 from dms3.source.flows import Flow, Rest
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 
 Heads = tuple[ChainHead, ...]
 

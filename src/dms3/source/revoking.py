@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from dms3.chain.agent import AgentPlace, issue_agent, revoke_agent
 from dms3.chain.operations import RevokeAgent
+from dms3.core.desk import Operation
 from dms3.core.errors import Failure
 from dms3.core.ids import RequestId
 from dms3.source.chains import Chain
 from dms3.source.drafting import Draft, Known
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 from dms3.source.writing import Job, Records, Writing, committed
 
 

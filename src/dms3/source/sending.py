@@ -24,6 +24,7 @@ from dms3.chain.agent_messages import (
 from dms3.chain.operations import Incoming, SendTo
 from dms3.chain.values import decode_values, encode_values
 from dms3.core.codec import decode, encode
+from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, Root, short
 from dms3.core.limits import (
@@ -48,7 +49,7 @@ from dms3.source.capabilities import Capabilities, Who, allows, decode_token
 from dms3.source.chains import Chain
 from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part, Question
+from dms3.source.parts import Part, Question
 
 BEARER_DOMAIN = b"capability"
 

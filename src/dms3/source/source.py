@@ -8,11 +8,10 @@ that is signed leaves before it is durable here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from dms3.chain.agent_messages import MINORS, PROTOCOL, decode_agent_question
+from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
-from dms3.core.ids import RequestId
 from dms3.core.limits import AGENT_PEER_BURST_US, AGENT_PEER_COST_US
 from dms3.core.machine import (
     Answered,
@@ -35,7 +34,7 @@ from dms3.source.capabilities import Capabilities
 from dms3.source.countersigning import Countersigning
 from dms3.source.grounds import Grounds, Own
 from dms3.source.own import OwnChains
-from dms3.source.parts import Operation, Part, Question
+from dms3.source.parts import Part, Question
 from dms3.source.sending import Sending
 from dms3.source.whereabouts import Whereabouts
 
@@ -87,8 +86,8 @@ class Source:
         match event:
             case Answered(token, body):
                 self._desk.answered(token, body)
-            case Called(operation, arguments, request):
-                self._called(operation, arguments, request)
+            case Called():
+                self._desk.carry_out(NAME, self._operations, event)
             case Requested():
                 self._requested(event)
             case Withdrawn(request):
@@ -117,17 +116,6 @@ class Source:
         return self._desk.next_alarm()
 
     # Questions
-
-    def _called(self, operation: str, arguments: Any, request: RequestId) -> None:
-        method = self._operations.get(operation)
-        if method is None:
-            why = f"source has no operation {operation!r}."
-            self._desk.reply(request, Failure("method_unknown", why))
-            return
-        try:
-            method(arguments, request)
-        except Dms3Error as error:
-            self._desk.reply(request, Failure.of(error))
 
     def _requested(self, event: Requested) -> None:
         if self._pace.wait_us(event.peer, 1, self._desk.now):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dms3.chain.operations import IssueWarrant, ShutOut
+from dms3.core.desk import Operation
 from dms3.core.errors import Failure
 from dms3.core.ids import RequestId
 from dms3.source.drafting import Draft, Known
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 from dms3.source.writing import Job, Records, Writing, committed
 
 

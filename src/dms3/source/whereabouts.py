@@ -15,6 +15,7 @@ from dms3.chain.whereabouts import (
     issue_whereabouts,
     whereabouts_key,
 )
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, short
 from dms3.core.limits import (
@@ -28,7 +29,7 @@ from dms3.core.overlay import GetContent, Got, NodeAt, Placed, PutContent
 from dms3.source.chains import Chain
 from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 
 _ALARM = "whereabouts:"
 _SOON_US = SECOND_US // 100

@@ -22,6 +22,7 @@ from dms3.chain.operations import (
     Rejected,
 )
 from dms3.core.cid import Cid
+from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import COMMITS_WAITING_MAX, WRITE_TRIES_MAX
@@ -30,7 +31,7 @@ from dms3.source.chains import Chain, ChainRow
 from dms3.source.drafting import Draft, Known, add_changes, check_commit, targets
 from dms3.source.flows import Ask, Flow, answer_or_raise
 from dms3.source.grounds import Grounds
-from dms3.source.parts import Operation, Part
+from dms3.source.parts import Part
 from dms3.source.publishing import Publishing
 
 Records = tuple[Record, ...]

@@ -7,11 +7,10 @@ wrote. Who may sign is said by a claim (`storage/slots.py`).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
+from dms3.core.codec import INTEGER_MAX, check_items, decode
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DEVICE_NAME_CHARS_MAX,
@@ -21,7 +20,8 @@ from dms3.core.limits import (
     STORAGE_REFS_MAX,
 )
 from dms3.crypto.keys import DEVICE_BYTES, GENERATION_MAX
-from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import SIGNATURE_BYTES, SigningKey
 from dms3.storage.chunk import ORDER_MAX, digest_of
 from dms3.storage.names import StorageKeys
 
@@ -139,8 +139,7 @@ def check_row(older: Ref | None, refs: Sequence[Ref]) -> int:
 
 def sign_head(key: SigningKey, head: Head) -> Head:
     """`head` with the signature of the device's `key`."""
-    bare = dataclasses.replace(head, signature=b"")
-    return dataclasses.replace(bare, signature=key.sign(DOMAIN, encode(bare)))
+    return signed_by(key, DOMAIN, head)
 
 
 def decode_head(data: bytes) -> Head:
@@ -153,8 +152,7 @@ def decode_head(data: bytes) -> Head:
 
 def is_head_of(head: Head, device: bytes, public: bytes) -> bool:
     """Whether `device`, whose key is `public`, has signed `head`."""
-    bare = dataclasses.replace(head, signature=b"")
-    return head.device == device and verify(public, DOMAIN, encode(bare), head.signature)
+    return head.device == device and is_signed_by(public, DOMAIN, head)
 
 
 def decode_page(data: bytes) -> Page:

@@ -7,12 +7,11 @@ with a generation of keys: where, and under which names, the devices meet.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode
+from dms3.core.codec import INTEGER_MAX, check_items, decode
 from dms3.core.errors import DecodeError
 from dms3.core.ids import Root
 from dms3.core.limits import (
@@ -25,7 +24,8 @@ from dms3.core.limits import (
     STORAGE_REMOVED_MAX,
 )
 from dms3.crypto.keys import DEVICE_BYTES, GENERATION_MAX
-from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey, verify
+from dms3.crypto.signed import is_signed_by, signed_by
+from dms3.crypto.signing import PUBLIC_BYTES, SIGNATURE_BYTES, SigningKey
 from dms3.storage.operations import Kind, Place
 
 VERSION = 1
@@ -106,8 +106,7 @@ class Claim:
 
 def sign_claim(root: SigningKey, claim: Claim) -> Claim:
     """`claim` with the signature of the person's `root` key."""
-    bare = dataclasses.replace(claim, signature=b"")
-    return dataclasses.replace(bare, signature=root.sign(CLAIM_DOMAIN, encode(bare)))
+    return signed_by(root, CLAIM_DOMAIN, claim)
 
 
 def decode_claim(data: bytes, root: Root) -> Claim:
@@ -115,8 +114,7 @@ def decode_claim(data: bytes, root: Root) -> Claim:
     if len(data) > CERTIFICATE_BYTES_MAX:
         raise DecodeError(CERTIFICATE_BYTES_MAX, "too long for a claim")
     claim = decode(Claim, data, strict=True)
-    bare = dataclasses.replace(claim, signature=b"")
-    if not verify(root, CLAIM_DOMAIN, encode(bare), claim.signature):
+    if not is_signed_by(root, CLAIM_DOMAIN, claim):
         raise DecodeError(0, "the claim is not signed by the person")
     return claim
 
@@ -158,8 +156,7 @@ class Next:
 
 def sign_next(root: SigningKey, step: Next) -> Next:
     """`step` with the signature of the person's `root` key."""
-    bare = dataclasses.replace(step, signature=b"")
-    return dataclasses.replace(bare, signature=root.sign(NEXT_DOMAIN, encode(bare)))
+    return signed_by(root, NEXT_DOMAIN, step)
 
 
 def decode_next(data: bytes, root: Root) -> Next:
@@ -168,8 +165,7 @@ def decode_next(data: bytes, root: Root) -> Next:
         raise DecodeError(STORAGE_NEXT_BYTES_MAX, "too long for an announcement")
     check_items(data, _PLAIN_ITEMS_MAX)
     step = decode(Next, data, strict=True)
-    bare = dataclasses.replace(step, signature=b"")
-    if not verify(root, NEXT_DOMAIN, encode(bare), step.signature):
+    if not is_signed_by(root, NEXT_DOMAIN, step):
         raise DecodeError(0, "the announcement is not signed by the person")
     return step
 

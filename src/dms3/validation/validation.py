@@ -15,7 +15,7 @@ from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures,
 from dms3.core.admission import STRANGER, Admission
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
-from dms3.core.desk import Desk
+from dms3.core.desk import Desk, Operation
 from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
 from dms3.core.gossip import HeardGossip
 from dms3.core.ids import OverlayId, PeerId, RequestId, short
@@ -62,7 +62,7 @@ class Validation:
         self._open: dict[OverlayId, None] = {}
         self._pace = Pace(CHAIN_ASK_COST_US, CHAIN_ASK_BURST_US)
         parts = self._parts
-        self._operations: dict[str, Callable[[Any, RequestId], None]] = {
+        self._operations: dict[str, Operation] = {
             "open": self._open_app,
             "shut": self._shut,
             "judge": parts.bench.own.judge,
