@@ -17,7 +17,7 @@ FAST = unit property vectors
 .NOTPARALLEL:
 
 help:
-	@echo "make demo            a guided tour: five nodes on this machine (ARGS='--docs FOLDER -n N --keep')"
+	@echo "make demo            a guided tour: eight nodes on this machine (ARGS='--docs FOLDER -n N --keep')"
 	@echo "make check           format, lint, types, import contracts, source rules"
 	@echo "make test            the test suite; parts: test-fast test-sim test-docs test-network test-namespaces test-browser test-interop"
 	@echo "make long            kill campaigns, soaks, sweeps (ONLY=name; resumes; FRESH=1 starts over)"
