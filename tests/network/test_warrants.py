@@ -1,7 +1,12 @@
-"""Between real nodes: who breaks a rule, or accuses falsely, is convicted and blocked by all."""
+"""Between real nodes: who breaks a rule, or accuses falsely, is convicted and blocked by all.
+
+And put out of a network when enough of those warn of them whom it names.
+"""
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +17,7 @@ from network.app_network import AppNetwork, apps, called, until
 OUTLAW = Path(__file__).with_name("outlaw.py")
 HONEST = ("alice", "bob")
 LONG = "x" * 601
+NOBODY = "ab" * 32  # a root that no node has
 
 
 class Network(AppNetwork):
@@ -33,6 +39,52 @@ async def convicted(client: Client, count: int) -> dict[str, dict]:
         return found if len(found) >= count else []
 
     return {one["agent"]: one for one in await until(look)}
+
+
+async def everybody_is_in_two_networks(clients: dict[str, Client]) -> dict[str, str]:
+    """Whom two of Alice and Bob warn of is put out of one; in the other Bob's word counts not."""
+    roots = {name: (await each.call("id", "show"))["root"] for name, each in clients.items()}
+    alice = clients["alice"]
+    of_two = {"membrane": "immune", "needed": 2, "apps": ["guestbook"]}
+    for name, other in (("club", roots["bob"]), ("board", NOBODY)):
+        made = await alice.call("network", "create", name=name, admins=[other], **of_two)
+        assert (made["membrane"], made["needed"], made["apps"]) == ("immune", 2, ["guestbook"])
+    guests = {"club": ("bob", "carol", "dave"), "board": ("carol",)}
+    for name, who in guests.items():
+        for guest in who:
+            invited = await alice.call("network", "invite", name=name, who=roots[guest])
+            await clients[guest].call("network", "join", invitation=invited["invitation"])
+    await members(clients["alice"], "club", roots.values())
+    await members(clients["alice"], "board", (roots["alice"], roots["carol"]))
+    return roots
+
+
+async def members(client: Client, name: str, roots: Collection[str]) -> dict[str, Any]:
+    """What is said of a network, as soon as exactly these people are in it."""
+
+    async def seen() -> dict[str, Any]:
+        found = await client.call("network", "members", name=name)
+        return found if {row["root"] for row in found["members"]} == set(roots) else {}
+
+    return await until(seen)
+
+
+async def two_warrants_put_out_and_one_does_not(
+    clients: dict[str, Client], roots: dict[str, str]
+) -> None:
+    honest = [roots[name] for name in HONEST]
+    for name in HONEST:
+        found = await members(clients[name], "club", honest)
+        out = {row["root"]: row["by"] for row in found["put_out"]}
+        assert out == {roots["carol"]: 2, roots["dave"]: 2}
+    found = await members(clients["alice"], "board", (roots["alice"], roots["carol"]))
+    assert found["put_out"] == []
+
+    async def told() -> str:
+        rows = (await clients["carol"].call("network", "list"))["networks"]
+        return next(row["problem"] for row in rows if row["name"] == "club")
+
+    assert "membrane-warranted" in await until(told)
 
 
 async def who_breaks_a_rule(clients: dict[str, Client]) -> None:
@@ -108,9 +160,11 @@ def test_who_breaks_a_rule_or_accuses_falsely_is_convicted_by_all(tmp_path: Path
     async def scenario() -> None:
         patched = ("carol", "dave")
         async with apps(tmp_path, 4, "guestbook", patched, Network) as (_, clients):
+            roots = await everybody_is_in_two_networks(clients)
             await who_breaks_a_rule(clients)
             await she_is_blocked(clients)
             await who_accuses_falsely(clients)
+            await two_warrants_put_out_and_one_does_not(clients, roots)
             await a_warrant_of_each_is_written(clients)
             await a_person_has_the_last_word(clients)
 

@@ -47,8 +47,8 @@ class Action:
     `target`, `target_entry`: the action (and its entry) that is updated or deleted, the link action
     that is unlinked, the close action of the other chain (open). `base`, `to`, `tag`, `link_kind`:
     a link; `to` is also the agent's key in the other DNA (close), and who is warned of (warrant).
-    `proof`: membrane proof (proof; create of a kind that asks for one), signed close action (open),
-    evidence (warrant).
+    `proof`: membrane proof (proof; create and update of a kind that asks for one), signed close
+    action (open), evidence (warrant).
     `certificate`: of this agent key (seq 2) or of the next one; `revocation`: of an agent key.
     `other_dna`: where a chain goes on (close) or comes from (open). `session`: of a countersigning.
     """
@@ -97,7 +97,7 @@ KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "proof": (frozenset(), frozenset({"proof"})),
     "agent": (frozenset(), frozenset({"certificate", "revocation"})),
     "create": (_ENTRY, _HIDDEN | {"proof"}),
-    "update": (_ENTRY | {"target", "target_entry"}, _HIDDEN),
+    "update": (_ENTRY | {"target", "target_entry"}, _HIDDEN | {"proof"}),
     "delete": (frozenset({"target", "target_entry"}), frozenset()),
     "link": (frozenset({"base", "to", "link_kind"}), frozenset({"tag"})),
     "unlink": (frozenset({"base", "target"}), frozenset()),

@@ -26,9 +26,11 @@ from dms3.chain.membership import (
     whole,
     work_bits,
 )
+from dms3.core.codec import need
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ADMINS_MAX,
+    IMMUNE_APPS_MAX,
     INVITATION_SIGNERS_MAX,
     MEMBERSHIP_LIFE_US_MAX,
     MEMBERSHIP_WORK_BITS_MAX,
@@ -53,7 +55,7 @@ class Seed:
     key: bytes
 
     def __post_init__(self) -> None:
-        _need(len(self.key) == PUBLIC_BYTES, "the key of a seed has 32 bytes")
+        need(len(self.key) == PUBLIC_BYTES, "the key of a seed has 32 bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Invite:
     def __post_init__(self) -> None:
         _check_keys(self.by)
         most = min(len(self.by), INVITATION_SIGNERS_MAX)
-        _need(1 <= self.needed <= most, f"needed is a number from 1 to {most}")
+        need(1 <= self.needed <= most, f"needed is a number from 1 to {most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,26 @@ class Work:
     bits: int
 
     def __post_init__(self) -> None:
-        _need(1 <= self.bits <= MEMBERSHIP_WORK_BITS_MAX, f"bits: 1 to {MEMBERSHIP_WORK_BITS_MAX}")
+        need(1 <= self.bits <= MEMBERSHIP_WORK_BITS_MAX, f"bits: 1 to {MEMBERSHIP_WORK_BITS_MAX}")
 
 
 @dataclass(frozen=True, slots=True)
 class Immune:
-    """Everybody against whom fewer than `needed` of the members `by` hold a valid warrant."""
+    """Everybody against whom fewer than `needed` of the members `by` hold a valid warrant.
+
+    `apps`: the DNA ids of the apps in which they warn; (): in the app whose membrane it is.
+    """
 
     by: tuple[bytes, ...]
     needed: int
+    apps: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         _check_keys(self.by)
-        _need(1 <= self.needed <= len(self.by), f"needed is a number from 1 to {len(self.by)}")
+        need(len(self.apps) <= IMMUNE_APPS_MAX, f"it names {IMMUNE_APPS_MAX} apps at most")
+        need(all(len(app) == PUBLIC_BYTES for app in self.apps), "an app's id has 32 bytes")
+        need(list(self.apps) == sorted(set(self.apps)), "apps are sorted and distinct")
+        need(1 <= self.needed <= len(self.by), f"needed is a number from 1 to {len(self.by)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Stake:
     amount: int
 
     def __post_init__(self) -> None:
-        _need(self.amount > 0, "an amount is more than nothing")
+        need(self.amount > 0, "an amount is more than nothing")
 
 
 Membrane = Open | Seed | Invite | Member | Work | Immune | Stake
@@ -122,18 +131,20 @@ class Who:
     agent: bytes = b""
 
 
-def _no_warrants(_overlay: bytes, _who: Who, _by: tuple[bytes, ...]) -> int:
+def _no_warrants(_apps: tuple[bytes, ...], _who: Who, _by: tuple[bytes, ...]) -> int:
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What only a node knows. `warrants`: how many of the keys `by` hold a valid one against who.
+    """What only a node knows. `warrants`: how many of the people `by` hold a valid one against who.
 
-    Its arguments: overlay, who, by.
+    Its arguments: ids of the apps in which they do, who, by.
     """
 
-    warrants: Callable[[bytes, Who, tuple[bytes, ...]], int] = field(default=_no_warrants)
+    warrants: Callable[[tuple[bytes, ...], Who, tuple[bytes, ...]], int] = field(
+        default=_no_warrants
+    )
 
 
 DATES = ("membrane-expired", "membrane-early")
@@ -185,12 +196,18 @@ def _invite_words(membrane: Invite) -> str:
     return f"whom {membrane.needed} of {len(membrane.by)} admins invite"
 
 
+def _immune_words(membrane: Immune) -> str:
+    if membrane.needed == 1:
+        return "everybody of whom no admin has warned"
+    return f"everybody of whom fewer than {membrane.needed} admins have warned"
+
+
 _WORDS: dict[type, Callable[[Any], str]] = {
     Seed: lambda _: "whoever knows the seed",
     Invite: _invite_words,
     Member: lambda _: "whom any member invites",
     Work: lambda each: f"whoever spends work of {each.bits} bits a month",
-    Immune: lambda each: f"everybody without warrants of {each.needed} of {len(each.by)} members",
+    Immune: _immune_words,
     Stake: lambda each: f"whoever has {each.amount} at stake",
 }
 
@@ -216,12 +233,11 @@ def gates_of(values: Any) -> Gates:
     `{"outer": ..., "inner": {KIND: ...}}`, or the outer one alone.
     """
     if type(values) is not dict or "inner" not in values:
-        return Gates(membrane_of(values))
+        return Gates(_of_app(membrane_of(values)))
     outer, inner = fields(values, ("outer", "inner"))
-    _need(type(inner) is dict, "inner membranes are a table by entry kind")
-    return Gates(
-        membrane_of(outer), tuple((kind, membrane_of(inner[kind])) for kind in sorted(inner))
-    )
+    need(type(inner) is dict, "inner membranes are a table by entry kind")
+    kinds = tuple((kind, _of_app(membrane_of(inner[kind]))) for kind in sorted(inner))
+    return Gates(_of_app(membrane_of(outer)), kinds)
 
 
 # What all proofs have
@@ -316,10 +332,10 @@ def _check_signers(
 
 
 def _check_warrants(membrane: Immune, overlay: bytes, who: Who, ports: Ports) -> Valid | Invalid:
-    against = ports.warrants(overlay, who, membrane.by)
+    against = ports.warrants(membrane.apps or (overlay,), who, membrane.by)
     if against < membrane.needed:
         return Valid()
-    return Invalid("membrane-warranted", f"{against} members hold a warrant against them")
+    return Invalid("membrane-warranted", f"{against} of its admins have warned of them")
 
 
 # The form
@@ -337,6 +353,9 @@ def membrane_of(values: Any) -> Membrane:
         known = ", ".join(sorted(_FORMS))
         raise ValueError(f"a membrane is text, or a table whose scheme is one of {known}")
     names, make = _FORMS[scheme]
+    if scheme == "immune" and "apps" in values:
+        names = (*names, "apps")
+        need(bool(values["apps"]), "apps are named, or left out")
     return make(*fields(values, names, ("scheme",)))
 
 
@@ -349,7 +368,9 @@ def membrane_values(membrane: Membrane) -> Any:
             return {"scheme": "seed", "key": key.hex()}
         case Invite(by, needed) | Immune(by, needed):
             texts = [each.hex() for each in by]
-            return {"scheme": _scheme(membrane), "by": texts, "needed": needed}
+            found: dict[str, Any] = {"scheme": _scheme(membrane), "by": texts, "needed": needed}
+            apps = membrane.apps if isinstance(membrane, Immune) else ()
+            return found | ({"apps": [app.hex() for app in apps]} if apps else {})
         case Member(by):
             return {"scheme": "member", "by": [each.hex() for each in by]}
         case Work(bits):
@@ -364,9 +385,18 @@ _FORMS: dict[str, tuple[tuple[str, ...], Callable[..., Membrane]]] = {
     "invite": (("by", "needed"), lambda by, needed: Invite(_keys(by), whole(needed))),
     "member": (("by",), lambda by: Member(_keys(by))),
     "work": (("bits",), lambda bits: Work(whole(bits))),
-    "immune": (("by", "needed"), lambda by, needed: Immune(_keys(by), whole(needed))),
+    "immune": (
+        ("by", "needed"),
+        lambda by, needed, apps=None: Immune(_keys(by), whole(needed), _keys(apps or [])),
+    ),
     "stake": (("amount",), lambda amount: Stake(whole(amount))),
 }
+
+
+def _of_app(membrane: Membrane) -> Membrane:
+    """A membrane of an app: the warrants that count are those in it."""
+    need(not (isinstance(membrane, Immune) and membrane.apps), "an app heeds its own warrants")
+    return membrane
 
 
 def _scheme(membrane: Membrane) -> str:
@@ -378,11 +408,6 @@ def _keys(value: Any) -> tuple[bytes, ...]:
 
 
 def _check_keys(keys: tuple[bytes, ...]) -> None:
-    _need(1 <= len(keys) <= ADMINS_MAX, f"it names 1 to {ADMINS_MAX} keys")
-    _need(all(len(key) == PUBLIC_BYTES for key in keys), "a key has 32 bytes, 64 letters in hex")
-    _need(list(keys) == sorted(set(keys)), "keys are sorted and distinct")
-
-
-def _need(holds: bool, reason: str) -> None:
-    if not holds:
-        raise ValueError(reason)
+    need(1 <= len(keys) <= ADMINS_MAX, f"it names 1 to {ADMINS_MAX} keys")
+    need(all(len(key) == PUBLIC_BYTES for key in keys), "a key has 32 bytes, 64 letters in hex")
+    need(list(keys) == sorted(set(keys)), "keys are sorted and distinct")

@@ -37,6 +37,8 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `validation.totals` | None | OpFigures of all apps that are open, together |
 | `validation.reconcile` | OverlayId: compare with a neighbour now | None |
 | `validation.warrants` | OverlayId: who is convicted or blocked here | tuple of Warranted |
+| `validation.voices` | WarnedOf | tuple of pairs: a root, and how many have warned of it |
+| `validation.heed` | tuple of OverlayId: warrants of these apps count for a network | None |
 | `validation.block` | Block: the person takes nothing more of an agent | None |
 | `validation.pardon` | Pardon: the person looks over it | None |
 
@@ -106,7 +108,7 @@ class Change:
     `content`: the entry's content, JSON values without floats. `target`: what is updated, deleted
     or unlinked (an action). `base`, `to`: what is linked, hashes or agents as bytes; `kind`: the
     entry kind or link kind as the DNA names it. `private`: the entry stays on this device. `proof`:
-    of a create, for the membrane of its kind.
+    of a create or update, for the membrane of its kind.
     """
 
     of: Literal["create", "update", "delete", "link", "unlink"]
@@ -447,6 +449,14 @@ class OpState:
     line: int = 0
     waiting: tuple[str, ...] = ()
     received_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WarnedOf:
+    """Of whom have the people `by` warned in `apps`? The answer: pairs of root and how many."""
+
+    apps: tuple[bytes, ...]
+    by: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

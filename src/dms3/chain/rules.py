@@ -15,7 +15,7 @@ from dms3.chain.action import GENESIS, Action, SignedAction, check_signature, de
 from dms3.chain.agent import check_agent, check_revocation, decode_agent, decode_revocation
 from dms3.chain.dna import Dna
 from dms3.chain.entry import Entry, decode_entry, entry_hash
-from dms3.chain.membrane import Who, check
+from dms3.chain.membrane import Membrane, Who, check
 from dms3.chain.operations import Record
 from dms3.chain.session import check_session
 from dms3.chain.warrant import check_evidence
@@ -187,15 +187,29 @@ def _entry_form(case: _Case) -> str:
 
 
 def _membrane(case: _Case) -> str:
-    """The outer membrane at action 1, an inner one at each entry of a kind that has one."""
+    """The outer membrane at action 1, an inner one at each entry of a kind that has one.
+
+    That of an update is for `_update_membrane`: whose entry it was is not known here.
+    """
     action, gates = case.action, case.dna.gates
     asked = gates.outer if action.kind == "proof" else None
-    if action.kind in ("create", "countersign"):
+    if action.kind in _WITH_ENTRY_KIND:
         asked = gates.of_kind(action.entry_kind)
         if asked is None and action.proof:
             return "entries of this kind ask for no proof"
-    if asked is None:
+    return "" if asked is None or action.kind == "update" else _opens(action, asked)
+
+
+def _update_membrane(case: _Case) -> str:
+    """Who changes what somebody else made may make entries of its kind."""
+    action, target = case.action, case.target
+    if action.kind != "update" or target is None or target.action.root == action.root:
         return ""
+    asked = case.dna.gates.of_kind(action.entry_kind)
+    return "" if asked is None else _opens(action, asked)
+
+
+def _opens(action: Action, asked: Membrane) -> str:
     who = Who(action.root, action.author)
     verdict = check(asked, action.dna, who, action.proof, action.time_us)
     return f"{verdict.detail} ({verdict.rule})" if isinstance(verdict, Invalid) else ""
@@ -406,6 +420,7 @@ _TOGETHER: dict[str, _Rule] = {
     "delete-target": _delete_target,
     "unlink-target": _unlink_target,
     "permission": _permission,
+    "update-membrane": _update_membrane,
 }
 RULES = (*_ALONE, *_TOGETHER)
 """The names of all rules, in the order in which they are judged."""

@@ -21,6 +21,10 @@ def _network(one: Mapping[str, Any]) -> list[Line]:
     ]
     if one["problem"]:
         return [*lines, [(f"  {one['problem']}", "yellow")]]
+    if one["apps"]:
+        names = ", ".join(each["name"] or each["root"][:12] for each in one["admins"])
+        lines += [[(f"  {one['needed']} of these put somebody out: {names}", "")]]
+        lines += [[(f"  by what they find out in {', '.join(one['apps'])}", "")]]
     people, nodes = counted(one["members"], "member"), counted(one["nodes"], "node")
     ends = f"; you are in{until(one['until_us'])}" if one["until_us"] and _ends(one) else ""
     lines += [[(f"  {people} here now, at {nodes}{ends}", "")]]
@@ -41,7 +45,17 @@ def _networks(data: Mapping[str, Any]) -> list[Line]:
         about = f"  {_KINDS[one['kind']]} {one['name']}".rstrip()
         held = f"{counted(one['nodes'], 'node')}, {size(one['bytes'])} held"
         lines += [[(f"{about}: {held}", "")]]
+        lines += [[(f"    {_held(row)}", "dim")] for row in one["holds"] if row["values"]]
     return lines
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    """What is held of one content type, and how far away it may be."""
+    held = f"{row['type']}: {row['values']:,}, {size(row['bytes'])}"
+    if row["radius"] is None:
+        return held
+    within = f", the nearest {row['radius']:.2%} of the space" if row["radius"] < 1 else ""
+    return f"{held} of {size(row['quota_bytes'])}{within}"
 
 
 def _invitation(data: Mapping[str, Any]) -> list[Line]:
@@ -60,7 +74,12 @@ def _members(data: Mapping[str, Any]) -> list[Line]:
         about = " (admin)" if one["admin"] else ""
         lines += [[(f"{name}{about}", "bold"), (f"  {one['root']}", "dim")]]
         lines += [[(f"  {each['peer_id']}", "dim")] for each in one["nodes"]]
-    return lines or [[("Nobody is there just now.", "")]]
+    lines = lines or [[("Nobody is there just now.", "")]]
+    for one in data["put_out"]:
+        name = one["name"] or one["root"][:12]
+        warned = counted(one["by"], "admin")
+        lines += [[(f"put out: {name}, of whom {warned} warned", "yellow")]]
+    return lines
 
 
 def _left(data: Mapping[str, Any]) -> list[Line]:

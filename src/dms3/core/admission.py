@@ -7,6 +7,7 @@ machine that answers questions about an overlay asks it first. Nothing here surv
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from dms3.core.errors import Failure
@@ -17,15 +18,25 @@ NOT_ADMITTED = "not_admitted"
 STRANGER = Failure(NOT_ADMITTED, "This overlay is closed: show that you are a member first.")
 
 
+@dataclass(frozen=True, slots=True)
+class Heeded:
+    """Whose warrants count for an overlay: of the people `by`, in `apps`; `own`: this node's."""
+
+    apps: tuple[bytes, ...]
+    by: tuple[bytes, ...]
+    own: bytes
+
+
 class Admission:
     """Closed overlays of this node, and which peers are admitted to them, and until when.
 
-    `warrants`: set by whoever knows: how many of some keys (third) hold a valid warrant in an
-    overlay (first) against somebody (second, as `chain/membrane.py` has them).
+    `warrants`: set by whoever knows: how many of some people (third) hold a valid warrant in some
+    apps (first) against somebody (second, as `chain/membrane.py` has them).
     """
 
     def __init__(self) -> None:
-        self.warrants: Callable[[bytes, Any, tuple[bytes, ...]], int] = lambda *_: 0
+        self.warrants: Callable[[tuple[bytes, ...], Any, tuple[bytes, ...]], int] = lambda *_: 0
+        self._heeded: dict[OverlayId, Heeded] = {}
         self._closed: set[OverlayId] = set()  # asked whether it contains, never iterated
         self._until: dict[tuple[OverlayId, PeerId], int] = {}
 
@@ -36,8 +47,35 @@ class Admission:
     def leave(self, overlay: OverlayId) -> None:
         """This node is in it no more."""
         self._closed.discard(overlay)
+        self._heeded.pop(overlay, None)
         for key in [key for key in self._until if key[0] == overlay]:
             del self._until[key]
+
+    # Whom warrants put out
+
+    def heed(self, overlay: OverlayId, heeded: Heeded) -> None:
+        """Who is in `overlay` depends on these warrants from now on."""
+        self._heeded[overlay] = heeded
+
+    def counts(self, app: bytes, root: bytes) -> bool:
+        """Whether a warrant of the person `root` in `app` counts for any overlay of this node."""
+        return any(app in each.apps and root in each.by for each in self._heeded.values())
+
+    def asked(self, app: bytes) -> bytes:
+        """This node's own person, if a warrant of theirs in `app` counts; else b""."""
+        own = [each.own for each in self._heeded.values() if app in each.apps]
+        return next((root for root in own if self.counts(app, root)), b"")
+
+    def apps(self, overlay: OverlayId) -> tuple[OverlayId, ...]:
+        """The apps whose warrants count for `overlay`."""
+        heeded = self._heeded.get(overlay)
+        return () if heeded is None else tuple(map(OverlayId, heeded.apps))
+
+    def heeding(self, app: bytes) -> list[OverlayId]:
+        """The overlays for which warrants of `app` count."""
+        return [overlay for overlay, each in self._heeded.items() if app in each.apps]
+
+    # Who is admitted
 
     def admit(self, overlay: OverlayId, peer: PeerId, until_us: int) -> None:
         """`peer` has proven that it may be in `overlay` until `until_us` (wall clock)."""

@@ -13,6 +13,17 @@ NEIGHBOUR_QUIET_US = 45 * SECOND_US  # ...that were not heard for so long: the d
 SHARES_US = 60 * SECOND_US  # between two questions for the uptimes of the nodes of all tables...
 SHARES_ASKED_MAX = 512  # ...of whom so many in one question
 
+# published
+ENTRY_WAIT_SECONDS_MAX = 60  # that `entry put` waits for receipts; a browser waits no longer either
+
+# what is held within a radius
+HELD_BLOCKS_BYTES_MIN = 64 * 1_024 * KIB  # of the quota for blocks: the largest 32 of them
+HELD_QUOTA_BYTES_MAX = 1 << 40  # the same at most: a terabyte, in blocks of 64 KiB 16 M rows
+HELD_SHRUNK_MAX = 64  # values given up in one step when the quota is passed; the rest in the next
+RADII_KNOWN_MAX = 4_096  # radii that others have told, 200 bytes each
+RADIUS_TOLD_US = 600 * SECOND_US  # such a word counts for so long: a radius grows again, too
+RADII_TOLD_MAX = 8  # content types in one answer: so many a node hardly knows
+
 # reconciling
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
 GOSSIP_REST_US = 60 * SECOND_US  # the same while nothing does
@@ -36,10 +47,17 @@ LOCATED_KNOWN_MAX = (
 )
 LOCATED_PAUSE_US = SECOND_US // 100  # between two slices
 FETCHES_PER_PARTNER_MAX = 16  # questions for ops by their ids, of CHAIN_OPS_MAX each
-ASIDE_MAX = 4_096  # ops that were brought and not taken, and are not brought again for a while:
-FAR_KEPT_US = 600 * SECOND_US  # so long when they do not lie near, for neighbours change
+ASIDE_MAX = 4_096  # ops of one overlay that were brought and not taken, and are not for a while...
+ASIDE_ALL_MAX = 16_384  # ...and of all, 4 MB: the overlay that has most loses first
+BARRED_MAX = 16_384  # ops of blocked agents of one overlay that are not brought again...
+BARRED_ALL_MAX = 65_536  # ...and of all, 100 bytes each...
+BARRED_KEPT_US = 6 * 3_600 * SECOND_US  # ...for so long, or until somebody is pardoned
+FAR_KEPT_US = 600 * SECOND_US  # what does not lie near is aside so long: neighbours change
 TOLD_OPEN_MAX = 32  # partners from whom ops are brought because they said that they hold them
 TOLD_OF_ONE_MAX = 2  # such bringings from one partner at once
+PASS_US = 2 * SECOND_US  # activity that came in this time is passed on together
+PASSED_MAX = 1_024  # ops of one overlay that came in it; of more, comparing tells
+PASS_TRIES_MAX = 3  # holders that are tried in turn, and rounds in which a verdict is waited for
 DROP_LOOKED_MAX = 128  # ops of one overlay looked at in one period whether they still lie near
 DROP_KEPT_MAX = 4_096  # ops of one overlay that are known to lie far
 DROP_PERIODS = 2  # an op has lain far for so many periods before anybody is asked
@@ -66,6 +84,7 @@ NETWORK_BYTES_MAX = 4_096  # description of a network: a name, a membrane with i
 NETWORK_INVITATION_BYTES_MAX = 12_288  # a description, a proof, addresses of a few members
 NETWORK_NODES_MAX = 4  # members that an invitation names, to begin with
 NETWORK_NAME_CHARS_MAX = 64  # it stands in tables and tabs
+IMMUNE_APPS_MAX = 4  # apps whose warrants count for one network: each has to run with its members
 NETWORK_RENEW_US = 6 * 3_600 * SECOND_US  # how often proofs and certificates are made anew
 
 # warrants
@@ -78,9 +97,17 @@ WARRANT_RETRY_US = 60 * SECOND_US  # when the own chain cannot be written now...
 WARRANT_TRIES_MAX = 8  # ...so often
 WARRANTS_OF_ONE_MAX = 32  # of one issuer within an hour, heard by gossip; more are not looked at
 WARRANTS_OPEN_MAX = 64  # heard by gossip, and judged now
-WARRANTS_WAITING_MAX = 256  # heard by gossip, and not judged yet: eight seconds of a flood
+WARRANTS_WAITING_MAX = 256  # heard by gossip, and not judged yet: eight seconds of a flood...
+WARRANTS_OF_PEER_MAX = 32  # ...of them brought by one node: the keys that it can make are endless
+WARRANTS_OPEN_OF_PEER_MAX = 16  # judged now, brought by one node
 WARRANT_ANSWER_US = 2 * SECOND_US  # gossip is told what became of one; later it is told again
+VOICES_MAX = 32  # who warns of one agent, as far as it is kept: twice the keys of a membrane
+VOICES_TOLD_MAX = 16  # warrants of one agent by others that are handed on: as many as may count
+VOICES_ALL_MAX = 4_096  # of one app, 100 bytes each; those that count for no network go first
+VOICE_ROOTS_MAX = 4  # people who are behind one agent, and say so too
+VOICE_ASKS_MAX = 64  # agents whose people are being looked up
 ISSUERS_KEPT_MAX = 1_024  # whose pace is remembered
+LEANING_STEPS_MAX = 64  # actions before one that are looked at: whether this node judged them
 ACCUSED_KEPT_MAX = 1_024  # verdicts on actions that were judged for a warrant alone
 ACCUSED_OPEN_MAX = 256  # accused actions that wait for what judging them needs
 PUBLISHERS_KEPT_MAX = 4_096  # who published what is not judged yet, 200 bytes each
@@ -95,6 +122,7 @@ GOSSIP_CONNECTIONS_MAX = 64  # dialled for gossip, of all overlays: an eighth of
 GOSSIP_DIAL_US = 3 * SECOND_US  # a dead address is silent: another partner is as good
 GOSSIP_LOOK_US = 15 * SECOND_US  # between two looks at which overlays there are, and who is there
 GOSSIP_SOON_US = SECOND_US  # at the earliest after the last look, when a partner has gone
+GOSSIP_STRANGE_US_MAX = 600 * SECOND_US  # between two looks because peers name unknown overlays
 GOSSIP_SEARCH_US_MAX = 3_600 * SECOND_US  # between two searches for members while few are known
 GOSSIP_SEARCHES_MAX = 3  # places looked up by one: in the other half, quarter and eighth
 GOSSIP_FULL_US = 60 * SECOND_US  # who had no room for a partner is not chosen for so long

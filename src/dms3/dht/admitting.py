@@ -91,8 +91,7 @@ class Door:
         self._admission.close(asked.overlay)
         if isinstance(membrane, Immune):
             apps = membrane.apps or (asked.overlay,)
-            heeded = Heeded(apps, membrane.by, ticket.root in membrane.by)
-            self._admission.heed(asked.overlay, heeded)
+            self._admission.heed(asked.overlay, Heeded(apps, membrane.by, ticket.root))
         return ticket
 
     def leave(self, overlay: OverlayId) -> None:
@@ -155,6 +154,10 @@ class Door:
             return None
         verdict = check(closed.membrane, overlay, Who(root), b"", 0, self._ports)
         return verdict if isinstance(verdict, Invalid) else None
+
+    def apps(self, overlay: OverlayId) -> tuple[OverlayId, ...]:
+        """The apps whose warrants count for who is in an overlay."""
+        return self._admission.apps(overlay)
 
     def put_out(self, overlay: OverlayId) -> None:
         """Look again at whose nodes are admitted."""

@@ -25,7 +25,7 @@ from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import HOLDERS_MIN, location
 from dms3.core.pace import Pace
 from dms3.core.verdict import Invalid
-from dms3.dht.admitting import Door
+from dms3.dht.admitting import Door, refused
 from dms3.dht.asking import LIED, MALFORMED, Asking
 from dms3.dht.holding import Holding
 from dms3.dht.messages import (

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 from dms3.core.admission import Admission
 from dms3.core.errors import Dms3Error
-from dms3.core.ids import OverlayId, RequestId, short
+from dms3.core.ids import OverlayId, RequestId, Token, short
 from dms3.core.limits import OVERLAYS_MAX, REPUT_US
 from dms3.core.machine import (
     Answered,
+    Call,
     Called,
     Effect,
     Entropy,
@@ -205,6 +206,8 @@ class Dht:
         if overlay not in self._tables:
             self._check_room()
         ticket = self._door.join(join, now.wall_us)
+        if apps := self._door.apps(overlay):
+            effects.append(Call("validation.heed", apps, Token(f"heed:{overlay.hex()}")))
         if ticket is not None:
             self._standing.enter(overlay, ticket, local=join.local)
         if overlay in self._tables:

@@ -35,6 +35,7 @@ from dms3.core.limits import (
     GOSSIP_SEARCH_US_MAX,
     GOSSIP_SEARCHES_MAX,
     GOSSIP_SOON_US,
+    GOSSIP_STRANGE_US_MAX,
     GOSSIP_UNKNOWN_MAX,
 )
 from dms3.core.machine import (
@@ -116,6 +117,8 @@ class Gossip:
         self._looked_us = 0
         self._searches: dict[OverlayId, tuple[int, int]] = {}  # for members: rest, and when next
         self._rest_us = GOSSIP_SOON_US  # until the next look
+        self._strange_us = 0  # when a look for an unknown overlay may be taken again...
+        self._strange_rest_us = GOSSIP_SOON_US  # ...and how long that was put off last
         self._unknown: dict[RequestId, Spread] = {}  # spreads whose overlay is being looked up
         self._operations: dict[str, Operation] = {
             "spread": self._spread,
@@ -183,6 +186,8 @@ class Gossip:
             if overlay not in here:
                 self._leave(overlay)
         for overlay in here:
+            if not self._links.has(overlay):
+                self._strange_rest_us = GOSSIP_SOON_US  # there are new ones, as was said
             self._look_at(overlay)
 
     def _look_at(self, overlay: OverlayId, then: Callable[[], None] | None = None) -> None:
@@ -211,8 +216,18 @@ class Gossip:
                 found = FindNodes(overlay, target)
                 self._desk.call("dht.find", found, lambda _: self._look_soon())
 
+    def _look_for_unknown(self) -> None:
+        """A peer speaks of an unknown overlay, which may be a new one: look, but ever more rarely.
+
+        Anybody can name overlays without end; a new one is found by the next look at the latest.
+        """
+        if self._strange_us <= self._desk.now.mono_us:
+            self._strange_rest_us = min(2 * self._strange_rest_us, GOSSIP_STRANGE_US_MAX)
+            self._strange_us = self._desk.now.mono_us + self._strange_rest_us
+            self._look_soon()
+
     def _look_soon(self) -> None:
-        """Look before the time: partners are missing, or a peer speaks of an unknown overlay."""
+        """Look before the time: partners are missing, or an overlay may be new."""
         self._rest_us = GOSSIP_SOON_US
         due_us = self._looked_us + GOSSIP_SOON_US
         self._desk.after(_LOOK, max(0, due_us - self._desk.now.mono_us), self._look)
@@ -303,7 +318,7 @@ class Gossip:
             return "topic_unknown"
         if not self._links.has(overlay):
             if overlay not in self._quiet:
-                self._look_soon()
+                self._look_for_unknown()
             return "overlay_unknown"
         if not self._links.admits(overlay, peer):
             return "not_admitted"

@@ -27,6 +27,7 @@ from dms3.core.overlay import LOCATION_BYTES
 PROTOCOL = "/dms3/gossip/1"
 MINORS = (0,)
 ID_BYTES = 16
+_MARK = b"dms3 gossip mark\0"
 _HEAD_BYTES = 256  # names, overlay and topic of a message
 _SMALL_ITEMS_MAX = 32  # names and values of a message, with those of later minors
 
@@ -53,11 +54,8 @@ def split(ids: bytes) -> list[bytes]:
 
 
 def mark_of(ids: Iterable[bytes]) -> bytes:
-    """What two equal sets of ids have in common: their exclusive or."""
-    mark = 0
-    for each in ids:
-        mark ^= int.from_bytes(each, "big")
-    return mark.to_bytes(ID_BYTES, "big")
+    """What two equal sets of ids have in common, and no two others: a hash of them, sorted."""
+    return hashlib.sha256(_MARK + b"".join(sorted(ids))).digest()[:ID_BYTES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,14 @@ def tables(connection: Connection) -> list[Table]:
 def rows_of(
     connection: Connection, table: Table, states: Sequence[str]
 ) -> Iterator[tuple[Value, ...]]:
-    """The rows of `table` in its order; of machine state only what belongs to `states`."""
+    """The rows of `table` in its order; of machine state only what belongs to `states`.
+
+    These are machines, or single tables of them.
+    """
     columns = ", ".join(f'"{column}"' for column in table.columns)
     for row in connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY {table.order}"):
-        if table.name != STATE or str(row[0]).partition("/")[0] in states:
+        name = str(row[0])
+        if table.name != STATE or name in states or name.partition("/")[0] in states:
             yield row
 
 

@@ -49,12 +49,19 @@ SAVED_STATES = {
     "names": True,  # names of the person, and whose each name was when first seen
     "mailbox": True,  # people, keys, carriers, what is still to be sent
     "storage": True,  # where conversations lie; another home is another device there
-    "validation": False,  # what this node holds for others; own chains are in "source"
+    "validation": False,  # what this node holds for others, but SAVED_PARTS; chains: "source"
     "gossip": False,  # keeps nothing
     "source": True,  # own chains, to be read and published: another home is another device
     "noting": False,  # says when *this* home was backed up
 }
 """Whether a backup holds the state of a machine. Vote logs, consensus keys, ratchets: never."""
+
+SAVED_PARTS = (
+    "validation/convictions",  # the person's own word, block or pardon, and evidence
+    "validation/voices",  # who else has warned of them...
+    "validation/people",  # ...and whose agents these are
+)
+"""Of a machine that is not saved: the tables of its state that are."""
 
 SAVED_TABLES = {
     "state": True,  # of the machines above
@@ -92,7 +99,7 @@ RESTORED = "node/restored"
 """The state table that says from which device's backup a home came."""
 
 DEVICE = b"device"
-_STATES = (*(name for name, saved in SAVED_STATES.items() if saved), "networks")
+_STATES = (*(name for name, saved in SAVED_STATES.items() if saved), *SAVED_PARTS, "networks")
 _LOOK_SECONDS = 0.25  # between two reports of progress
 
 

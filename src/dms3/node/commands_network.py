@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from dms3.node.services import NodeServices
+from dms3.node.services_network import Wish
 from dms3.node.table import About, Result, Secret, command
 
 Name = Annotated[str, About("the name of a network you are in", metavar="NAME")]
@@ -16,27 +17,32 @@ SeedText = Annotated[Secret | None, "the seed of a network behind one; typed uns
 
 
 @command("network", "create", example="dms3 network create club --membrane invite")
-async def network_create(
+async def network_create(  # noqa: PLR0913, PLR0917  # one parameter per option
     node: NodeServices,
     name: Annotated[str, About("what you call it", metavar="NAME")],
     membrane: Annotated[
-        Literal["invite", "member", "seed", "work", "lan"],
+        Literal["invite", "member", "seed", "work", "lan", "immune"],
         "who may be in: whom admins invite, whom any member invites, who knows a seed, who spends "
-        "work, who is on your local network",
+        "work, who is on your local network, everybody until so many members have warned of them",
     ] = "invite",
     admins: Annotated[
         tuple[str, ...], About("further admins: contacts, or roots", metavar="CONTACT")
     ] = (),
-    needed: Annotated[int, "so many admins sign each invitation"] = 1,
+    needed: Annotated[int, "so many admins sign each invitation, or put a member out"] = 1,
     seed: SeedText = None,
     bits: Annotated[int, "how much work: each bit doubles it; 20 is about a second"] = 20,
+    apps: Annotated[
+        tuple[str, ...],
+        About("apps in which admins warn of members, with --membrane immune", metavar="D"),
+    ] = (),
 ) -> Result:
     """Make a network of your own: what is in it is found by its members and nobody else.
 
     You are its first member, and one of its admins. What is published in it is kept by members.
     """
     given = None if seed is None else seed.text
-    return Result(await node.networks.create(name, membrane, admins, needed, given, bits))
+    wish = Wish(membrane, admins, needed, given, bits, apps)
+    return Result(await node.networks.create(name, wish))
 
 
 @command("network", "invite", example="dms3 network invite club bob --days 30")

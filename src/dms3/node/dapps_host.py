@@ -146,7 +146,9 @@ class HostCall:
         action = hash_of(target)
         old = await self._found(action)
         kind, private = old.entry_kind, old.private
-        return await self._write(Change("update", kind, content, target=action, private=private))
+        proof = self.ground.proof
+        change = Change("update", kind, content, target=action, private=private, proof=proof)
+        return await self._write(change)
 
     async def remove(self, target: Any) -> Any:
         """Say that the entry of an action is no more."""

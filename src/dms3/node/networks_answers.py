@@ -11,6 +11,7 @@ from typing import Any
 
 from dms3.chain.membership import Invited, decode_proof
 from dms3.chain.membrane import (
+    Immune,
     Invite,
     Member,
     Membrane,
@@ -23,8 +24,10 @@ from dms3.chain.membrane import (
     words,
 )
 from dms3.chain.networks import Invitation, invitation_text
+from dms3.chain.operations import WarnedOf
 from dms3.core.errors import Dms3Error
-from dms3.core.ids import PeerId, Root
+from dms3.core.ids import OverlayId, PeerId, Root
+from dms3.core.multibase import encode_base32
 from dms3.core.overlay import PUBLIC, OverlayFigures
 from dms3.core.units import SECOND_US
 from dms3.crypto.signing import PUBLIC_BYTES, SigningKey
@@ -33,7 +36,9 @@ from dms3.node.dapps_invites import invite_to
 from dms3.node.networks import Make, Networks
 from dms3.node.networks_book import Joined
 from dms3.node.node import Node
+from dms3.node.overlay_held import holds
 from dms3.node.publishing import publications, unpublish_all
+from dms3.node.services_network import Wish
 from dms3.p2p.contacts import Contact
 
 DAY_US = 24 * 3_600 * SECOND_US
@@ -51,25 +56,24 @@ class NetworkAnswers:
         assert self._node.networks is not None, "networks are a part of every node"
         return self._node.networks
 
-    async def create(
-        self,
-        name: str,
-        membrane: str,
-        admins: Sequence[str],
-        needed: int,
-        seed: str | None,
-        bits: int,
-    ) -> dict[str, Any]:
+    async def create(self, name: str, wish: Wish) -> dict[str, Any]:
         """The network that was made."""
+        membrane, seed = wish.membrane, wish.seed
         if (membrane == "seed") != (seed is not None):
             raise Dms3Error(
                 "argument_invalid",
                 "A seed belongs to --membrane seed, and to no other.",
                 hint="dms3 network create NAME --membrane seed --seed-file FILE",
             )
-        roots = [self._node.identity.root, *[await root_of(self._node, each) for each in admins]]
-        by = tuple(sorted(set(roots)))
-        make = _makers(by, needed, bits)[membrane]
+        if (membrane == "immune") != bool(wish.apps):
+            raise Dms3Error(
+                "argument_invalid",
+                "Apps belong to --membrane immune: members warn of each other there.",
+                hint="dms3 network create NAME --membrane immune --needed 2 --apps guestbook",
+            )
+        others = [await root_of(self._node, each) for each in wish.admins]
+        by = tuple(sorted({self._node.identity.root, *others}))
+        make = _makers(by, wish, self._overlays_of(wish.apps))[membrane]
         made = await self._networks.create(
             name, make, local=membrane == LOCAL, seed="" if seed is None else seed
         )
@@ -128,7 +132,7 @@ class NetworkAnswers:
                     "root": each.agent.hex(),
                     "name": names.get(each.agent, ""),
                     "you": each.agent == self._node.identity.root,
-                    "admin": each.agent in founders(joined.rule),
+                    "admin": each.agent in _admins(joined.rule),
                     "until_us": proof_end_us(each.proof),
                     "nodes": [],
                 },
@@ -138,9 +142,25 @@ class NetworkAnswers:
         members = sorted(
             people.values(), key=lambda row: (not row["you"], row["name"], row["root"])
         )
-        return {"network": joined.name, "members": members}
+        out = [
+            {"root": root.hex(), "name": names.get(Root(root), ""), "by": count}
+            for root, count in await self._put_out(joined.rule)
+        ]
+        return {"network": joined.name, "members": members, "put_out": out}
 
     # Small parts
+
+    def _overlays_of(self, apps: Sequence[str]) -> tuple[bytes, ...]:
+        assert self._node.dapps is not None, "apps are a part of every node"
+        found = {self._node.dapps.app(name).overlay for name in apps}
+        return tuple(sorted(found))
+
+    async def _put_out(self, rule: Membrane) -> Sequence[tuple[bytes, int]]:
+        """Who is put out, as this node sees it, and how many have warned of them."""
+        if not isinstance(rule, Immune):
+            return []
+        found = await self._node.call("validation.voices", WarnedOf(rule.apps, rule.by))
+        return [(root, count) for root, count in found if count >= rule.needed]
 
     async def _names(self) -> dict[bytes, str]:
         contacts: Sequence[Contact] = await self._node.call("peers.contact_list")
@@ -157,9 +177,10 @@ class NetworkAnswers:
             "words": "whoever is on your local network" if network.local else words(joined.rule),
             "local": network.local,
             "admins": [
-                {"root": root.hex(), "name": names.get(root, "")} for root in founders(joined.rule)
+                {"root": root.hex(), "name": names.get(root, "")} for root in _admins(joined.rule)
             ],
-            "needed": joined.rule.needed if isinstance(joined.rule, Invite) else None,
+            "apps": self._app_names(joined.rule),
+            "needed": joined.rule.needed if isinstance(joined.rule, Invite | Immune) else None,
             "may_invite": self._networks.book.may_invite(joined),
             "members": len({each.agent for each in present}),
             "nodes": len(present),
@@ -170,8 +191,22 @@ class NetworkAnswers:
                 for one in (await publications(self._node)).values()
                 if one.overlay == network.id
             ],
-            "problem": self._networks.problems.get(network.id, ""),
+            "problem": await self._problem(joined),
         }
+
+    async def _problem(self, joined: Joined) -> str:
+        """Why this node is not in a network just now, or its person is put out."""
+        found = self._networks.problems.get(joined.network.id, "")
+        if not found and isinstance(joined.rule, Immune):
+            found = str(await self._node.call("dht.standing", joined.network.id))
+        return found
+
+    def _app_names(self, rule: Membrane) -> Sequence[str]:
+        """The apps whose warrants count, as they are called here, or their ids."""
+        known = {} if self._node.dapps is None else self._node.dapps.apps()
+        names = {each.overlay: each.name for each in known}
+        apps = rule.apps if isinstance(rule, Immune) else ()
+        return [names.get(OverlayId(app), encode_base32(app)) for app in apps]
 
     def _overlays(self, known: dict[Any, OverlayFigures]) -> Sequence[dict[str, Any]]:
         """Every overlay: what it is, how many nodes it has, what is held for it."""
@@ -198,6 +233,7 @@ class NetworkAnswers:
                     "nodes": len(figures.nodes),
                     "values": sum(values for _, values, _ in figures.held),
                     "bytes": sum(size for _, _, size in figures.held),
+                    "holds": holds(figures),
                 }
             )
         return rows
@@ -235,11 +271,17 @@ def scheme_of(rule: Membrane) -> str:
     return str(values) if isinstance(values, str) else str(values["scheme"])
 
 
-def _makers(by: tuple[bytes, ...], needed: int, bits: int) -> dict[str, Make]:
+def _admins(rule: Membrane) -> tuple[bytes, ...]:
+    """Whose word counts: who invites, or who puts out."""
+    return rule.by if isinstance(rule, Immune) else founders(rule)
+
+
+def _makers(by: tuple[bytes, ...], wish: Wish, apps: tuple[bytes, ...]) -> dict[str, Make]:
     return {
-        "invite": lambda _: Invite(by, needed),
+        "invite": lambda _: Invite(by, wish.needed),
         "member": lambda _: Member(by),
         "seed": lambda key: Seed(SigningKey.of_seed(key).public),
-        "work": lambda _: Work(bits),
+        "work": lambda _: Work(wish.bits),
+        "immune": lambda _: Immune(by, wish.needed, apps),
         LOCAL: lambda _: Open(),
     }

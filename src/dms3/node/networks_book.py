@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from dms3.chain.membership import encode_proof, prove_seed, prove_work
 from dms3.chain.membrane import (
+    Immune,
     Member,
     Membrane,
     Open,
@@ -175,7 +176,7 @@ class Book:
 
     def may_invite(self, joined: Joined) -> bool:
         """Whether this person's word is one that lets others in."""
-        open_to_all = isinstance(joined.rule, Open | Seed | Work | Member)
+        open_to_all = isinstance(joined.rule, Open | Seed | Work | Member | Immune)
         return open_to_all or self._identity.root in founders(joined.rule)
 
 

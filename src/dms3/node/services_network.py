@@ -6,21 +6,30 @@ Source: docs/networks.md. `node/networks_answers.py` implements it. No behaviour
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Who may be in a network: `membrane` as `network create` calls it, and what that asks.
+
+    `admins`: contacts or roots, beside the person of the node. `seed`: of a network behind one.
+    `apps`: names of installed apps, whose warrants count.
+    """
+
+    membrane: str
+    admins: Sequence[str] = ()
+    needed: int = 1
+    seed: str | None = None
+    bits: int = 0
+    apps: Sequence[str] = ()
 
 
 class NetworkServices(Protocol):
     """Closed overlays that people made; answers are JSON values."""
 
-    async def create(
-        self,
-        name: str,
-        membrane: str,
-        admins: Sequence[str],
-        needed: int,
-        seed: str | None,
-        bits: int,
-    ) -> dict[str, Any]:
+    async def create(self, name: str, wish: Wish) -> dict[str, Any]:
         """Make a network and take part in it."""
         ...
 

@@ -131,7 +131,9 @@ def _update(draft: Draft, dna: Dna, change: Change, known: Known) -> None:
     target = _with_entry(change, known)
     kind = change.kind or target.action.entry_kind
     fields, data = _entry_fields(draft, dna, change, kind)
-    draft.add("update", data, target=target.hash, target_entry=target.action.entry, **fields)
+    fields |= {"target": target.hash, "target_entry": target.action.entry}
+    proof = change.proof if dna.gates.of_kind(kind) is not None else b""
+    draft.add("update", data, proof=proof, **fields)
 
 
 def _delete(draft: Draft, _dna: Dna, change: Change, known: Known) -> None:

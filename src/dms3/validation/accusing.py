@@ -44,9 +44,17 @@ class Accusing:
         """The verdict on that action rests on what others say."""
         self._doubts.add(overlay, hash_)
 
+    def lean(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """An action is valid, as far as what stands before it is."""
+        self._doubts.lean(overlay, signed)
+
     def is_doubted(self, overlay: OverlayId, hash_: Cid) -> bool:
         """Whether the verdict on an action rests on what others say."""
         return self._doubts.has(overlay, hash_)
+
+    def is_hearsay(self, overlay: OverlayId, hash_: Cid) -> bool:
+        """The same, or that of an action before it: who reads it reads what others say."""
+        return self._doubts.is_hearsay(overlay, hash_)
 
     def shut(self, overlay: OverlayId) -> None:
         """Nothing is judged there any more."""

@@ -37,7 +37,7 @@ class Alignment:
         self._desk = desk
         self._serving = serving
         located = means.holding.located
-        fetching = Fetching(means)
+        fetching = self._fetching = Fetching(means)
         self.reconciling = Reconciling(desk, located, means.holders, fetching, own)
         self.dropping = Dropping(desk, means)
         self.answering = Answering(desk, means.holding, means.deciding, fetching)
@@ -51,6 +51,11 @@ class Alignment:
         """It does not any more."""
         self.reconciling.shut(overlay)
         self.dropping.shut(overlay)
+        self._fetching.aside.leave(overlay)
+
+    def pardoned(self, overlay: OverlayId) -> None:
+        """Somebody is blocked no more: what they wrote may be brought."""
+        self._fetching.aside.pardoned(overlay)
 
     def answer(self, peer: PeerId, question: ChainQuestion, request: RequestId) -> None:
         """Answer a question that is neither a publish nor a fetch."""

@@ -83,6 +83,13 @@ class Convicting:
         row = self.row(overlay, agent)
         return None if row is None else _shown(overlay, agent, row)
 
+    def is_pardoned(self, overlay: OverlayId, agent: bytes, evidence: bytes) -> bool:
+        """Whether the person has looked over this evidence."""
+        row = self.row(overlay, agent)
+        if row is None or not row.pardoned:
+            return False
+        return evidence_id(decode_evidence(evidence)) in row.pardoned
+
     def all(self, overlay: OverlayId) -> tuple[Warranted, ...]:
         """Of every agent of an app, in order of its key."""
         return tuple(

@@ -1,11 +1,17 @@
-"""What convicts, put together: accused actions, convictions, blocks, warrants written and heard.
+"""What convicts, put together: accused actions, convictions, blocks, warrants and who wrote them.
 
 Source: docs/architecture.md, "The machine". Decides nothing.
 """
 
 from __future__ import annotations
 
-from dms3.chain.operations import Block, Pardon, Warranted
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dms3.chain.action import SignedAction
+from dms3.chain.operations import Block, Pardon, WarnedOf, Warranted
+from dms3.core.admission import Admission
+from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.validation.accusing import Accusing
@@ -13,26 +19,42 @@ from dms3.validation.bench import Bench
 from dms3.validation.blocking import Blocking
 from dms3.validation.convicting import Convicting
 from dms3.validation.deciding import Deciding
-from dms3.validation.doubts import Doubts
+from dms3.validation.doubts import Doubts, Find
 from dms3.validation.hearing import Hearing
-from dms3.validation.holders import Signatures
+from dms3.validation.holders import Holders, Signatures
 from dms3.validation.holding import Holding
+from dms3.validation.serving import Serving
+from dms3.validation.voices import Voices
 from dms3.validation.warranting import Tools, Warranting
 
 
-class Court:
-    """All of them; `deciding` tells it of verdicts and forks, `node` is the peer id."""
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where a court sits: what it looks at, whom it asks, for which node (its peer id)."""
 
-    def __init__(
-        self, desk: Desk, bench: Bench, deciding: Deciding, holding: Holding, node: bytes
-    ) -> None:
+    holding: Holding
+    holders: Holders
+    admission: Admission
+    node: bytes
+
+
+class Court:
+    """All of them; `deciding` tells it of verdicts and forks."""
+
+    def __init__(self, desk: Desk, bench: Bench, deciding: Deciding, seat: Seat) -> None:
         self._desk = desk
+        self.pardoned: Callable[[OverlayId], None]  # told of an app in which somebody was
+        holding = seat.holding
         self.blocking = Blocking(desk)
-        doubts = Doubts(holding.rows)
+        doubts = Doubts(holding.rows, _finder(holding))
         accusing = bench.judging.accusing = Accusing(deciding, bench.judging, doubts)
         self.convicting = Convicting(holding.rows, self.blocking, lambda: desk.now.wall_us)
-        tools = Tools(holding, bench.known, self.convicting, self.blocking, accusing)
-        self.warranting = deciding.heed = Warranting(desk, tools, node)
+        serving = Serving(holding)
+        self.voices = Voices(desk, holding.rows, serving, seat.holders, seat.admission)
+        seat.admission.warrants = self.voices.against
+        known = bench.known
+        tools = Tools(holding, known, self.convicting, self.blocking, accusing, self.voices)
+        self.warranting = deciding.heed = Warranting(desk, tools, seat.node)
         self.hearing = Hearing(bench.judging, deciding, tools, Signatures(), self.warranting)
 
     def open(self, overlay: OverlayId) -> None:
@@ -51,6 +73,10 @@ class Court:
         found: tuple[Warranted, ...] = self.convicting.all(overlay)
         self._desk.reply(request, found)
 
+    def voices_of(self, asked: WarnedOf, request: RequestId) -> None:
+        """Answer of whom some people have warned."""
+        self._desk.reply(request, tuple(self.voices.all(asked.apps, asked.by)))
+
     def block(self, asked: Block, request: RequestId) -> None:
         """The person takes nothing more of an agent."""
         self.convicting.block(asked)
@@ -59,4 +85,16 @@ class Court:
     def pardon(self, asked: Pardon, request: RequestId) -> None:
         """The person looks over what is known."""
         self.convicting.pardon(asked)
+        self.voices.pardoned(asked.overlay, asked.agent)
+        self.pardoned(asked.overlay)
         self._desk.reply(request, None)
+
+
+def _finder(holding: Holding) -> Find:
+    """Finds what this node itself has judged valid."""
+
+    def find(overlay: OverlayId, hash_: Cid) -> SignedAction | None:
+        held = holding.action(overlay, hash_)
+        return held.signed if held is not None and held.state == "integrated" else None
+
+    return find

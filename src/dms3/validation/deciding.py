@@ -65,6 +65,10 @@ class Heed(Protocol):
         """The verdict on that action rests on what others say."""
         ...
 
+    def lean(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """An action is valid, as far as what stands before it is."""
+        ...
+
 
 @dataclass(slots=True)
 class _Watched:
@@ -318,6 +322,8 @@ class Deciding:
 
     def _decided(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> None:
         found = self._holding.decide(overlay, signed, verdict)
+        if isinstance(verdict, Valid) and self._judging.has_rules(overlay):
+            self.heed.lean(overlay, signed)
         if isinstance(verdict, Invalid):
             self._tell_rejected(overlay, signed, verdict)
         self._tell_fork(overlay, signed, found.fork)

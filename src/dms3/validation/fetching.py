@@ -20,14 +20,13 @@ from dms3.core.errors import DecodeError, Failure
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     ABANDONED_US,
-    ASIDE_MAX,
     CHAIN_OPS_MAX,
-    FAR_KEPT_US,
     FETCHES_PER_PARTNER_MAX,
     GOSSIP_REST_US,
     RECONCILE_ASK_US,
 )
 from dms3.core.overlay import Asked, AskNodes, NodeAt, RankNear
+from dms3.validation.aside import Aside
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import LIED, MALFORMED, Holders, Signatures
 from dms3.validation.holding import Holding
@@ -73,14 +72,6 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Aside:
-    """Until when (monotonic) an op is not brought again; `far`: where it lies, if that is why."""
-
-    until_us: int
-    far: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Means:
     """What it works with."""
 
@@ -101,14 +92,13 @@ class Fetching:
         self._holders = means.holders
         self._signatures = means.signatures
         self._is_open = means.judging.is_open
-        self._aside: dict[tuple[OverlayId, bytes], _Aside] = {}
+        self.aside = Aside()
 
     def wants(self, overlay: OverlayId, op_id_: bytes) -> bool:
         """Whether the op with that id is to be brought, should it lie near."""
         row = self._holding.op(overlay, op_id_)
         if row is None:
-            aside = self._aside.get((overlay, op_id_))
-            return aside is None or aside.until_us <= self._desk.now.mono_us
+            return not self.aside.has(overlay, op_id_, self._desk.now.mono_us)
         held = self._holding.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
         if held is None or held.state != "abandoned":
             return False
@@ -121,7 +111,7 @@ class Fetching:
 
         What was too far is looked at again: nodes that were nearer may have gone since.
         """
-        far = deque((each, at) for each in ids if (at := self._far(overlay, each)))
+        far = deque((each, at) for each in ids if (at := self.aside.far(overlay, each)))
 
         def look() -> None:
             if not far:
@@ -136,15 +126,10 @@ class Fetching:
             if not isinstance(ranks, Failure):
                 for (each, _), one in zip(some, ranks, strict=True):
                     if one.keeps:
-                        self._aside.pop((overlay, each), None)
+                        self.aside.near(overlay, each)
             look()
 
         look()
-
-    def _far(self, overlay: OverlayId, op_id_: bytes) -> bytes:
-        """Where an op lies that was too far to be taken."""
-        aside = self._aside.get((overlay, op_id_))
-        return b"" if aside is None else aside.far
 
     def _go_on(self, job: _Job) -> None:
         if not self._is_open(job.overlay):
@@ -216,15 +201,16 @@ class Fetching:
             self._go_on(job)
             return
         pairs = sorted(zip(ops, ranks, strict=True), key=lambda pair: _order(pair[0]))
+        now_us = self._desk.now.mono_us
         for op, rank in pairs:
             if not rank.keeps:
-                self._set_aside(job.overlay, op, FAR_KEPT_US, op.location)
+                self.aside.put_far(job.overlay, op_id(op), op.location, now_us)
                 job.haul.far += 1
             elif self._bars(job.overlay, op):
-                self._set_aside(job.overlay, op, FAR_KEPT_US)
+                self.aside.bar(job.overlay, op_id(op), now_us)
                 job.haul.barred += 1
             elif self._deciding.take(job.overlay, op, job.node.peer):
-                self._set_aside(job.overlay, op, GOSSIP_REST_US)
+                self.aside.put(job.overlay, op_id(op), now_us + GOSSIP_REST_US)
                 job.haul.refused += 1
             else:
                 job.haul.taken += 1
@@ -235,12 +221,6 @@ class Fetching:
         """Whether nothing of its author is taken any more."""
         held = self._deciding.find(overlay, op.signed.hash)
         return held is None and self._deciding.heed.refuses(overlay, op.signed)
-
-    def _set_aside(self, overlay: OverlayId, op: Op, for_us: int, far: bytes = b"") -> None:
-        """What was not taken is not brought again at once."""
-        if len(self._aside) >= ASIDE_MAX:
-            del self._aside[next(iter(self._aside))]
-        self._aside[overlay, op_id(op)] = _Aside(self._desk.now.mono_us + for_us, far)
 
 
 def answer_of(body: Any) -> bytes | Failure:

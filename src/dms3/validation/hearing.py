@@ -6,19 +6,23 @@ warrant at all, is its sender's fault; a false one is handed on, since it convic
 
 from __future__ import annotations
 
+from collections import Counter
+
 from dms3.chain.action import SignedAction
 from dms3.chain.operations import Record
 from dms3.chain.ops import Op, decode_op
 from dms3.chain.warrant import FALSE, accused_of, check_evidence, decode_news
-from dms3.core.errors import DecodeError, Failure
+from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.gossip import HeardGossip
-from dms3.core.ids import OverlayId, RequestId
+from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     ISSUERS_KEPT_MAX,
     SECOND_US,
     WARRANT_ANSWER_US,
     WARRANTS_OF_ONE_MAX,
+    WARRANTS_OF_PEER_MAX,
     WARRANTS_OPEN_MAX,
+    WARRANTS_OPEN_OF_PEER_MAX,
     WARRANTS_WAITING_MAX,
 )
 from dms3.core.verdict import Invalid, Valid, Verdict
@@ -29,6 +33,8 @@ from dms3.validation.needs import Need
 from dms3.validation.warranting import Tools, Warranting
 
 _HOUR_US = 3_600 * SECOND_US
+_CROWDED = Failure("limit_reached", "Too many warrants are being judged.", Retry.LATER)
+_LATE = Failure("timed_out", "The warrant could not be judged yet.", Retry.LATER)
 
 
 class Hearing:
@@ -49,13 +55,17 @@ class Hearing:
         self._signatures = signatures
         self._convicting = tools.convicting
         self._blocking = tools.blocking
+        self._voices = tools.voices
         self._warranting = warranting
-        self._open: dict[RequestId, OverlayId] = {}
-        self._cases: dict[Case, None] = {}  # they go on when gossip was answered
+        self._open: dict[RequestId, tuple[OverlayId, PeerId]] = {}
+        self._cases: dict[Case, PeerId] = {}  # by whom; they go on when gossip was answered
         self._heard: dict[tuple[OverlayId, bytes], list[int]] = {}  # when, within the last hour
 
     def heard(self, asked: HeardGossip, request: RequestId) -> None:
-        """Answer whether it was news, or a Failure that is the sender's."""
+        """Answer whether it was news, or a Failure: the sender's, or that it could not be judged.
+
+        What could not be judged may be heard again, and goes on by itself when it was good.
+        """
         try:
             warrant, data = decode_news(asked.body)
             op = _op_of(warrant, data)
@@ -70,11 +80,15 @@ class Hearing:
         if wrong or action.dna != overlay:
             self._desk.reply(request, Failure(LIED, wrong or "It is a warrant of another app."))
             return
-        if not self._is_news(overlay, warrant) or not self._admits(overlay, action.author):
+        if not self._is_news(overlay, warrant):
+            self._desk.reply(request, self._is_kept(overlay, warrant))
+        elif self._is_crowded(asked.peer):
+            self._desk.reply(request, _CROWDED)
+        elif not self._admits(overlay, action.author):
             self._desk.reply(request, False)
-            return
-        self._bring(overlay, op)
-        self._judge(overlay, warrant, request)
+        else:
+            self._bring(overlay, op)
+            self._judge(asked, warrant, request)
 
     def withdrawn(self, request: RequestId) -> None:
         """Gossip waits no more; what is judged is judged."""
@@ -83,23 +97,33 @@ class Hearing:
 
     def shut(self, overlay: OverlayId) -> None:
         """Nothing is judged there any more."""
-        for request in [each for each, where in self._open.items() if where == overlay]:
-            self._answer(request, news=False)
+        for request in [each for each, (where, _) in self._open.items() if where == overlay]:
+            self._answer(request, _LATE)
         for case in [case for case in self._cases if case.overlay == overlay]:
             self._leave(case)
 
     def _is_news(self, overlay: OverlayId, warrant: SignedAction) -> bool:
-        """Whether it says what nobody has said yet, and who says it is listened to."""
+        """Whether it says what too few have said yet, and who says it is listened to."""
         row = self._convicting.row(overlay, warrant.action.to)
         known = self._deciding.find(overlay, warrant.hash)
         judged = known is not None and known.verdict is not None
         said = row is not None and bool(row.warrant) and row.standing != "pardoned"
+        said = said and not self._voices.wants(overlay, warrant)
         return not judged and not said and not self._blocking.refuses(overlay, warrant)
+
+    def _is_kept(self, overlay: OverlayId, warrant: SignedAction) -> bool:
+        """Whether it came as an op, and was found valid: others may not have it."""
+        known = self._deciding.find(overlay, warrant.hash)
+        valid = known is not None and isinstance(known.verdict, Valid)
+        return valid and self._voices.has(overlay, warrant)
+
+    def _is_crowded(self, peer: PeerId) -> bool:
+        """Whether too many are being judged, of all or of those that `peer` has brought."""
+        own = sum(by == peer for _, by in self._open.values())
+        return len(self._open) >= WARRANTS_OPEN_MAX or own >= WARRANTS_OPEN_OF_PEER_MAX
 
     def _admits(self, overlay: OverlayId, issuer: bytes) -> bool:
         """Count one more of an issuer; whether it is looked at."""
-        if len(self._open) >= WARRANTS_OPEN_MAX:
-            return False
         key, since_us = (overlay, issuer), self._desk.now.mono_us - _HOUR_US
         recent = [us for us in self._heard.pop(key, ()) if us > since_us]
         if len(self._heard) >= ISSUERS_KEPT_MAX:
@@ -117,42 +141,52 @@ class Hearing:
             assert entry is not None, "an op carries the entry of its action"
             self._known.bring(overlay, Need("entry", entry), op.entry)
 
-    def _judge(self, overlay: OverlayId, warrant: SignedAction, request: RequestId) -> None:
-        self._open[request] = overlay
+    def _judge(self, asked: HeardGossip, warrant: SignedAction, request: RequestId) -> None:
+        overlay, peer = asked.overlay, asked.peer
+        self._open[request] = overlay, peer
 
         def late() -> None:
-            self._answer(request, news=False)
+            self._answer(request, _LATE)
 
         def judged(verdict: Verdict) -> None:
             false = isinstance(verdict, Invalid) and verdict.rule == FALSE
             if isinstance(verdict, Valid):
                 self._warranting.holds(overlay, warrant)
             news = false or isinstance(verdict, Valid)
-            if not self._answer(request, news=news) and news:
+            if not self._answer(request, news) and news:
                 self._warranting.telling.spread(overlay, warrant)  # gossip did not wait for it
 
         self._desk.after(_alarm(request), WARRANT_ANSWER_US, late)
         case = self._deciding.borrow(overlay, Record(warrant), judged)
         if case is not None:
-            self._wait(case)
+            self._wait(case, peer)
 
-    def _wait(self, case: Case) -> None:
-        """Whoever waits for what nobody may have gives way, the oldest first."""
-        self._cases = {each: None for each in self._cases if not each.over}
-        if len(self._cases) >= WARRANTS_WAITING_MAX:
-            self._leave(next(iter(self._cases)))
-        self._cases[case] = None
+    def _wait(self, case: Case, peer: PeerId) -> None:
+        """Whoever waits for what nobody may have gives way: of `peer` when it has its share.
+
+        Else of whoever has brought most, the oldest first.
+        """
+        self._cases = {each: by for each, by in self._cases.items() if not each.over}
+        of_peer = Counter(self._cases.values())
+        if of_peer[peer] >= WARRANTS_OF_PEER_MAX:
+            self._leave_one(peer)
+        elif len(self._cases) >= WARRANTS_WAITING_MAX:
+            self._leave_one(max(of_peer, key=lambda each: of_peer[each]))
+        self._cases[case] = peer
+
+    def _leave_one(self, peer: PeerId) -> None:
+        self._leave(next(case for case, by in self._cases.items() if by == peer))
 
     def _leave(self, case: Case) -> None:
         del self._cases[case]
         self._judging.cancel(case)
 
-    def _answer(self, request: RequestId, *, news: bool) -> bool:
+    def _answer(self, request: RequestId, answer: bool | Failure) -> bool:
         """Tell gossip; False when it was told, or has gone."""
         self._desk.no_alarm(_alarm(request))
         if self._open.pop(request, None) is None:
             return False
-        self._desk.reply(request, news)
+        self._desk.reply(request, answer)
         return True
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dms3.chain.operations import Record
+from dms3.core.admission import Admission
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.verdict import Verdict
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.crypto.signing import SigningKey
 from dms3.validation.bench import Bench
-from dms3.validation.court import Court
+from dms3.validation.court import Court, Seat
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import Holders, Told
 from dms3.validation.holding import Holding
@@ -24,13 +25,21 @@ from dms3.validation.judging import Case
 class Judgement:
     """All of them, on one `desk`; `signing`: the node key, `own` its peer id."""
 
-    def __init__(self, desk: Desk, holding: Holding, holders: Holders, signing: SigningKey) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        holding: Holding,
+        holders: Holders,
+        signing: SigningKey,
+        admission: Admission,
+    ) -> None:
         self.own = PeerId(PEER_ID_PREFIX + signing.public)
         self.bench = Bench(desk, holding, holders)
         self.judging = self.bench.judging
         self.deciding = Deciding(desk, holding, self.judging, self.bench.charges, signing)
         self.bench.connect(self._borrow)
-        self.court = Court(desk, self.bench, self.deciding, holding, self.own)
+        seat = Seat(holding, holders, admission, self.own)
+        self.court = Court(desk, self.bench, self.deciding, seat)
 
     def shut(self, overlay: OverlayId) -> None:
         """An app is judged no more."""

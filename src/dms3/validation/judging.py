@@ -34,6 +34,7 @@ from dms3.validation.charges import Charges
 from dms3.validation.needs import MISSING, Bundle, Known, Lies, Need, Refused, TooMuch, parse_need
 
 _TARGETED = ("update", "delete", "unlink")
+_NO_APP = (None, None)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,8 +82,8 @@ class Accuser(Protocol):
         """What this node has found it to be; None: who waits for it is woken."""
         ...
 
-    def is_doubted(self, overlay: OverlayId, hash_: Cid) -> bool:
-        """Whether the verdict on an action rests on what others say."""
+    def is_hearsay(self, overlay: OverlayId, hash_: Cid) -> bool:
+        """Whether that a valid action holds rests on what others say."""
         ...
 
 
@@ -119,6 +120,10 @@ class Judging:
     def is_open(self, overlay: OverlayId) -> bool:
         """Whether actions of this overlay are judged."""
         return overlay in self._dnas
+
+    def has_rules(self, overlay: OverlayId) -> bool:
+        """Whether its app has rules of its own, which may read records."""
+        return self._dnas.get(overlay, _NO_APP)[1] is not None
 
     # What happens to cases
 
@@ -343,8 +348,7 @@ class Judging:
         answer = self._known.answer(case.overlay, need, case.bundle)
         if need.of == "record" and answer is not MISSING:
             own = self._known.is_own_word(case.overlay, need.hash, case.bundle)
-            doubted = self.accusing.is_doubted(case.overlay, need.hash)
-            case.hearsay |= doubted or not own
+            case.hearsay |= not own or self.accusing.is_hearsay(case.overlay, need.hash)
         if answer is not MISSING and not isinstance(answer, TooMuch):
             case.known[name] = answer
         return answer

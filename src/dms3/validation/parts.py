@@ -5,6 +5,7 @@ Source: docs/architecture.md, "The machine".
 
 from __future__ import annotations
 
+from dms3.core.admission import Admission
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.crypto.signing import SigningKey
@@ -21,21 +22,22 @@ from dms3.validation.serving import Serving
 
 
 class Parts:
-    """All of them, on one `desk`; `signing`: the node key."""
+    """All of them, on one `desk`; `signing`: the node key; `admission`: see `core/admission.py`."""
 
-    def __init__(self, desk: Desk, signing: SigningKey) -> None:
+    def __init__(self, desk: Desk, signing: SigningKey, admission: Admission) -> None:
         signatures = Signatures()
         self.rows = Rows(desk)
         self.holding = Holding(self.rows)
         self.serving = Serving(self.holding)
         self.holders = Holders(desk, signatures)
-        self._judgement = Judgement(desk, self.holding, self.holders, signing)
+        self._judgement = Judgement(desk, self.holding, self.holders, signing, admission)
         self.bench, self.deciding = self._judgement.bench, self._judgement.deciding
         self.court, judging = self._judgement.court, self._judgement.judging
         self.judging = judging
         self.intake = Intake(self.deciding, self.holders, signatures)
         means = Means(self.holding, self.holders, self.deciding, judging, signatures)
         self.alignment = Alignment(desk, means, self.serving, self._judgement.own)
+        self.court.pardoned = self.alignment.pardoned
         readers = Readers(desk, self.serving, self.holders, self.deciding, judging)
         self.reads = Reads(readers)
 

@@ -58,7 +58,7 @@ class Validation:
     def __init__(self, signing: SigningKey, admission: Admission | None = None) -> None:
         self._admission = admission or Admission()
         self._desk = Desk()
-        self._parts = Parts(self._desk, signing)
+        self._parts = Parts(self._desk, signing, self._admission)
         self._open: dict[OverlayId, None] = {}
         self._pace = Pace(CHAIN_ASK_COST_US, CHAIN_ASK_BURST_US)
         parts = self._parts
@@ -75,9 +75,11 @@ class Validation:
             "reconcile": self._reconcile,
             "totals": self._totals,
             "warrants": parts.court.list,
+            "voices": parts.court.voices_of,
             "block": parts.court.block,
             "pardon": parts.court.pardon,
             "heard": self._heard,
+            "heed": self._heed,
         }
         self._topics: dict[str, Callable[[HeardGossip, RequestId], None]] = {
             TOPIC: parts.court.hearing.heard,
@@ -207,6 +209,13 @@ class Validation:
             self._desk.reply(request, False)
         else:
             topic(asked, request)
+
+    def _heed(self, apps: tuple[OverlayId, ...], request: RequestId) -> None:
+        """Warrants of these apps count for a network from now on."""
+        for overlay in apps:
+            if overlay in self._open:
+                self._parts.court.warranting.heed(overlay)
+        self._desk.reply(request, None)
 
     # Apps
 

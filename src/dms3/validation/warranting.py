@@ -44,6 +44,7 @@ from dms3.validation.holding import Holding
 from dms3.validation.needs import NO_BUNDLE, Known
 from dms3.validation.rows import REFUSED
 from dms3.validation.telling import Telling
+from dms3.validation.voices import Voices
 
 _HOUR_US = 3_600 * SECOND_US
 
@@ -57,6 +58,7 @@ class Tools:
     convicting: Convicting
     blocking: Blocking
     accusing: Accusing
+    voices: Voices
 
 
 class Warranting:
@@ -69,6 +71,7 @@ class Warranting:
         self._convicting = tools.convicting
         self._blocking = tools.blocking
         self._accusing = tools.accusing
+        self._voices = tools.voices
         self.telling = Telling(desk, tools.holding)
         self._node = node
         self._written: dict[OverlayId, list[int]] = {}  # when, within the last hour
@@ -94,6 +97,10 @@ class Warranting:
         """The verdict on that action rests on what others say."""
         self._accusing.doubt(overlay, hash_)
 
+    def lean(self, overlay: OverlayId, signed: SignedAction) -> None:
+        """An action is valid, as far as what stands before it is."""
+        self._accusing.lean(overlay, signed)
+
     def forked(self, overlay: OverlayId, one: SignedAction, two: SignedAction) -> None:
         """Two actions of one author at one place, whose signatures are good."""
         evidence = fork_evidence(one, two)
@@ -109,7 +116,10 @@ class Warranting:
         if accused is not None and broken is None:
             return False  # it was kept unjudged
         finding = Finding(action.to, action.proof, broken, action.author, warrant.hash)
-        return self._convicting.convict(overlay, finding)
+        new = self._convicting.convict(overlay, finding)
+        if not self._convicting.is_pardoned(overlay, action.to, action.proof):
+            self._voices.heard(overlay, warrant)
+        return new
 
     def _refused(self, overlay: OverlayId, signed: SignedAction, verdict: Invalid) -> None:
         action = signed.action
@@ -160,15 +170,25 @@ class Warranting:
     def open(self, overlay: OverlayId) -> None:
         """The app is judged from now on: go on with what was not written yet."""
         self._convicting.open(overlay)
-        for one in self._convicting.all(overlay):
-            self._plan(one)
+        self._voices.open(overlay)
+        self._plan_all(overlay)
+
+    def heed(self, overlay: OverlayId) -> None:
+        """Warrants of that app count for a network from now on, and this person's may be asked."""
+        self._voices.heed(overlay)
+        self._plan_all(overlay)
 
     def shut(self, overlay: OverlayId) -> None:
         """The app is judged no more."""
         for one in self._convicting.all(overlay):
             self._desk.no_alarm(_alarm(overlay, one.agent))
         self._convicting.shut(overlay)
+        self._voices.shut(overlay)
         self._accusing.shut(overlay)
+
+    def _plan_all(self, overlay: OverlayId) -> None:
+        for one in self._convicting.all(overlay):
+            self._plan(one)
 
     def _convicted(self, overlay: OverlayId, one: Warranted) -> None:
         self._desk.notify(
@@ -186,7 +206,7 @@ class Warranting:
         self._plan(one)
 
     def _plan(self, one: Warranted) -> None:
-        if _is_to_write(one):
+        if self._is_to_write(one):
             wait_us = _wait_us(self._node + one.agent)
             self._later(one.overlay, one.agent, wait_us, 1)
 
@@ -197,7 +217,7 @@ class Warranting:
 
     def _write(self, overlay: OverlayId, agent: bytes, tries: int) -> None:
         one = self._convicting.warranted(overlay, agent)
-        if one is None or not _is_to_write(one):
+        if one is None or not self._is_to_write(one):
             return  # somebody else has, or the person has pardoned it
         wait_us = self._pause_us(overlay)
         if wait_us:
@@ -213,6 +233,13 @@ class Warranting:
 
         asked = IssueWarrant(overlay, agent, one.evidence)
         self._desk.call("source.warrant", asked, written)
+
+    def _is_to_write(self, one: Warranted) -> bool:
+        """Whether nobody has written a warrant of it yet, or each one counts."""
+        if not one.evidence or one.standing != "convicted":
+            return False
+        alone = not one.issuer and not one.warrant
+        return alone or self._voices.lacks_own(one.overlay, one.agent)
 
     def _pause_us(self, overlay: OverlayId) -> int:
         """How long this node writes no more of them in an app; 0: it may."""
@@ -242,11 +269,6 @@ def _accused(warrant: Action) -> SignedAction | None:
         return accused_of(warrant)
     except DecodeError:
         return None
-
-
-def _is_to_write(one: Warranted) -> bool:
-    """Whether this node has found it out, and nobody has written a warrant of it yet."""
-    return bool(one.evidence) and one.standing == "convicted" and not one.issuer and not one.warrant
 
 
 def _wait_us(seed: bytes) -> int:

@@ -7,19 +7,25 @@ import pytest
 from dms3.chain.dna import Dna, EntryKind, decode_dna, encode_dna
 from dms3.chain.entry import make_entry
 from dms3.chain.membership import Link, encode_proof, invite
-from dms3.chain.membrane import Invite, Open, gates_of
+from dms3.chain.membrane import Immune, Invite, Open, gates_of
 from dms3.core.errors import DecodeError
 from dms3.core.verdict import Invalid, Valid
 from unit.chain.chain_kit import ALICE, ALICE_ROOT, BOB, BOB_ROOT, T0, Chain, certificate, key
 
 ADMIN = key(9)
 DAY = 86_400_000_000
-BY = {"scheme": "invite", "by": [ADMIN.public.hex()], "needed": 1}
+ONE = {"by": [ADMIN.public.hex()], "needed": 1}
+BY = {"scheme": "invite", **ONE}
 CLUB = Dna(name="club", entries=(EntryKind("line"),), membrane=BY)
 NEWS = Dna(
     name="news",
     entries=(EntryKind("line"), EntryKind("notice")),
     membrane={"outer": "open", "inner": {"notice": BY}},
+)
+WIKI = Dna(
+    name="wiki",
+    entries=(EntryKind("line", by_anyone=True), EntryKind("page", by_anyone=True)),
+    membrane={"outer": "open", "inner": {"page": BY}},
 )
 ENTRY, DATA = make_entry({"text": "I was here"})
 
@@ -87,6 +93,38 @@ def test_entries_of_one_kind_ask_for_more_than_being_in():
     assert admin.judge(admin.draft("create", DATA, **notice)) == Valid()
 
 
+def changed(by, target, kind, proof=b""):
+    """The verdict on what `by` makes of an entry of somebody, whose kind anybody may change."""
+    fields = {"target": target.hash, "target_entry": ENTRY, "entry": ENTRY, "entry_kind": kind}
+    record = by.draft("update", DATA, proof=proof, **fields)
+    found = {each.signed.hash: each.signed for each in by.records}
+    return by.judge(record, found | {target.hash: target})
+
+
+def test_who_changes_an_entry_of_somebody_else_may_make_entries_of_its_kind():
+    alice, bob = begun(WIKI), begun(WIKI, BOB, BOB_ROOT)
+    page = {"entry": ENTRY, "entry_kind": "page"}
+    made = alice.add("create", DATA, proof=invitation(WIKI), **page).signed
+    refused = changed(bob, made, "page")
+    assert isinstance(refused, Invalid)
+    assert (refused.rule, "membrane-missing" in refused.detail) == ("update-membrane", True)
+    stolen = changed(bob, made, "page", invitation(WIKI))
+    assert isinstance(stolen, Invalid)
+    assert "membrane-member" in stolen.detail
+    assert changed(bob, made, "page", invitation(WIKI, BOB_ROOT)) == Valid()
+    assert changed(begun(WIKI, BOB, ADMIN), made, "page") == Valid()
+    assert changed(alice, made, "page") == Valid(), "what is hers was let in"
+
+
+def test_a_change_of_a_kind_without_a_membrane_asks_for_no_proof():
+    alice, bob = begun(WIKI), begun(WIKI, BOB, BOB_ROOT)
+    made = alice.add("create", DATA, entry=ENTRY, entry_kind="line").signed
+    assert changed(bob, made, "line") == Valid()
+    refused = changed(bob, made, "line", invitation(WIKI, BOB_ROOT))
+    assert isinstance(refused, Invalid)
+    assert refused.rule == "membrane"
+
+
 def test_membranes_are_part_of_the_dna_and_have_to_be_some():
     assert decode_dna(encode_dna(NEWS)).gates == NEWS.gates
     assert gates_of("friends") == dataclasses.replace(gates_of("open"), outer=Open("friends"))
@@ -94,6 +132,11 @@ def test_membranes_are_part_of_the_dna_and_have_to_be_some():
     assert NEWS.gates.of_kind("line") is None
     with pytest.raises(ValueError, match="scheme"):
         Dna(name="x", membrane={"scheme": "invitation"})
+    with pytest.raises(ValueError, match="its own warrants"):
+        Dna(name="x", membrane={"scheme": "immune", "apps": ["ab" * 32], **ONE})
+    assert Dna(name="x", membrane={"scheme": "immune", **ONE}).gates.outer == Immune(
+        (ADMIN.public,), 1
+    )
     with pytest.raises(ValueError, match="kind 'line'"):
         Dna(name="x", membrane={"outer": "open", "inner": {"line": BY}})
     data = encode_dna(CLUB)

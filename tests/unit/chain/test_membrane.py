@@ -244,16 +244,20 @@ def test_the_immune_system_counts_warrants_and_stake_waits_for_the_ledger():
     asked = []
 
     def against(count):
-        def warrants(overlay, who, by):
-            asked.append((overlay, who, by))
+        def warrants(apps, who, by):
+            asked.append((apps, who, by))
             return count
 
-        return check(Immune(ADMINS, 2), HERE, WHO, b"", NOW, Ports(warrants))
+        return check(Immune(ADMINS, 2, apps), HERE, WHO, b"", NOW, Ports(warrants))
 
+    apps: tuple[bytes, ...] = ()
     assert check(Immune(ADMINS, 2), HERE, WHO, b"", NOW) == Valid()
     assert against(1) == Valid()
     assert against(2).rule == "membrane-warranted"
-    assert asked == [(HERE, WHO, ADMINS)] * 2
+    assert asked == [((HERE,), WHO, ADMINS)] * 2, "an app heeds its own warrants"
+    apps = (b"a" * 32,)
+    assert against(1) == Valid()
+    assert asked[-1] == (apps, WHO, ADMINS), "a network those of the apps that it names"
     refused = check(Stake(5), HERE, WHO, b"", NOW)
     assert refused == Invalid("membrane-stake", "stake needs the ledger")
     assert check(Open(), HERE, WHO, b"whatever", NOW) == Valid()
@@ -267,6 +271,7 @@ FORMS = [
     {"scheme": "member", "by": [ADMIN.public.hex()]},
     {"scheme": "work", "bits": 20},
     {"scheme": "immune", "by": [each.hex() for each in ADMINS], "needed": 3},
+    {"scheme": "immune", "by": [ADMIN.public.hex()], "needed": 1, "apps": ["ab" * 32]},
     {"scheme": "stake", "amount": 1},
 ]
 
@@ -296,6 +301,10 @@ def test_a_membrane_has_one_form(values):
         {"scheme": "work", "bits": MEMBERSHIP_WORK_BITS_MAX + 1},
         {"scheme": "work", "bits": True},
         {"scheme": "invite", "by": [], "needed": 1},
+        {"scheme": "immune", "by": [ADMIN.public.hex()], "needed": 1, "apps": []},
+        {"scheme": "immune", "by": [ADMIN.public.hex()], "needed": 1, "apps": ["ab"]},
+        {"scheme": "immune", "by": [ADMIN.public.hex()], "needed": 1, "apps": ["ab" * 32] * 2},
+        {"scheme": "immune", "by": [ADMIN.public.hex()], "needed": 1, "apps": 7},
         {"scheme": "invite", "by": [ADMIN.public.hex()], "needed": 0},
         {"scheme": "invite", "by": [ADMIN.public.hex()], "needed": 2},
         {"scheme": "invite", "by": [each.hex() for each in reversed(ADMINS)], "needed": 1},

@@ -169,6 +169,17 @@ def breaks_permission(chain):
     return chain.judge(record, {theirs.hash: theirs})
 
 
+def breaks_update_membrane(chain):
+    del chain
+    only_bob = {"scheme": "invite", "by": [BOB_ROOT.public.hex()], "needed": 1}
+    dna = dataclasses.replace(DNA, membrane={"outer": "open", "inner": {"wiki": only_bob}})
+    theirs = Chain.begun(BOB, BOB_ROOT, dna).create({"text": "mine"}, "wiki").signed
+    mine = Chain.begun(dna=dna)
+    fields = {"target": theirs.hash, "target_entry": theirs.action.entry}
+    record = mine.draft("update", DATA, entry=ENTRY, entry_kind="wiki", **fields)
+    return mine.judge(record, {theirs.hash: theirs})
+
+
 BROKEN = {
     name.removeprefix("breaks_").replace("_", "-"): each
     for name, each in list(globals().items())

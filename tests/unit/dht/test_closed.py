@@ -260,3 +260,58 @@ def test_a_presence_has_one_form_in_each_version():
             dataclasses.replace(presence, **change)
     with pytest.raises(ValueError, match="proof"):
         dataclasses.replace(plain, proof=b"x")
+
+
+APP = OverlayId(b"a" * 32)
+IMMUNE = {
+    "scheme": "immune",
+    "by": sorted(root_of(number).public.hex() for number in (0, 1)),
+    "needed": 2,
+    "apps": [APP.hex()],
+}
+
+
+def warned(nodes: list[Node], number: int, count: int) -> None:
+    """So many members have warned of the person of node `number`, as every node knows."""
+    root = root_of(number).public
+    for node in nodes:
+        node.machine.admission.warrants = lambda apps, who, by: (
+            count if apps == (APP,) and who.root == root and len(by) == 2 else 0
+        )
+        assert node.ask("warned", APP) is None
+
+
+def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
+    world, nodes = club(3, membrane=IMMUNE, proof=b"")
+    others = nodes[:2]
+    assert nodes[0].calls.count("validation.heed") == 1
+    warned(nodes, 2, 1)
+    world.go(5)
+    assert known(nodes[0]) == {nodes[1].peer, nodes[2].peer}, "one is too few"
+    assert nodes[2].ask("standing", CLUB) == ""
+    warned(nodes, 2, 2)
+    for node in others:
+        assert known(node) == {each.peer for each in others} - {node.peer}
+        assert not node.machine.admission.admits(CLUB, nodes[2].peer, world.now.wall_us)
+    world.go(600)
+    assert known(nodes[0]) == {nodes[1].peer}, "it does not come back"
+    own = nodes[2].machine._standing.presence(CLUB, world.now.wall_us)
+    for question in (Question(CLUB, find=FIND), Question(CLUB, own, find=FIND)):
+        refused = nodes[2].question(nodes[0], question)
+        assert (refused.code, "membrane-warranted" in refused.message) == ("not_admitted", True)
+    assert "membrane-warranted" in nodes[2].ask("standing", CLUB)
+    assert nodes[1].ask("standing", CLUB) == ""
+    assert world.conduct == [], "others may know less"
+    warned(nodes, 2, 0)
+    world.disconnect(nodes[2], nodes[0])
+    world.connect(nodes[2], nodes[0])
+    world.go(600)
+    assert nodes[2].peer in known(nodes[0]), "a pardon lets it in again"
+
+
+def test_whom_members_have_warned_of_does_not_join():
+    _, nodes = star(2)
+    nodes[1].machine.admission.warrants = lambda *_: 2
+    refused = nodes[1].ask("join", joining(1, membrane=IMMUNE))
+    assert isinstance(refused, Failure)
+    assert "membrane-warranted" in refused.message

@@ -55,6 +55,7 @@ class Node:
     blamed: list = field(default_factory=list)  # (peer, code)
     released: list = field(default_factory=list)
     answers: dict = field(default_factory=dict)  # request -> body
+    looks: int = 0  # how often it asked which overlays there are
 
     def event(self, event):
         self.net.take(self, self.machine.on_event(event, self.net.now))
@@ -209,6 +210,7 @@ class Net:
         body = None
         match call.port:
             case "dht.overlays":
+                node.looks += 1
                 body = tuple(self.members)
             case "dht.neighbours":
                 body = self.neighbours(node, call.arguments)

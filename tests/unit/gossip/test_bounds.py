@@ -1,5 +1,7 @@
 """Floods, liars and slow owners: every queue has a bound, and what goes is counted by reason."""
 
+import hashlib
+
 import pytest
 
 from dms3.core.codec import encode
@@ -373,3 +375,33 @@ def test_a_liar_that_says_cut_and_gives_nothing_is_passed_over():
 
 def _wants(effect):
     return bool(decode_question(effect.body).want)
+
+
+# Marks, and overlays that nobody knows
+
+
+def test_two_sets_have_one_mark_only_when_they_are_the_same():
+    one, two = (hashlib.sha256(name).digest()[:ID_BYTES] for name in (b"one", b"two"))
+    assert mark_of([one, two]) == mark_of([two, one])
+    both = bytes(a ^ b for a, b in zip(one, two, strict=True))
+    assert mark_of([one, two]) != mark_of([both]), "a sum of them could be made to fit"
+    assert len({mark_of(each) for each in ([], [one], [two], [one, two])}) == 4
+
+
+def test_a_peer_that_names_unknown_overlays_without_end_is_looked_for_ever_more_rarely():
+    net = pair()
+    reader, flooder = net["two"], net["one"].peer
+    net.run(60 * SECOND_US)
+
+    def looks(seconds: int, *, named: bool) -> int:
+        before = reader.looks
+        for number in range(2 * seconds):
+            if named:
+                unknown = OverlayId(hashlib.sha256(b"%d" % number).digest())
+                tell(reader, flooder, ids(number, 1), overlay=unknown)
+            net.run(SECOND_US // 2)
+        return reader.looks - before
+
+    quiet = looks(1_200, named=False)
+    looks(600, named=True)
+    assert looks(1_200, named=True) <= quiet + 12, "a few looks more than without it"

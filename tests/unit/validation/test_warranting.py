@@ -18,7 +18,7 @@ from dms3.chain.warrant import (
     rule_evidence,
 )
 from dms3.core.errors import Failure
-from dms3.core.gossip import HeardGossip
+from dms3.core.gossip import UNJUDGED, HeardGossip
 from dms3.core.limits import (
     WARRANT_ANSWER_US,
     WARRANT_RETRY_US,
@@ -487,3 +487,76 @@ def test_who_reads_both_sides_of_a_fork_convicts():
     rig.go(30)
     assert rig.replies[number].state == "forked"
     assert chain.signing.public in convicted(rig)
+
+
+# Who brings them
+
+
+def unjudged(rig, number, peer, chain):
+    """A warrant that waits: nobody has what its issuer wrote before."""
+    evidence = fork_evidence(*(each.signed for each in forked(chain)[1:]))
+    victim = forked(chain)[0].signing.public
+    return hear(rig, warrant=warned(begun(PLAIN, number), victim, evidence), peer=peer)
+
+
+def test_one_node_with_very_many_keys_takes_a_share_of_those_that_wait(monkeypatch):
+    monkeypatch.setattr(hearing, "WARRANTS_WAITING_MAX", 6)
+    monkeypatch.setattr(hearing, "WARRANTS_OF_PEER_MAX", 4)
+    rig, (chain, one, two) = Rig(), forked()
+    honest = begun(PLAIN, 20)
+    warrant = warned(honest, chain.signing.public, fork_evidence(one.signed, two.signed))
+    assert hear(rig, warrant=warrant, peer=ALICE_PEER) is None
+    for number in range(30, 50):
+        unjudged(rig, number, MALLORY_PEER, 2)
+        rig.go(WAIT)
+    assert len(rig.machine._parts.judging._waiting) == 5, "four of hers, and the one before"
+    rig.codes(*ops(*honest.records[:3]))
+    assert set(convicted(rig)) == {chain.signing.public}
+
+
+def test_nodes_that_bring_most_give_way_to_others_when_no_place_is_left(monkeypatch):
+    monkeypatch.setattr(hearing, "WARRANTS_WAITING_MAX", 6)
+    monkeypatch.setattr(hearing, "WARRANTS_OF_PEER_MAX", 4)
+    rig, (chain, one, two) = Rig(), forked()
+    for number in range(8):
+        unjudged(rig, 30 + number, OTHERS[number % 2], 2)
+        rig.go(WAIT)
+    honest = begun(PLAIN, 20)
+    warrant = warned(honest, chain.signing.public, fork_evidence(one.signed, two.signed))
+    hear(rig, warrant=warrant, peer=ALICE_PEER)
+    for number in range(8):
+        unjudged(rig, 40 + number, OTHERS[number % 2], 2)
+        rig.go(WAIT)
+    rig.codes(*ops(*honest.records[:3]))
+    assert set(convicted(rig)) == {chain.signing.public}
+
+
+def test_so_many_of_one_node_are_judged_at_once_and_the_rest_may_come_again(monkeypatch):
+    monkeypatch.setattr(hearing, "WARRANTS_OPEN_OF_PEER_MAX", 2)
+    rig = Rig()
+    answers = [unjudged(rig, 30 + number, MALLORY_PEER, 2) for number in range(3)]
+    assert answers[:2] == [None, None]
+    assert answers[2].code in UNJUDGED
+    assert unjudged(rig, 40, ALICE_PEER, 2) is None, "another one is heard"
+
+
+def test_a_warrant_that_is_judged_late_is_nobodys_fault_and_is_handed_on():
+    rig, (chain, one, two) = Rig(), forked()
+    issuer = begun(PLAIN, 5)
+    warrant = warned(issuer, chain.signing.public, fork_evidence(one.signed, two.signed))
+    body = encode_news(WarrantNews(1, encode_signed(warrant.signed)))
+    number = rig.begin("heard", HeardGossip(PLAIN.id, "warrants", ALICE_PEER, body))
+    rig.go(WARRANT_ANSWER_US / 1_000_000 + 1)
+    assert rig.replies[number].code in UNJUDGED, "gossip may hear it again, and blames nobody"
+    rig.codes(*ops(*issuer.records[:3]))
+    assert chain.signing.public in convicted(rig)
+    assert [each.body for each in rig.spread] == [body]
+
+
+def test_a_warrant_that_came_as_an_op_first_is_handed_on_when_gossip_brings_it():
+    rig, (chain, one, two) = Rig(), forked()
+    issuer = begun(PLAIN, 5)
+    warrant = warned(issuer, chain.signing.public, fork_evidence(one.signed, two.signed))
+    rig.codes(*ops(*issuer.records))
+    assert chain.signing.public in convicted(rig)
+    assert hear(rig, warrant=warrant) is True

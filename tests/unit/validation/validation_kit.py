@@ -147,6 +147,7 @@ class Rig:
         self.shown: list[AskNear] = []  # what is published by this machine
         self.shut_out: tuple[bytes, ...] = ()
         self.shunned: tuple[PeerId, ...] = ()
+        self.warned: list[OverlayId] = []  # apps whose warrants have changed who may be in
         self.open: dict[str, Any] = {}
         self._count = 0
         self._answers: deque[tuple[str, Any]] = deque()
@@ -307,7 +308,9 @@ class Rig:
 
     def _dht(self, call: Call) -> Any:
         match call.port:
-            case "dht.join" | "dht.leave":
+            case "dht.join" | "dht.leave" | "dht.warned":
+                if call.port == "dht.warned":
+                    self.warned.append(call.arguments)
                 return None
             case "dht.rank":
                 return (Rank(self.rank, HOLDERS_MIN),) * len(call.arguments.targets)

@@ -1,0 +1,199 @@
+"""Warrants of several people against one agent: who has said so, and whom that puts out."""
+
+import pytest
+
+from dms3.chain.membrane import Who
+from dms3.chain.operations import Pardon, WarnedOf
+from dms3.chain.ops import encode_op
+from dms3.chain.warrant import fork_evidence, rule_evidence
+from dms3.core.admission import Heeded
+from dms3.core.ids import OverlayId
+from dms3.core.limits import WARRANT_RETRY_US
+from dms3.validation import voices
+from unit.chain.chain_kit import Chain, certificate, key
+from unit.validation.test_warranting import (
+    WAIT,
+    convicted,
+    forked,
+    hear,
+    lawless,
+    member,
+    warned,
+)
+from unit.validation.validation_kit import ALICE_PEER, OTHERS, PLAIN, Rig, begun, fetched, op, ops
+
+CLUB = OverlayId(b"c" * 32)
+ANN, BEN = begun(PLAIN, 20), begun(PLAIN, 21)
+BY = tuple(sorted((ANN.root.public, BEN.root.public)))
+APPS = (bytes(PLAIN.id),)
+
+
+def heeding(rig, own=b"n" * 32, by=BY):
+    """`rig` is in a network for which warrants of Ann and Ben count."""
+    rig.machine._admission.heed(CLUB, Heeded(APPS, by, own))
+    rig.call("heed", (PLAIN.id,))
+    return rig
+
+
+def against(rig, chain):
+    return rig.machine._admission.warrants(APPS, Who(chain.root.public), BY)
+
+
+def by(issuer, chain, evidence):
+    """A warrant of `issuer`, whose chain goes on as it was."""
+    warrant = warned(issuer, chain.signing.public, evidence)
+    issuer.records.pop()
+    return warrant
+
+
+def accused():
+    chain, one, two = forked()
+    return chain, fork_evidence(one.signed, two.signed)
+
+
+def known(rig, *chains: Chain):
+    for number, chain in enumerate(chains):
+        rig.codes(*ops(*chain.records), peer=OTHERS[number % 8])
+
+
+def test_each_member_that_warns_counts_once_and_it_is_said_when_that_changes():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, BEN, chain)
+    assert against(rig, chain) == 0
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    assert (against(rig, chain), rig.warned) == (1, [PLAIN.id])
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is False
+    again, bad = lawless(1)
+    again.records[:3] = chain.records[:3]
+    other = rule_evidence(bad.signed, "link-kind")
+    assert hear(rig, warrant=by(ANN, chain, other)) is False, "she has spoken"
+    assert against(rig, chain) == 1
+    assert hear(rig, warrant=by(BEN, chain, evidence)) is True, "a second member is news"
+    assert (against(rig, chain), rig.warned) == (2, [PLAIN.id] * 2)
+    assert against(rig, ANN) == 0
+    asked = WarnedOf(APPS, BY)
+    assert rig.call("voices", asked) == ((chain.root.public, 2),)
+    restarted = heeding(rig.restarted())
+    assert against(restarted, chain) == 2
+
+
+def test_a_person_with_two_agents_is_one_voice():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    phone = Chain.begun(key(22), ANN.root, PLAIN)
+    known(rig, ANN, phone, chain)
+    for issuer in (ANN, phone):
+        assert hear(rig, warrant=by(issuer, chain, evidence)) is True
+    assert against(rig, chain) == 1
+
+
+def test_who_only_says_that_a_member_is_behind_them_does_not_count():
+    """Ben has not certified that key: its chain breaks a rule, whatever two holders say of it."""
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, chain)
+    liar = Chain(key(30), BEN.root, PLAIN)
+    liar.add("dna")
+    liar.add("proof", proof=b"invited")
+    liar.add("agent", certificate=certificate(key(30), key(31), PLAIN))
+    rig.network = lambda fetch: [(peer, fetched(fetch, *liar.records)) for peer in OTHERS[:2]]
+    hear(rig, warrant=by(liar, chain, evidence))
+    rig.go(2 * WARRANT_RETRY_US / 1_000_000)
+    assert against(rig, chain) == 0
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    assert against(rig, chain) == 1
+
+
+def test_what_somebody_signs_in_anothers_name_puts_nobody_else_out():
+    """An action that names Ben as its person, whom it is not of: only its own author offends."""
+    rig, chain = heeding(Rig()), begun()
+    known(rig, ANN, BEN, chain)
+    bad = chain.draft("link", root=BEN.root.public, base=b"b" * 32, to=b"t" * 32, link_kind="by")
+    evidence = rule_evidence(bad.signed, "author")
+    warrant = by(ANN, chain, evidence)
+    assert hear(rig, warrant=warrant, accused=encode_op(op(bad, "record"))) is True
+    assert (against(rig, BEN), against(rig, chain)) == (0, 1)
+
+
+def test_people_who_are_not_known_here_are_asked_for_until_they_are():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN)
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    assert against(rig, chain) == 0, "whose agent it is nobody has said"
+    rig.network = lambda fetch: [(OTHERS[0], fetched(fetch, *chain.records))]
+    rig.go(WARRANT_RETRY_US / 1_000_000 + 1)
+    assert against(rig, chain) == 1
+
+
+def test_a_member_writes_a_warrant_of_its_own_although_others_have():
+    rig, (chain, evidence) = member(), accused()
+    heeding(rig, own=rig.own.root.public, by=tuple(sorted((*BY, rig.own.root.public))))
+    known(rig, ANN, chain)
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    rig.go(WAIT)
+    assert [each.agent for each in rig.warrants] == [chain.signing.public]
+    assert against(rig, chain) == 1
+    heard = rig.machine._admission.warrants(APPS, Who(chain.root.public), (rig.own.root.public,))
+    assert heard == 1
+    rig.go(60)
+    again = rig.restarted()
+    again.own = rig.own
+    heeding(again, own=rig.own.root.public, by=tuple(sorted((*BY, rig.own.root.public))))
+    again.go(60)
+    assert (len(rig.warrants), again.warrants) == (1, []), "once is enough"
+
+
+def test_who_joins_a_network_later_counts_what_was_said_before_and_warns_too():
+    rig, (chain, evidence) = member(), accused()
+    known(rig, ANN, chain)
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    rig.go(60)
+    assert (rig.warrants, against(rig, chain)) == ([], 0)
+    heeding(rig, own=rig.own.root.public, by=tuple(sorted((*BY, rig.own.root.public))))
+    assert against(rig, chain) == 1
+    rig.go(WAIT)
+    assert len(rig.warrants) == 1
+
+
+def test_a_pardon_ends_what_was_said():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, BEN, chain)
+    warrants = [by(each, chain, evidence) for each in (ANN, BEN)]
+    for each in warrants:
+        hear(rig, warrant=each)
+    rig.call("pardon", Pardon(PLAIN.id, chain.signing.public))
+    assert against(rig, chain) == 0
+    for each in warrants:
+        hear(rig, warrant=each)
+    assert against(rig, chain) == 0, "it was looked over"
+    assert against(heeding(rig.restarted()), chain) == 0
+
+
+def test_strangers_who_warn_too_take_no_place_of_a_member(monkeypatch):
+    monkeypatch.setattr(voices, "VOICES_MAX", 3)
+    monkeypatch.setattr(voices, "VOICES_TOLD_MAX", 2)
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    strangers = [begun(PLAIN, 25 + number) for number in range(4)]
+    known(rig, ANN, BEN, chain, *strangers)
+    heard = [hear(rig, warrant=by(each, chain, evidence)) for each in strangers]
+    assert heard == [True, True, False, False], "so many are handed on"
+    for each in (ANN, BEN):
+        assert hear(rig, warrant=by(each, chain, evidence)) is True
+    assert against(rig, chain) == 2
+
+
+def test_a_false_warrant_counts_against_its_issuer_only():
+    rig, victim = heeding(member()), begun()
+    good = victim.create({"text": "hello"}, "note")
+    known(rig, ANN, BEN, victim)
+    assert hear(rig, warrant=by(BEN, victim, rule_evidence(good.signed, "short"))) is True
+    assert set(convicted(rig)) == {BEN.signing.public}
+    assert against(rig, victim) == 0
+
+
+@pytest.mark.parametrize("shut", [True, False])
+def test_of_an_app_that_does_not_run_here_nothing_counts(shut):
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, chain)
+    hear(rig, warrant=by(ANN, chain, evidence), peer=ALICE_PEER)
+    if shut:
+        rig.call("shut", PLAIN.id)
+    assert against(rig, chain) == (0 if shut else 1)
