@@ -30,7 +30,8 @@ from dms3.core.verdict import Abandoned, Invalid
 from dms3.crypto.certificate import decode_certificate
 from dms3.dht.presence import CLOSED, Presence, Proven, Ticket, Verified, is_local
 
-_UNBLAMED = (*DATES, "membrane-warranted")  # what another node may see otherwise and be right
+_WARRANTED = "membrane-warranted"
+_UNBLAMED = (*DATES, _WARRANTED)  # what another node may see otherwise and be right
 _FAR = Invalid("membrane-lan", "it is for a local network, and names an address outside")
 
 
@@ -40,6 +41,7 @@ class _Closed:
 
     `own`: this node's person. `hidden`: its members show themselves to nobody who may not be one:
     only `nodes` are asked. `shown`: whose nodes have shown themselves on an open connection.
+    `away`: nodes that have turned this one away because of warrants.
     """
 
     membrane: Membrane
@@ -48,6 +50,7 @@ class _Closed:
     local: bool
     nodes: frozenset[PeerId]
     shown: dict[PeerId, Root] = field(default_factory=dict)
+    away: dict[PeerId, None] = field(default_factory=dict)
     judged: dict[bytes, Invalid | None] = field(default_factory=dict)
 
 
@@ -118,6 +121,7 @@ class Door:
             if peer not in closed.shown and len(closed.shown) >= MEMBERS_ADMITTED_MAX:
                 del closed.shown[next(iter(closed.shown))]
             closed.shown[peer] = Root(found.presence.agent)
+            closed.away.pop(peer, None)
         found = self._judge(found, overlay, wall_us)
         if isinstance(found, Proven):
             self._admission.admit(overlay, peer, found.presence.until_us)
@@ -166,10 +170,26 @@ class Door:
             if self.bars(overlay, root) is not None:
                 self._admission.expel(overlay, peer)
 
-    def own_fault(self, overlay: OverlayId) -> Invalid | None:
-        """What keeps this node's own person out of an overlay that it has joined."""
+    def turned_away(self, overlay: OverlayId, peer: PeerId, why: str) -> None:
+        """`peer` has refused this node, in words that name the rule."""
         closed = self._closed.get(overlay)
-        return None if closed is None else self.bars(overlay, closed.own)
+        if closed is not None and _WARRANTED in why and len(closed.away) < MEMBERS_ADMITTED_MAX:
+            closed.away[peer] = None
+
+    def own_fault(self, overlay: OverlayId) -> str:
+        """What keeps this node's own person out of an overlay that it has joined; "": nothing."""
+        closed = self._closed.get(overlay)
+        if closed is None:
+            return ""
+        wrong = self.bars(overlay, closed.own)
+        if wrong is not None:
+            return refused(wrong).message
+        if not closed.away:
+            return ""
+        say = (
+            "1 node there says" if len(closed.away) == 1 else f"{len(closed.away)} nodes there say"
+        )
+        return f"{say} that you may not be in it any more ({_WARRANTED})."
 
     # Small parts
 

@@ -309,6 +309,8 @@ class Asking:
         effects: list[Effect] = []
         if failure.code == NOT_ADMITTED and self._may_introduce(ask, now):
             return self._introduce(number, ask, now)
+        if failure.code == NOT_ADMITTED and ask.overlay is not None:
+            self._door.turned_away(ask.overlay, peer, failure.message)
         if failure.code in _UNFIT and isinstance(ask.question, Question):
             effects += self.connections.on_unfit(peer, failure)
             effects += self._tables[OverlayId(ask.question.overlay)].drop(peer, _at(peer))

@@ -32,7 +32,7 @@ from dms3.core.machine import (
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC, RANK_MAX, ContentType, JoinOverlay, location
 from dms3.dht import answering, asking, commands, heard, placing, shares, taking
-from dms3.dht.admitting import Door, refused
+from dms3.dht.admitting import Door
 from dms3.dht.holding import Holding
 from dms3.dht.lookups import Lookups
 from dms3.dht.meeting import Means, Meeting
@@ -275,9 +275,7 @@ class Dht:
 
     def _own_standing(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
         """Why this node's own person is put out of an overlay, or ""."""
-        wrong = self._door.own_fault(overlay)
-        words = "" if wrong is None else refused(wrong).message
-        return [Reply(request, words)]
+        return [Reply(request, self._door.own_fault(overlay))]
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
         """Whether this node is to hold what lies under `key`, as far as its table says."""

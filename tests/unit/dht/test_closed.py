@@ -299,7 +299,10 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     for question in (Question(CLUB, find=FIND), Question(CLUB, own, find=FIND)):
         refused = nodes[2].question(nodes[0], question)
         assert (refused.code, "membrane-warranted" in refused.message) == ("not_admitted", True)
-    assert "membrane-warranted" in nodes[2].ask("standing", CLUB)
+    assert "of its admins have warned" in nodes[2].ask("standing", CLUB)
+    nodes[2].machine.admission.warrants = lambda *_: 0
+    told = nodes[2].ask("standing", CLUB)
+    assert told == "2 nodes there say that you may not be in it any more (membrane-warranted)."
     assert nodes[1].ask("standing", CLUB) == ""
     assert world.conduct == [], "others may know less"
     warned(nodes, 2, 0)
@@ -307,6 +310,7 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     world.connect(nodes[2], nodes[0])
     world.go(600)
     assert nodes[2].peer in known(nodes[0]), "a pardon lets it in again"
+    assert nodes[2].ask("standing", CLUB) == ""
 
 
 def test_whom_members_have_warned_of_does_not_join():
