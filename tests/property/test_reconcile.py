@@ -294,8 +294,9 @@ def test_shared_ranges_have_only_keys_that_both_are_to_hold_and_nearly_all_of_th
     other = sorted(nodes[1:], key=lambda node: node.at ^ own.at)[rng.randrange(min(count - 1, 9))]
     rest = [node for node in nodes[1:] if node is not other]
     assume(not has_twin(own, nodes) and not has_twin(other, nodes))
-    ranges = shared_ranges(own, other, rest, duty)
-    assert ranges == shared_ranges(other, own, rest, duty)
+    (ranges,) = shared_ranges(own, [other], rest, duty)
+    assert [ranges] == shared_ranges(other, [own], rest, duty)
+    assert ranges in shared_ranges(own, [*rest[:3], other, *rest[3:]], [], duty)
     assert list(ranges) == sorted(ranges)
     assert not any(one != two and one[: len(two)] == two for one in ranges for two in ranges)
     fringe = 0
@@ -316,7 +317,7 @@ def test_a_third_node_that_lies_very_near_costs_only_the_finest_ranges():
     nodes += [Standing(rng.getrandbits(256), 1.0) for _ in range(11)]
     other = min(nodes[2:], key=lambda node: node.at ^ at)
     rest = [node for node in nodes[1:] if node is not other]
-    ranges = shared_ranges(nodes[0], other, rest, duty)
+    (ranges,) = shared_ranges(nodes[0], [other], rest, duty)
     assert 0 < len(ranges) <= SHARED_RANGES_MAX
     shared = missed = 0
     for _ in range(500):
@@ -335,14 +336,14 @@ def test_few_nodes_share_everything():
     rng = random.Random(5)
     for count in (2, 8, 39):
         nodes = [Standing(rng.getrandbits(256), 0.2) for _ in range(count)]
-        assert shared_ranges(nodes[0], nodes[1], nodes[2:], Duty()) == (EVERYTHING,)
+        assert shared_ranges(nodes[0], nodes[1:2], nodes[2:], Duty()) == [(EVERYTHING,)]
 
 
 def test_a_death_makes_more_shared_and_covers_says_so():
     rng = random.Random(6)
     nodes = [Standing(rng.getrandbits(256), 1.0) for _ in range(14)]
-    before = shared_ranges(nodes[0], nodes[1], nodes[2:], Duty())
-    after = shared_ranges(nodes[0], nodes[1], nodes[2:8], Duty())
+    (before,) = shared_ranges(nodes[0], nodes[1:2], nodes[2:], Duty())
+    (after,) = shared_ranges(nodes[0], nodes[1:2], nodes[2:8], Duty())
     assert after == (EVERYTHING,)
     assert covers(after, before)
     assert not covers(before, after)

@@ -39,7 +39,6 @@ CHAIN_NAMES_BYTES_MAX = 16 * 1_024  # of a question with ids or ranges
 RECONCILE_ASK_US = 10 * SECOND_US  # one question to a partner, dialling included
 RECONCILE_JITTER_PERCENT = 40  # of a pause: partners that started together do not ask together
 REPAIR_PAUSE_US = SECOND_US // 2  # between two comparisons while a neighbour is due
-REPAIR_LOOKED_MAX = 4  # neighbours whose shared ranges are made in one go: a few ms each
 NEIGHBOUR_STALE_US = 600 * SECOND_US  # one that comes back after so long is compared with at once
 LOCATED_SLICE_ROWS = 256  # actions or ops read at once to make the tree of what is held: 8 ms
 LOCATED_KNOWN_MAX = (

@@ -31,6 +31,10 @@ class Duty:
         """How many of the nodes whose uptimes are `shares`, nearest first, are to hold a key."""
         return needed(shares, self.r, self.least, self.most)
 
+    def met(self, total: float) -> bool:
+        """Whether uptimes that add up to `total` are what it asks for."""
+        return total > self.r - _ROUNDING
+
 
 USUAL = Duty()
 """That of the public overlay, and of apps that say nothing else."""

@@ -8,9 +8,10 @@ Paths are those of `core/reconcile.py`. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby
+from operator import itemgetter
 
 from dms3.core.limits import SHARED_DEPTH_MAX, SHARED_RANGES_MAX
 from dms3.core.neighbourhood import Duty
@@ -30,24 +31,28 @@ class Standing:
 _Near = tuple[int, float, int]
 """A node seen from a range: the first bits of its distance to all keys in it, uptime, location."""
 
+_APART = itemgetter(0)
+
 
 def shared_ranges(
-    own: Standing, other: Standing, others: Sequence[Standing], duty: Duty
-) -> tuple[bytes, ...]:
-    """The paths of the ranges that nodes `own` and `other` are both to hold, in order.
+    own: Standing, wanted: Sequence[Standing], others: Sequence[Standing], duty: Duty
+) -> list[tuple[bytes, ...]]:
+    """The paths of the ranges that node `own` is to hold as each of `wanted` is, in order.
 
-    `others`: all other live nodes that are known. At most SHARED_RANGES_MAX ranges: where a third
-    node lies so near to one of the two that every other fine range is shared, those are left out,
-    and the keys in them are others' to compare.
+    `others`: all other live nodes that are known. At most SHARED_RANGES_MAX ranges of each: where a
+    third node lies so near to one of the two that every other fine range is shared, those are left
+    out, and the keys in them are others' to compare.
     """
-    near = [(0, node.share, node.at) for node in (own, other, *others)]
-    found: list[bytes] = []
+    near = [(0, node.share, node.at) for node in (own, *wanted, *others)]
+    found: dict[int, tuple[bytes, ...]] = {}
     for depth in range(SHARED_DEPTH_MAX, -1, -1):
-        every = _shared(b"", near, (own.at, other.at), duty, depth)
-        found = list(islice(every, SHARED_RANGES_MAX + 1))
-        if len(found) <= SHARED_RANGES_MAX:
+        left = [node.at for node in wanted if node.at not in found]
+        shared = _Walk(own.at, duty, depth).shared(b"", near, left)
+        ranges = ((at, shared.get(at, [])) for at in left)
+        found |= {at: tuple(paths) for at, paths in ranges if len(paths) <= SHARED_RANGES_MAX}
+        if len(found) == len(wanted):
             break
-    return tuple(found)
+    return [found[node.at] for node in wanted]
 
 
 def covers(ranges: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
@@ -56,42 +61,67 @@ def covers(ranges: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
     return all(any(path[:length] in known for length in range(len(path) + 1)) for path in wanted)
 
 
-def _shared(
-    path: bytes, near: Sequence[_Near], both: tuple[int, int], duty: Duty, depth: int
-) -> Iterator[bytes]:
-    """The shared ranges of `path`, of `depth` steps at most; `near`: all that may count there."""
-    sure = True
-    for at in both:
-        apart = next((one[0] for one in near if one[2] == at), None)
-        if apart is None or not _is_held([one[1] for one in near if one[0] < apart], duty):
-            return
-        perhaps = [one[1] for one in near if one[0] <= apart and one[2] != at]
-        sure = sure and _is_held(perhaps, duty)
-    if sure:
-        yield path
-        return
-    if len(path) >= depth:
-        return
-    parts = [
-        list(_shared(*_part(path, way, near, duty), both, duty, depth)) for way in range(_WAYS)
-    ]
-    if all(part == [path + bytes((way,))] for way, part in enumerate(parts)):
-        yield path
-        return
-    for part in parts:
-        yield from part
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A walk through the ranges that the node at `own` may hold, of `depth` steps at most."""
 
+    own: int
+    duty: Duty
+    depth: int
 
-def _part(path: bytes, way: int, near: Sequence[_Near], duty: Duty) -> tuple[bytes, list[_Near]]:
-    """One of the sixteen parts of a range, and who may hold anything there."""
-    shift = _BITS - 4 * (len(path) + 1)
-    parts = [(apart << 4 | (at >> shift & 15) ^ way, share, at) for apart, share, at in near]
-    if len(parts) > duty.most:  # whoever is farther than so many holds nothing
-        last = sorted(apart for apart, _, _ in parts)[duty.most - 1]
-        parts = [one for one in parts if one[0] <= last]
-    return path + bytes((way,)), parts
+    def shared(
+        self, path: bytes, near: Sequence[_Near], wanted: Iterable[int]
+    ) -> dict[int, list[bytes]]:
+        """The ranges of `path` that are shared with each of `wanted` (locations), if any.
 
+        `near`: all nodes that may hold anything there.
+        """
+        holders = self._holders(near)
+        held = {at: sure for _, _, at, sure in holders}
+        if self.own not in held:
+            return {}
+        fit = [at for at in wanted if at in held]
+        found = {at: [path] for at in fit if held[at] and held[self.own]}
+        split = [at for at in fit if at not in found]
+        if not split or len(path) >= self.depth:
+            return found
+        parts: dict[int, list[bytes]] = {at: [] for at in split}
+        wholes = dict.fromkeys(split, 0)
+        shift = _BITS - 4 * (len(path) + 1)
+        steps = [(apart << 4, at >> shift & 15, share, at) for apart, share, at, _ in holders]
+        for way in range(_WAYS):
+            below = path + bytes((way,))
+            there = [(apart | step ^ way, share, at) for apart, step, share, at in steps]
+            for at, paths in self.shared(below, there, split).items():
+                parts[at] += paths
+                wholes[at] += len(paths) == 1 and paths[0] == below
+        for at in split:
+            if wholes[at] == _WAYS:
+                found[at] = [path]
+            elif parts[at]:
+                found[at] = parts[at]
+        return found
 
-def _is_held(nearer: Sequence[float], duty: Duty) -> bool:
-    """Whether a node holds a key when nodes with these uptimes are nearer to it."""
-    return len(nearer) < duty.needed(nearer)
+    def _holders(self, near: Sequence[_Near]) -> list[tuple[int, float, int, bool]]:
+        """Who is to hold anything in a range, and whether surely all of it.
+
+        Nobody else is nearer to any key in it than one of them.
+        """
+        found: list[tuple[int, float, int, bool]] = []
+        total = 0.0
+        for _, level in groupby(sorted(near, key=_APART), _APART):
+            if not self._is_held(len(found), total):
+                break
+            beside = list(level)
+            count = len(found) + len(beside) - 1
+            every = total + sum(share for _, share, _ in beside)
+            found += [
+                (apart, share, at, self._is_held(count, every - share))
+                for apart, share, at in beside
+            ]
+            total = every
+        return found
+
+    def _is_held(self, nearer: int, total: float) -> bool:
+        """Whether a node holds a key when `nearer` nodes, whose uptimes add up to `total`, are."""
+        return nearer < self.duty.least or (nearer < self.duty.most and not self.duty.met(total))

@@ -165,8 +165,6 @@ class Reconciling:
             self._begin(place, choice)
         elif choice is not None and place.due_us <= now_us:
             self._draw(place, choice)
-        elif place.repairing.looks:
-            self._later(place, self._jittered(REPAIR_PAUSE_US))
 
     def _draw(self, place: _Place, longest: Choice) -> None:
         """Draw a partner as the peer book weighs them, unless one has waited too long for it."""

@@ -16,7 +16,6 @@ from dms3.core.limits import (
     GOSSIP_PERIOD_US,
     GOSSIP_REST_US,
     NEIGHBOUR_STALE_US,
-    REPAIR_LOOKED_MAX,
 )
 from dms3.core.neighbourhood import Duty
 from dms3.core.overlay import Neighbours, NodeAt
@@ -75,11 +74,6 @@ class Repairing:
         """Everybody is due: this node was away."""
         self._visits.clear()
 
-    @property
-    def looks(self) -> bool:
-        """Whether it is not known of everybody yet what is shared."""
-        return any(peer not in self._shared for peer in self._near())
-
     def next(self, now_us: int) -> Choice | None:
         """The neighbour that is due, nearest first; else the one not visited for longest."""
         self._look()
@@ -134,12 +128,13 @@ class Repairing:
         return list(self._nodes)[: self._duty.most]
 
     def _look(self) -> None:
-        """Find out what is shared with a few more of them: that takes some milliseconds each."""
-        unknown = [peer for peer in self._near() if peer not in self._shared]
-        for peer in unknown[:REPAIR_LOOKED_MAX]:
-            others = [standing for other, (_, standing) in self._nodes.items() if other != peer]
-            node = self._nodes[peer][1]
-            self._shared[peer] = shared_ranges(self._own, node, others, self._duty)
+        """Find out what is shared with each of them: that takes some milliseconds."""
+        near = self._near()
+        if any(peer not in self._shared for peer in near):
+            standings = [standing for _, standing in self._nodes.values()]
+            wanted, others = standings[: len(near)], standings[len(near) :]
+            found = shared_ranges(self._own, wanted, others, self._duty)
+            self._shared = dict(zip(near, found, strict=True))
 
     def _may(self, peer: PeerId, now_us: int) -> bool:
         visit = self._visits.get(peer)

@@ -7,7 +7,6 @@ from dms3.core.limits import (
     GOSSIP_PERIOD_US,
     GOSSIP_REST_US,
     NEIGHBOUR_STALE_US,
-    REPAIR_LOOKED_MAX,
     SECOND_US,
 )
 from dms3.core.neighbourhood import Duty
@@ -44,10 +43,9 @@ def visit(repairing: Repairing, now_us: int = 0) -> tuple[PeerId, bool]:
 def all_visited(repairing: Repairing, now_us: int = 0) -> list[PeerId]:
     """Those who are due, in the order of their visits."""
     found = []
-    while (choice := repairing.next(now_us)) is not None and (choice.due or repairing.looks):
-        if choice.due:
-            found.append(choice.node.peer)
-            repairing.done(choice.node.peer, choice.ranges, now_us)
+    while (choice := repairing.next(now_us)) is not None and choice.due:
+        found.append(choice.node.peer)
+        repairing.done(choice.node.peer, choice.ranges, now_us)
     return found
 
 
@@ -101,13 +99,6 @@ def test_uptimes_that_change_a_little_change_nothing():
     all_visited(repairing)
     repairing.see(near(NAMES[:12], 0.91))
     assert not visit(repairing, 1)[1]
-
-
-def test_a_few_are_looked_at_in_one_go():
-    repairing = seen(NAMES[:20])
-    repairing.next(0)
-    assert repairing.looks
-    assert len(repairing._shared) == REPAIR_LOOKED_MAX
 
 
 def test_who_does_not_answer_is_left_alone_ever_longer_up_to_a_minute():

@@ -1,7 +1,7 @@
 """The machines of a node in a bare world of one app, and what they ask that is not there.
 
 Source: docs/simulator.md, "Bare worlds". Every node holds and compares ops; a writer has a chain of
-its own as well. The rules of the app are those of scenario "chain".
+its own as well; there is no overlay but that of the app, whose rules are those of scenario "chain".
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AppMembers:
         """Those of `node`."""
         signing = SigningKey.of_seed(node.key.seed)
         made: list[Made] = [
-            bare_dht(node, entropy, self.verified, _REPUT_US),
+            bare_dht(node, entropy, self.verified, _REPUT_US, overlays=()),
             ("validation", validation.Validation(signing), (validation.PROTOCOL,)),
         ]
         if node.index < self.writers:

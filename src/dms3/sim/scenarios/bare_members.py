@@ -5,9 +5,12 @@ Source: docs/simulator.md, "Bare worlds".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from dms3.core.ids import OverlayId
 from dms3.core.machine import Entropy
+from dms3.core.overlay import PUBLIC
 from dms3.dht import messages
 from dms3.dht.dht import Dht
 from dms3.dht.presence import Verified
@@ -15,9 +18,26 @@ from dms3.sim.bare import BareNode, Made
 from dms3.sim.scenarios.notes import note_type
 
 
-def bare_dht(node: BareNode, entropy: Entropy, verified: Verified, reput_us: int) -> Made:
-    """The production dht of `node`; `reput_us`: how often it puts again what it holds."""
-    dht = Dht(node.key, (note_type(),), entropy, member=True, reput_us=reput_us, verified=verified)
+def bare_dht(
+    node: BareNode,
+    entropy: Entropy,
+    verified: Verified,
+    reput_us: int,
+    overlays: Sequence[OverlayId] = (PUBLIC,),
+) -> Made:
+    """The production dht of `node`; `reput_us`: how often it puts again what it holds.
+
+    `overlays`: those that it is in from the start.
+    """
+    dht = Dht(
+        node.key,
+        (note_type(),),
+        entropy,
+        member=True,
+        reput_us=reput_us,
+        overlays=overlays,
+        verified=verified,
+    )
     return "dht", dht, (messages.PROTOCOL,)
 
 

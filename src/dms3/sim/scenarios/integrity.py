@@ -3,7 +3,8 @@
 Source: docs/simulator.md, "The scenario integrity"; docs/chains.md, "Convicted". One node writes
 what the rules refuse, one signs two actions at one place and shows each half of the nodes another,
 one accuses an honest node falsely, and two do so together. Some of the holders of the forker's
-activity hide what they hold; the nearest that does not is shown both halves.
+activity hide what they hold; the nearest that does not is shown both halves. From when one honest
+node has both, all others know of the fork within two periods of gossip.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from dms3.sim.scenarios.integrity_members import IntegrityMembers, Lawless, Sile
 from dms3.sim.world import SimNode, World
 from dms3.validation.convicting import ConvictionRow
 
-CONVICTIONS = "validation/convictions"
+CONVICTIONS, ACTIONS = "validation/convictions", "validation/actions"
 BEGUN_US, WRONG_US = 4 * SECOND_US, 8 * SECOND_US
 LOOK_US = SECOND_US // 10
 TOLD_US = WARRANT_WAIT_US_MAX + 2 * GOSSIP_PERIOD_US
 """From the first conviction to that by all: who warns waits, then two periods of gossip."""
+FOUND_US = 2 * GOSSIP_PERIOD_US
+"""From when one honest node has both sides of the fork to its conviction by all of them."""
 FIRST = 3  # nodes through which the others join; they hide nothing
 OUTLAWS = ("lawless", "forker", "framer", "colluder", "second colluder")
 """The last nodes, the last one first."""
@@ -50,6 +53,8 @@ class IntegrityScenario(ChainScenario):
         self._people = IntegrityMembers()
         self._silent: set[int] = set()
         self.convicted_us: dict[str, dict[int, int]] = {name: {} for name in OUTLAWS}
+        self.seen_us: int | None = None  # since when an honest node has both sides of the fork
+        self._sides: list[bytes] = []  # of the fork: the keys of its actions
 
     def plan(self, seed: int) -> FaultPlan:
         """A country's distances; what goes wrong, people do."""
@@ -124,6 +129,11 @@ class IntegrityScenario(ChainScenario):
             known = name.replace(" ", "_")
             figures[f"{known}_first_s"] = _seconds(times[:1])
             figures[f"{known}_all_s"] = _seconds(times[-1:])
+        if self.seen_us is not None:
+            seen_us, found = self.seen_us, sorted(self.convicted_us["forker"].values())
+            figures["fork_seen_s"] = _seconds([seen_us - WRONG_US])
+            figures["fork_found_s"] = _seconds([us - seen_us for us in found[:1]])
+            figures["fork_known_s"] = _seconds([us - seen_us for us in found[-1:]])
         return figures
 
     # What the outlaws do
@@ -143,7 +153,8 @@ class IntegrityScenario(ChainScenario):
         def known(head: ChainHead) -> None:
             wall_us = node.now().wall_us
             for text, half in (("to you", others[::2]), ("to the others", others[1::2])):
-                body = note_behind(head, key, root, wall_us, text)
+                digest, body = note_behind(head, key, root, wall_us, text)
+                self._sides.append(DNA.id + digest)
                 for each in dict.fromkeys((*half, sees)):
                     node.call("dht.ask", shown_to(each, body), _nothing)
 
@@ -168,8 +179,16 @@ class IntegrityScenario(ChainScenario):
             for name, key in keys.items():
                 if key in rows:
                     self.convicted_us[name].setdefault(node.index, self.world.time_us)
+            known = keys["forker"] in rows or self._has_both(node)
+            if known and self.seen_us is None:
+                self.seen_us = self.world.time_us
         if not self.finished(self.world):
             self.world.at(self.world.time_us + LOOK_US, self._watch)
+
+    def _has_both(self, node: SimNode) -> bool:
+        """Whether `node` has both sides of the fork."""
+        rows = node.disk.table(ACTIONS)
+        return len(self._sides) > 1 and all(key in rows for key in self._sides)
 
 
 class _Just(Checker):
@@ -195,6 +214,11 @@ class _Just(Checker):
             spread_us = max(seen.values()) - min(seen.values())
             if spread_us > TOLD_US:
                 raise ViolationError(f"all knew of the {name} {spread_us / SECOND_US:.1f} s later")
+        assert scenario.seen_us is not None, "the fork was found"
+        after_us = max(scenario.convicted_us["forker"].values()) - scenario.seen_us
+        if after_us > FOUND_US:
+            late = f"{after_us / SECOND_US:.1f} s after one had both sides"
+            raise ViolationError(f"all knew of the fork {late}")
 
 
 def _seconds(times: Sequence[int]) -> float | None:

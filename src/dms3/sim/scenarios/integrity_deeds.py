@@ -19,8 +19,10 @@ from dms3.sim.scenarios.chain_rules import DNA
 from dms3.sim.world import SimNode
 
 
-def note_behind(head: ChainHead, key: SigningKey, root: bytes, wall_us: int, text: str) -> bytes:
-    """A publish of a note of agent `key` behind `head`, whatever else stands there."""
+def note_behind(
+    head: ChainHead, key: SigningKey, root: bytes, wall_us: int, text: str
+) -> tuple[bytes, bytes]:
+    """A note of agent `key` behind `head`, whatever else stands there: its digest, its publish."""
     entry, data = make_entry({"text": text})
     action = Action(
         VERSION,
@@ -34,8 +36,9 @@ def note_behind(head: ChainHead, key: SigningKey, root: bytes, wall_us: int, tex
         entry=entry,
         entry_kind="note",
     )
-    ops = tuple(encode_op(op) for op in ops_of(sign_action(key, action), data))
-    return encode(ChainQuestion(DNA.id, publish=Publish(ops)))
+    signed = sign_action(key, action)
+    ops = tuple(encode_op(op) for op in ops_of(signed, data))
+    return signed.hash.digest, encode(ChainQuestion(DNA.id, publish=Publish(ops)))
 
 
 def shown_to(node: SimNode, body: bytes) -> AskNodes:
