@@ -72,8 +72,9 @@ def test_a_broken_rule_is_shown_with_name_line_and_author() -> None:
 def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
     here = {"op": "record", "state": "rejected", "why": "too long", "rule": "short", "line": 9}
     ops = [
-        {"op": "entry", "signers": ["a", "b"], "enough": "everybody"},
-        {"op": "activity", "signers": [], "enough": ""},
+        {"op": "record", "signers": ["a"] * 9, "uptime": 8.25, "enough": "uptime"},
+        {"op": "entry", "signers": ["a", "b"], "uptime": 0.4, "enough": "everybody"},
+        {"op": "activity", "signers": [], "uptime": 0.0, "enough": ""},
     ]
     data = {
         "action": HASH,
@@ -86,7 +87,11 @@ def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
     told = lines("entry journey", data)
     assert "record rejected, rule short, line 9: too long" in told
     assert "entry: signed for by 2 nodes, all there are" in told
-    assert "activity: signed for by 0 nodes, not yet" in told
+    assert "activity: signed for by 0 nodes, not yet enough: uptimes of 0.0 together" in told
+    assert "record: signed for by 9 nodes, enough: uptimes of 8.2 together" in told
+    put = {"entry": HASH, "action": HASH, "published": data["published"]}
+    assert "entry: signed for by 2 nodes, all there are" in lines("entry put", put)
+    assert "signed for" not in lines("entry put", put | {"published": None})
     assert "signed for" not in lines("entry journey", data | {"published": None})
 
 

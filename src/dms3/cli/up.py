@@ -75,6 +75,7 @@ async def up(config: Config, ready: Ready) -> None:
             name_chosen=bool(config.name),
             mdns=config.mdns,
             overlay=config.overlay,
+            overlay_blocks=config.overlay_blocks,
             circuits=config.circuits,
             ethereum=config.ethereum,
             delivery=delivery_of(config),

@@ -165,7 +165,21 @@ def _session(one: Mapping[str, Any]) -> list[Line]:
 
 
 def _put(data: Mapping[str, Any]) -> list[Line]:
-    return [[("entry  ", "dim"), (data["entry"], "bold")], [(f"action {data['action']}", "dim")]]
+    lines: list[Line] = [[("entry  ", "dim"), (data["entry"], "bold")]]
+    return [*lines, [(f"action {data['action']}", "dim")], *_signed(data["published"])]
+
+
+def _signed(published: Mapping[str, Any] | None) -> list[Line]:
+    """Who signed for each part of an own action, and why that is enough."""
+    lines: list[Line] = []
+    for one in published["ops"] if published else ():
+        signed = counted(len(one["signers"]), "node")
+        why = f"uptimes of {one['uptime']:.1f} together"
+        why = {"uptime": f"enough: {why}", "everybody": "all there are"}.get(
+            one["enough"], f"not yet enough: {why}"
+        )
+        lines += [[(f"  {one['op']}: signed for by {signed}, {why}", "")]]
+    return lines
 
 
 def _record(data: Mapping[str, Any]) -> list[Line]:
@@ -216,12 +230,7 @@ def _journey(data: Mapping[str, Any]) -> list[Line]:
         why = f": {one['why']}" if one["why"] else ""
         broken = f", rule {one['rule']}, line {one['line']}" if one["rule"] else ""
         lines += [[(f"  here: {one['op']} {one['state']}{broken}{why}", "")]]
-    published = data["published"]
-    for one in published["ops"] if published else ():
-        signed = counted(len(one["signers"]), "node")
-        enough = {"uptime": "enough", "everybody": "all there are"}.get(one["enough"], "not yet")
-        lines += [[(f"  {one['op']}: signed for by {signed}, {enough}", "")]]
-    return lines
+    return [*lines, *_signed(data["published"])]
 
 
 def _when(moment_us: int) -> str:

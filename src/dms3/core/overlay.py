@@ -85,7 +85,9 @@ class ContentType:
     of this type held by one node for others. `kept_as`: rows of the database, or blocks of the
     library whose CID is the key. `life_us`: how long a value may be held at most after it was put.
     `contested`: of one slot, and honest holders may hold different values: several are asked, and
-    a get gives every value, the one that most of them hold first.
+    a get gives every value, the one that most of them hold first. `taken_by`: what a node takes
+    while its quota lasts: what few others are nearer to (rank); what lies within the radius that
+    its quota leaves to it, whoever is nearer (radius), for types of one slot; or what is both.
     """
 
     name: str
@@ -98,6 +100,12 @@ class ContentType:
     kept_as: Literal["rows", "blocks"] = "rows"
     life_us: int = HELD_LIFE_US
     contested: bool = False
+    taken_by: Literal["rank", "radius", "both"] = "rank"
+
+    @property
+    def has_radius(self) -> bool:
+        """Whether a quota that is full leaves a radius; otherwise it refuses what is farther."""
+        return self.taken_by != "rank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,12 +326,21 @@ class DropContent:
 
 
 @dataclass(frozen=True, slots=True)
+class RadiusFigures:
+    """Of a content type with a radius: the share of the whole space that is within it."""
+
+    type: str
+    quota_bytes: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class OverlayFigures:
     """How this node stands in an overlay.
 
     `member`: whether others may ask it; `nodes`: those of its routing table, nearest first;
     `held`: (type, values, bytes) held for the overlay; `neighbours`: how many of `nodes` are those
-    with whom it holds what lies at its own location.
+    with whom it holds what lies at its own location; `radii`: of the types that have one.
     """
 
     overlay: OverlayId
@@ -331,6 +348,7 @@ class OverlayFigures:
     nodes: tuple[NodeAt, ...]
     neighbours: int
     held: tuple[tuple[str, int, int], ...]
+    radii: tuple[RadiusFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,16 +174,19 @@ class Answering:
             return [Reply(request, encode(Nodes(near, self._show(peer, overlay, now))))]
         if question.get is not None:
             return self._get(_Loading(peer, request, overlay, question.get), now)
-        if not self._standing.is_member:
-            codes = (Code.FAR,) * (len(question.offers) + len(question.puts))
-            return self._codes(peer, request, overlay, codes, now)
-        self._hear(peer, overlay, (*question.offers, *question.puts), now)
-        if question.offers:
-            codes, effects = self._held.taking.offers(overlay, question.offers, now)
-            return effects + self._codes(peer, request, overlay, codes, now)
+        named: Sequence[Offered | PutValue] = (*question.offers, *question.puts)
 
         def taken(codes: tuple[Code, ...], at: Now) -> list[Effect]:
-            return self._codes(peer, request, overlay, codes, at)
+            radii = self._held.holding.told(overlay, [one.type for one in named])
+            numbers = tuple(map(int, codes))
+            return [Reply(request, encode(Codes(numbers, self._show(peer, overlay, at), radii)))]
+
+        if not self._standing.is_member:
+            return taken((Code.FAR,) * len(named), now)
+        self._hear(peer, overlay, named, now)
+        if question.offers:
+            codes, effects = self._held.taking.offers(overlay, question.offers, now)
+            return effects + taken(codes, now)
 
         return self._held.taking.puts(overlay, question.puts, now, taken)
 
@@ -231,17 +234,6 @@ class Answering:
             nodes = self._near(asked.overlay, key, BUCKET_SIZE, asked.peer, now)
         presence = self._show(asked.peer, asked.overlay, now)
         return Reply(asked.request, encode(Values(values, more, nodes, presence)))
-
-    def _codes(
-        self,
-        peer: PeerId,
-        request: RequestId,
-        overlay: OverlayId,
-        codes: tuple[Code, ...],
-        now: Now,
-    ) -> list[Effect]:
-        presence = self._show(peer, overlay, now)
-        return [Reply(request, encode(Codes(tuple(map(int, codes)), presence)))]
 
     def _near(
         self, overlay: OverlayId, target: bytes, count: int, peer: PeerId, now: Now

@@ -259,7 +259,8 @@ class Commands:
             beside = min(HOLDERS_MIN - 1, len(nodes))
             held = parts.holding.figures(overlay)
             member = parts.standing.is_member
-            figures.append(OverlayFigures(overlay, member, nodes, beside, held))
+            radii = parts.holding.radius_figures(overlay)
+            figures.append(OverlayFigures(overlay, member, nodes, beside, held, radii))
         return [Reply(request, tuple(figures))]
 
     def _rank(self, asked: RankNear, request: RequestId, _: Now) -> list[Effect]:

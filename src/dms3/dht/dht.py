@@ -86,12 +86,7 @@ class Dht:
             own, self._tables, self._asking, self._lookups, entropy, self._door
         )
         means = Means(
-            self._tables,
-            self._standing,
-            self._asking,
-            self._lookups,
-            self._holding,
-            self._placing,
+            self._tables, self._standing, self._asking, self._lookups, self._holding, self._placing
         )
         self._meeting = Meeting(key, means, entropy, self._membership.met)
         self._heard = heard.Heard(
@@ -172,6 +167,7 @@ class Dht:
             *self._asking.on_timer(now),
             *self._lookups.on_timer(now),
             *self._placing.on_timer(now),
+            *self._taking.on_timer(),
             *self._upkeep.on_timer(now),
             *self._membership.on_timer(now),
             *self._meeting.on_timer(now),
@@ -185,6 +181,7 @@ class Dht:
             self._asking,
             self._lookups,
             self._placing,
+            self._taking,
             self._upkeep,
             self._membership,
             self._meeting,

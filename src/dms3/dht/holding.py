@@ -1,9 +1,10 @@
 """What this node holds for overlays: valid values in their slots, within quotas, until they expire.
 
 Source: docs/architecture.md, "Overlays" (validate, merge, retention); the rule of a full
-store is that of the Portal wire protocol: the farthest value gives way to a nearer one. Rows lie in
-the machine's tables and are read through the View, so memory does not grow with them. Asks nobody:
-`taking.py` has the values of peers, `upkeep.py` puts them again.
+store is that of the Portal wire protocol: the farthest value gives way to a nearer one; `radius.py`
+says when no farther one is taken any more. Rows lie in the machine's tables and are read through
+the View, so memory does not grow with them. Asks nobody: `taking.py` has the values of peers,
+`upkeep.py` puts them again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
@@ -19,15 +21,18 @@ from dms3.core.limits import (
     DHT_ANSWER_BYTES_MAX,
     DHT_VALUES_MAX,
     HELD_EVICTED_MAX,
+    HELD_SHRUNK_MAX,
     HELD_SLOT_BYTES_MAX,
 )
 from dms3.core.machine import Delete, Effect, Now, Persist, View, scan
-from dms3.core.overlay import LOCATION_BYTES, ContentType, distance, location
+from dms3.core.overlay import LOCATION_BYTES, ContentType, RadiusFigures, distance, location
 from dms3.core.verdict import Invalid, Valid
-from dms3.dht.messages import MARK_BYTES, Code, Offered, PutValue
+from dms3.dht.farthest import farthest_first
+from dms3.dht.messages import MARK_BYTES, Code, Offered, PutValue, Within
+from dms3.dht.radius import Radius, RadiusRow
 from dms3.dht.slots import Slots, are_many
 
-HELD, COUNTS = "held", "counts"
+HELD, COUNTS, RADII = "held", "counts", "radii"
 _PAGE = 64
 
 
@@ -92,12 +97,27 @@ class Holding:
         self._view: View
         self._slots_of: Slots
         self._counts: dict[bytes, Counts] = {}  # as written, the writes of this event included
+        self._radii: dict[bytes, Radius] = {}  # those that are not whole
+        self._full: dict[bytes, tuple[OverlayId, ContentType]] = {}  # beyond their quotas
 
     def load(self, view: View) -> None:
         """Read through `view` from now on."""
         self._view = view
         self._slots_of = Slots(view)
         self._counts = {key: decode(Counts, data) for key, data in scan(view, COUNTS)}
+        rows = scan(view, RADII)
+        self._radii = {key: decode(RadiusRow, data).radius for key, data in rows}
+
+    def start(self) -> list[Effect]:
+        """Look at quotas, which a person may have changed."""
+        effects: list[Effect] = []
+        for base in sorted(self._counts):
+            kind = self._types.get(base[LOCATION_BYTES + 1 :].decode())
+            if kind is not None and kind.has_radius:
+                overlay = OverlayId(base[:LOCATION_BYTES])
+                effects += self._ease(overlay, kind)
+                self._look(overlay, kind)
+        return effects
 
     def type_of(self, name: str) -> ContentType | None:
         """The content type called `name`, if it is known here."""
@@ -157,6 +177,26 @@ class Holding:
         counted = [(name, self.counts(overlay, self._types[name])) for name in sorted(self._types)]
         return tuple((name, counts.values, counts.bytes) for name, counts in counted)
 
+    def radius(self, overlay: OverlayId, kind: ContentType) -> Radius:
+        """How far away may be what is kept of a type that has a radius."""
+        return self._radii.get(prefix(overlay, kind), Radius())
+
+    def radius_figures(self, overlay: OverlayId) -> tuple[RadiusFigures, ...]:
+        """Of every type that has a radius."""
+        kinds = [self._types[name] for name in sorted(self._types)]
+        return tuple(
+            RadiusFigures(kind.name, kind.quota_bytes, self.radius(overlay, kind).share)
+            for kind in kinds
+            if kind.has_radius
+        )
+
+    def told(self, overlay: OverlayId, names: Sequence[str]) -> tuple[Within, ...]:
+        """The radii of those of the types called `names` that have one."""
+        kinds = [self._types[name] for name in sorted({*names} & self._types.keys())]
+        return tuple(
+            Within(kind.name, self.radius(overlay, kind).data) for kind in kinds if kind.has_radius
+        )
+
     def page(self, after: bytes, limit: int) -> list[tuple[bytes, Row]]:
         """At most `limit` rows with table key > `after`, in order."""
         rows = self._view.range(HELD, after + b"\0", limit)
@@ -183,14 +223,21 @@ class Holding:
         for key, row in self._marked(overlay, kind, offer):
             if row.mark == offer.mark and row.until_us > now.wall_us:
                 return Code.HELD, self._extend(key, row, kind, until_us)
-        return Code.WANTED, []
+        is_inside = self.takes(Place(overlay, kind, location(offer.key), b""))
+        return Code.WANTED if is_inside else Code.OUTSIDE, []
+
+    def takes(self, place: Place) -> bool:
+        """Whether what lies at `place` is within the radius of its type."""
+        far = self._far(place)
+        return not place.type.has_radius or self.radius(place.overlay, place.type).takes(far)
 
     def admit(
         self, overlay: OverlayId, put: PutValue, now: Now
     ) -> tuple[Admitted | Code, list[Effect]]:
-        """What `put` may be held as, or the code that says why not: HELD, BUSY, UNKNOWN, INVALID.
+        """What `put` may be held as, or the code that says why not.
 
-        Effects keep for longer what is held already. A nearer value takes the room of farther ones.
+        Effects keep for longer what is held already. A nearer value takes the room of farther ones:
+        those of `Admitted`, or of a type with a radius those that `shrink` gives up afterwards.
         """
         kind = self._types.get(put.type)
         if kind is None:
@@ -209,11 +256,12 @@ class Holding:
         in_force = held is not None and inline and held.until_us > now.wall_us
         if held is not None and in_force and kind.merge(held.value, put.value) == held.value:
             return Code.HELD, []
-        evicted = self._room(place, len(put.value), held, now)
-        if evicted is None:
-            return Code.BUSY, []
         row = Row(1, put.key, len(put.value), until_us, mark, inline)
-        return Admitted(place, row, evicted), []
+        if kind.has_radius:
+            code, effects = self._inside(place, row.size, held)
+            return Admitted(place, row) if code is Code.WANTED else code, effects
+        evicted = self._room(place, len(put.value), held, now)
+        return Code.BUSY if evicted is None else Admitted(place, row, evicted), []
 
     def write(self, admitted: Admitted) -> list[Effect]:
         """Hold what was admitted (its block, if it is one, is durable by now)."""
@@ -225,17 +273,42 @@ class Holding:
         if are_many(place.type):
             before = None if held is None else held.mark
             slots = self._slots_of.put(place.base, place.slot, row.mark, before)
-        return [
-            *slots,
-            Persist(HELD, place.key, encode(row)),
-            self._count(place.overlay, place.type, values, more),
-        ]
+        counted = self._count(place.overlay, place.type, values, more)
+        self._look(place.overlay, place.type)
+        return [*slots, Persist(HELD, place.key, encode(row)), counted]
 
     def remove(self, place: Place, row: Row) -> list[Effect]:
         """Hold it no longer; a block is released by whoever calls this."""
         slots = self._slots_of.remove(place.base, row.mark) if are_many(place.type) else []
         counted = self._count(place.overlay, place.type, -1, -row.size)
-        return [*slots, Delete(HELD, place.key), counted]
+        eased = self._ease(place.overlay, place.type)
+        return [*slots, Delete(HELD, place.key), counted, *eased]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is something to be given up."""
+        return bool(self._full)
+
+    def shrink(self) -> tuple[list[tuple[Place, Row]], list[Effect]]:
+        """What to give up for quotas that are passed, the farthest first, and smaller radii.
+
+        At most HELD_SHRUNK_MAX values of each type; `is_full` tells whether more are to follow.
+        """
+        given_up: list[tuple[Place, Row]] = []
+        effects: list[Effect] = []
+        for base, (overlay, kind) in list(self._full.items()):
+            excess = self.counts(overlay, kind).bytes - kind.quota_bytes
+            radius = self.radius(overlay, kind)
+            for place, row in islice(self._farthest(overlay, kind), HELD_SHRUNK_MAX):
+                if excess <= 0:
+                    break
+                given_up.append((place, row))
+                radius = radius.without(self._far(place), row.size)
+                excess -= row.size
+            if excess <= 0:
+                del self._full[base]
+            effects.append(self._set_radius(overlay, kind, radius))
+        return given_up, effects
 
     def under(self, overlay: OverlayId, kind: ContentType, key: bytes) -> list[tuple[Place, Row]]:
         """Every row under `key`, expired ones too."""
@@ -310,11 +383,11 @@ class Holding:
         excess = counts.bytes + size - (0 if held is None else held.size) - place.type.quota_bytes
         if excess <= 0:
             return ()
-        own_distance = distance(place.location, self._own)
+        own_distance = self._far(place)
         evicted: list[tuple[Place, Row]] = []
-        for other, row in self._farthest(place):
-            farther = distance(other.location, self._own) > own_distance
-            if row.until_us > now.wall_us and not farther:
+        others = (each for each in self._farthest(place.overlay, place.type) if each[0] != place)
+        for other, row in islice(others, HELD_EVICTED_MAX):
+            if row.until_us > now.wall_us and self._far(other) <= own_distance:
                 continue
             evicted.append((other, row))
             excess -= row.size
@@ -322,45 +395,50 @@ class Holding:
                 return tuple(evicted)
         return None
 
-    def _farthest(self, place: Place) -> list[tuple[Place, Row]]:
-        """Some HELD_EVICTED_MAX rows of the same type, the farthest from this node first.
+    def _inside(self, place: Place, size: int, held: Row | None) -> tuple[Code, list[Effect]]:
+        """Whether a value of a type with a radius is wanted; one that finds no room ends it."""
+        kind, far = place.type, self._far(place)
+        radius = self.radius(place.overlay, kind)
+        if not radius.takes(far):
+            return Code.OUTSIDE, []
+        if size > kind.quota_bytes:
+            return Code.BUSY, []
+        more = size - (0 if held is None else held.size)
+        if self.counts(place.overlay, kind).bytes + more <= kind.quota_bytes:
+            return Code.WANTED, []
+        farthest = next(self._farthest(place.overlay, kind), None)
+        if farthest is None or self._far(farthest[0]) >= far:
+            return Code.WANTED, []
+        return Code.OUTSIDE, [self._set_radius(place.overlay, kind, radius.without(far, size))]
 
-        The farthest share the longest beginning with the complement of this node's location; rows
-        with a common beginning lie side by side.
-        """
-        base = prefix(place.overlay, place.type)
-        opposite = bytes(byte ^ 0xFF for byte in self._own)
-        found: dict[bytes, tuple[Place, Row]] = {}
-        for bits in range(self._shared_bits(base, opposite), -1, -1):
-            first, last = _span(opposite, bits)
-            for key, data in self._view.range(HELD, base + first, HELD_EVICTED_MAX):
-                at = key[len(base) : len(base) + LOCATION_BYTES]
-                if not key.startswith(base) or at > last:
-                    break
-                slot = key[len(base) + LOCATION_BYTES :]
-                if key != place.key:
-                    other = Place(place.overlay, place.type, at, slot)
-                    found.setdefault(key, (other, decode(Row, data)))
-            if len(found) >= HELD_EVICTED_MAX:
-                break
-        rows = sorted(found.items(), key=lambda each: (-self._far(each[1][0]), each[0]))
-        return [row for _, row in rows[:HELD_EVICTED_MAX]]
+    def _look(self, overlay: OverlayId, kind: ContentType) -> None:
+        """Note when the quota of a type with a radius is passed."""
+        if kind.has_radius and self.counts(overlay, kind).bytes > kind.quota_bytes:
+            self._full[prefix(overlay, kind)] = overlay, kind
+
+    def _ease(self, overlay: OverlayId, kind: ContentType) -> list[Effect]:
+        """Make a radius whole when there is room for what did not fit."""
+        base = prefix(overlay, kind)
+        room = kind.quota_bytes - self.counts(overlay, kind).bytes
+        if base not in self._radii or self._radii[base].eased(room) != Radius():
+            return []
+        del self._radii[base]
+        return [Delete(RADII, base)]
+
+    def _set_radius(self, overlay: OverlayId, kind: ContentType, radius: Radius) -> Effect:
+        base = prefix(overlay, kind)
+        self._radii[base] = radius
+        return Persist(RADII, base, encode(RadiusRow.of(radius)))
+
+    def _farthest(self, overlay: OverlayId, kind: ContentType) -> Iterator[tuple[Place, Row]]:
+        """The rows of a type, the farthest from this node first."""
+        base = prefix(overlay, kind)
+        for key, data in farthest_first(self._view, HELD, base, self._own):
+            at, slot = key[len(base) :][:LOCATION_BYTES], key[len(base) + LOCATION_BYTES :]
+            yield Place(overlay, kind, at, slot), decode(Row, data)
 
     def _far(self, place: Place) -> int:
         return distance(place.location, self._own)
-
-    def _shared_bits(self, base: bytes, target: bytes) -> int:
-        """The length of the longest beginning of `target` that some row has, in bits."""
-        low, high = 0, 8 * LOCATION_BYTES
-        while low < high:
-            middle = (low + high + 1) // 2
-            first, last = _span(target, middle)
-            rows = self._view.range(HELD, base + first, 1)
-            if rows and rows[0][0].startswith(base) and rows[0][0][len(base) :][:32] <= last:
-                low = middle
-            else:
-                high = middle - 1
-        return low
 
     def _count(self, overlay: OverlayId, kind: ContentType, values: int, size: int) -> Effect:
         counts = self.counts(overlay, kind)
@@ -390,13 +468,6 @@ def _refused(kind: ContentType, put: PutValue, now: Now) -> Code | None:
     kept = kind.retention(put.key, put.value)
     over = _bounded(kind, put.until_us, now, kept.until_us) <= now.wall_us
     return Code.INVALID if over or len(kept.slot) > HELD_SLOT_BYTES_MAX else None
-
-
-def _span(target: bytes, bits: int) -> tuple[bytes, bytes]:
-    """The first and the last location with the same first `bits` bits as `target`."""
-    number = int.from_bytes(target, "big")
-    free = (1 << (8 * LOCATION_BYTES - bits)) - 1
-    return (number & ~free).to_bytes(32, "big"), (number | free).to_bytes(32, "big")
 
 
 def _bounded(kind: ContentType, until_us: int, now: Now, own_us: int | None = None) -> int:

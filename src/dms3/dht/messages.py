@@ -23,6 +23,7 @@ from dms3.core.limits import (
     DHT_VALUES_MAX,
     NEIGHBOURS_MAX,
     PRESENCE_CLOSED_BYTES_MAX,
+    RADII_TOLD_MAX,
 )
 from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import LOCATION_BYTES
@@ -43,6 +44,7 @@ class Code(IntEnum):
     BUSY = 3  # later: too much at once, or the quota of the type is full
     UNKNOWN = 4  # no such content type or overlay here
     INVALID = 5  # its content type refuses it
+    OUTSIDE = 6  # outside the radius that this node's quota leaves to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +154,31 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Of content type `type` the answerer keeps what is at most `radius` (a number) from it."""
+
+    type: str
+    radius: bytes
+
+    def __post_init__(self) -> None:
+        need(0 < len(self.type) <= DHT_TYPE_CHARS_MAX, "not the name of a content type")
+        need(len(self.radius) == LOCATION_BYTES, f"a radius has {LOCATION_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
 class Codes:
-    """The answer to offers and puts: one Code for each, in their order."""
+    """The answer to offers and puts: one Code for each, in their order.
+
+    `radii`: of the types that were named and that this node keeps by a radius.
+    """
 
     codes: tuple[int, ...]
     presence: bytes = b""
+    radii: tuple[Within, ...] = ()
 
     def __post_init__(self) -> None:
         need(len(self.codes) <= DHT_ITEMS_MAX, "too many codes")
+        need(len(self.radii) <= RADII_TOLD_MAX, "too many radii")
         need(all(code in _CODES for code in self.codes), "an unknown code")
         need(len(self.presence) <= PRESENCE_CLOSED_BYTES_MAX, "the presence is too long")
 

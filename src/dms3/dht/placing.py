@@ -31,6 +31,7 @@ from dms3.dht.lookups import Lookups
 from dms3.dht.messages import Code, Codes, Offered, PutValue, Question
 from dms3.dht.neighbourhood import Neighbourhood, Neighbourhoods
 from dms3.dht.presence import node_location
+from dms3.dht.radius import Radii
 from dms3.dht.reading import Answer
 from dms3.dht.taking import Taking
 
@@ -93,7 +94,10 @@ class _Put:
 
 
 class Placing:
-    """All puts under way. `own`: this node; `member`: whether it holds values of an overlay."""
+    """All puts under way. `own`: this node; `member`: whether it holds values of an overlay.
+
+    `radii`: what others have said of theirs.
+    """
 
     def __init__(
         self,
@@ -108,6 +112,7 @@ class Placing:
         self._lookups = lookups
         self._taking = taking
         self._member = member
+        self.radii = Radii()  # who would not keep a value is not offered it
         self._neighbourhoods = Neighbourhoods()
         self._puts: dict[int, _Put] = {}
         self._loads: dict[Token, tuple[_Put, _Item]] = {}
@@ -206,7 +211,7 @@ class Placing:
         for item in sorted(waiting, key=lambda each: each.location):
             found = self._neighbourhoods.covering(put.overlay, item.location, now.mono_us, known)
             if found is not None:
-                own += self._assign_one(put, item, found)
+                own += self._assign_one(put, item, found, now)
             elif len(put.lookups) < most and item.location not in put.lookups:
                 effects += self._look_up(put, item.location, now)
         return effects + self._keep_own(put, own, now)
@@ -225,7 +230,8 @@ class Placing:
             for item in put.items:  # the one that was looked up has its nodes in any case
                 if item.location == target and not item.assigned:
                     around = replace(found_nodes, radius=None)
-                    effects.extend(self._keep_own(put, self._assign_one(put, item, around), now))
+                    mine = self._assign_one(put, item, around, now)
+                    effects.extend(self._keep_own(put, mine, now))
             return effects + self._assign(put, now) + self._go_on(put, now)
 
         put.lookups.append(target)
@@ -233,7 +239,7 @@ class Placing:
             put.overlay, target.to_bytes(LOCATION_BYTES, "big"), now, found
         )
 
-    def _assign_one(self, put: _Put, item: _Item, around: Neighbourhood) -> list[_Item]:
+    def _assign_one(self, put: _Put, item: _Item, around: Neighbourhood, now: Now) -> list[_Item]:
         """Line the item up for its nearest nodes; in the result when this node is one of them."""
         item.assigned = True
         located = around.nearest(item.location)
@@ -247,8 +253,10 @@ class Placing:
                 chosen -= 1
                 mine.append(item)
         item.wanted = min(HOLDERS_MIN, len(nodes) + item.wanted)
-        item.candidates = nodes[chosen:]
-        for node in nodes[:chosen]:
+        kind, at = item.parcel.type, item.location
+        inside = [node for node in nodes if self.radii.takes(put.overlay, node.peer, kind, at, now)]
+        item.candidates = inside[chosen:]
+        for node in inside[:chosen]:
             self._enqueue(put, item, node)
         return mine
 
@@ -330,6 +338,8 @@ class Placing:
     ) -> list[Effect]:
         def answered(answer: Answer | Failure, now: Now) -> list[Effect]:
             line.flights -= 1
+            if isinstance(answer, Codes):
+                self.radii.learn(put.overlay, line.node.peer, answer.radii, now)
             fits = isinstance(answer, Codes) and len(answer.codes) == len(batch)
             codes = answer.codes if isinstance(answer, Codes) and fits else [Code.BUSY] * len(batch)
             effects: list[Effect] = []

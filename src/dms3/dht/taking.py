@@ -50,7 +50,18 @@ class Taking:
 
     def on_start(self) -> list[Effect]:
         """Compare the blocks of the library with the rows: a crash may lie between the two."""
-        return [Call("library.held", None, Token(_HELD_PREFIX))]
+        return [*self._holding.start(), Call("library.held", None, Token(_HELD_PREFIX))]
+
+    def next_timer(self) -> int | None:
+        """At once, when more is held than quotas allow."""
+        return 0 if self._holding.is_full else None
+
+    def on_timer(self) -> list[Effect]:
+        """Give up what lies farthest, some of it at a time."""
+        if not self._holding.is_full:
+            return []
+        given_up, effects = self._holding.shrink()
+        return [*effects, *self._evict(given_up)]
 
     def offers(
         self, overlay: OverlayId, offers: Sequence[Offered], now: Now
@@ -60,7 +71,7 @@ class Taking:
         effects: list[Effect] = []
         for offer in offers:
             code, more = self._holding.offered(overlay, offer, now)
-            if code is Code.WANTED and not self._near(overlay, offer.key):
+            if code is Code.WANTED and self._is_far(overlay, offer):
                 code = Code.FAR
             codes.append(code)
             effects += more
@@ -102,11 +113,16 @@ class Taking:
         if taken is None:
             return []  # of a release
         effects: list[Effect] = []
+        outside: list[Cid] = []
         for index, admitted in taken.waiting:
             if isinstance(body, Failure):
                 taken.codes[index] = Code.BUSY
+            elif not self._holding.takes(admitted.place):  # the radius has shrunk meanwhile
+                taken.codes[index] = Code.OUTSIDE
+                outside.append(Cid(admitted.row.key))
             else:
                 effects += self._holding.write(admitted)
+        effects += self._release(self._unneeded(outside))
         return [*effects, *taken.done(tuple(taken.codes), now)]
 
     def drop(self, overlay: OverlayId, kind_name: str, key: bytes) -> tuple[int, list[Effect]]:
@@ -124,7 +140,7 @@ class Taking:
     ) -> tuple[Code, Admitted | None, list[Effect]]:
         if len(self._open) >= TAKEN_OPEN_MAX:
             return Code.BUSY, None, []
-        if not self._near(overlay, put.key):
+        if self._is_far(overlay, put):
             return Code.FAR, None, []
         found, effects = self._holding.admit(overlay, put, now)
         if isinstance(found, Code):
@@ -132,6 +148,12 @@ class Taking:
         if not places.isdisjoint({found.place.key, *(place.key for place, _ in found.evicted)}):
             return Code.BUSY, None, effects  # written, or removed, by this question already
         return Code.WANTED, found, effects
+
+    def _is_far(self, overlay: OverlayId, named: Offered | PutValue) -> bool:
+        """Whether others are nearer, where its type asks for that."""
+        kind = self._holding.type_of(named.type)
+        by_radius = kind is not None and kind.taken_by == "radius"
+        return not by_radius and not self._near(overlay, named.key)
 
     def _evict(self, rows: Sequence[tuple[Place, Row]]) -> list[Effect]:
         effects: list[Effect] = []

@@ -18,10 +18,10 @@ from dms3.core.limits import (
     RECENT_OFFERS_MAX,
 )
 from dms3.core.machine import Effect, Entropy, Now
-from dms3.core.overlay import NodeAt, Placed
-from dms3.dht.asking import Asking
+from dms3.core.overlay import NodeAt, Placed, location
+from dms3.dht.asking import Asking, Done
 from dms3.dht.holding import Holding, Place, Row
-from dms3.dht.messages import PutValue, Question
+from dms3.dht.messages import Codes, PutValue, Question
 from dms3.dht.placing import Parcel, Placing
 from dms3.dht.reading import Answer
 from dms3.dht.taking import Taking
@@ -44,6 +44,7 @@ class Upkeep:
         self._taking = taking
         self._placing = placing
         self._asking = asking
+        self._radii = placing.radii
         self._interval_us = interval_us
         self._heard: dict[tuple[OverlayId, str, bytes], int] = {}
         self._cursor = b""
@@ -84,19 +85,30 @@ class Upkeep:
         self, overlay: OverlayId, puts: Sequence[PutValue], missed: Sequence[NodeAt], now: Now
     ) -> list[Effect]:
         """Give values that a get has brought to near nodes that did not have them."""
-
-        def answered(_: Answer | Failure, __: Now) -> list[Effect]:
-            self._mends -= 1
-            return []
-
         effects: list[Effect] = []
         for node in missed:
+            fit = tuple(put for put in puts if self._keeps(overlay, node, put, now))
             if self._mends >= MENDS_OPEN_MAX:
                 break
-            self._mends += 1
-            question = Question(overlay, puts=tuple(puts))
-            effects += self._asking.ask(node, question, now, answered)
+            if fit:
+                self._mends += 1
+                question = Question(overlay, puts=fit)
+                done = self._mended(overlay, node)
+                effects += self._asking.ask(node, question, now, done)
         return effects
+
+    def _keeps(self, overlay: OverlayId, node: NodeAt, put: PutValue, now: Now) -> bool:
+        at = int.from_bytes(location(put.key), "big")
+        return self._radii.takes(overlay, node.peer, put.type, at, now)
+
+    def _mended(self, overlay: OverlayId, node: NodeAt) -> Done:
+        def answered(answer: Answer | Failure, now: Now) -> list[Effect]:
+            self._mends -= 1
+            if isinstance(answer, Codes):
+                self._radii.learn(overlay, node.peer, answer.radii, now)
+            return []
+
+        return answered
 
     def _is_mine(self, held: tuple[Place, Row], now: Now) -> bool:
         """Whether nobody else has looked after the value within one interval."""

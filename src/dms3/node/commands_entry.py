@@ -26,9 +26,14 @@ async def entry_put(
     dapp: Annotated[str, About("the name of an installed app", "--dapp", "D")],
     type: Annotated[str, About("the kind of entry, as the app names it", "--type", "T")],
     private: Annotated[bool, "it stays on your devices"] = False,
+    wait: Annotated[int, About("until others hold it, at most so long", metavar="SECONDS")] = 0,
 ) -> Result:
-    """Write an entry to your chain in an app, by the rules of the app."""
-    return Result(await node.entries.put(dapp, type, content.value, private=private))
+    """Write an entry to your chain in an app, by the rules of the app.
+
+    It is written when this answers. With --wait it says who signed for it, too, and why that is
+    enough: their uptimes, or everybody has signed whom there is to ask.
+    """
+    return Result(await node.entries.put(dapp, type, content.value, private=private, wait=wait))
 
 
 @command("entry", "get", example="dms3 entry get bafyrei...")

@@ -18,6 +18,9 @@ from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     CONFIG_BYTES_MAX,
     CONFIG_ITEMS_MAX,
+    HELD_BLOCKS_BYTES_MAX,
+    HELD_BLOCKS_BYTES_MIN,
+    HELD_QUOTA_BYTES_MAX,
     MAIL_ACCOUNT_BYTES,
     MAIL_ENVELOPE_BYTES_MAX,
     MAIL_QUOTA_BYTES_MAX,
@@ -56,6 +59,7 @@ class Config:
     `network`: path of a network file, "" for the main network. `upload_max`: bytes of one upload.
     `mdns`: whether to find and be found by nodes on the local network. `overlay`: whether to take
     part in the public overlay, that is to answer others and to hold public content for them.
+    `overlay_blocks`: bytes of others' blocks that it holds in each overlay.
     `circuits`: whether to pass circuits between nodes that cannot reach each other.
     `ethereum`: URLs of Ethereum nodes that names of ENS are looked up with, the first that answers.
     `delivery_days`: how long a delivery service keeps what nobody fetches, 0: until it is fetched.
@@ -78,6 +82,7 @@ class Config:
     open: bool = True
     mdns: bool = True
     overlay: bool = True
+    overlay_blocks: int = HELD_BLOCKS_BYTES_MAX
     circuits: bool = True
     upload_max: int = UPLOAD_BYTES_MAX
     ethereum: tuple[str, ...] = ()
@@ -257,11 +262,12 @@ def _url(value: Any) -> str:
     return text
 
 
-def _size(most: int) -> Callable[[Any], int]:
+def _size(most: int, least: int = 1) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         size = value if type(value) is int else parse_size(_text(value))
-        if not 0 < size <= most:
-            raise ValueError(f"a size from 1 byte to {most} bytes")
+        if not least <= size <= most:
+            unit = "byte" if least == 1 else "bytes"
+            raise ValueError(f"a size from {least} {unit} to {most} bytes")
         return size
 
     return check
@@ -332,6 +338,7 @@ SETTINGS: Mapping[str, Callable[[Any], Any]] = {
     "open": _truth,
     "mdns": _truth,
     "overlay": _truth,
+    "overlay_blocks": _size(HELD_QUOTA_BYTES_MAX, HELD_BLOCKS_BYTES_MIN),
     "circuits": _truth,
     "upload_max": _size(UPLOAD_BYTES_MAX),
     "ethereum": _many(_url),

@@ -6,6 +6,7 @@ installed apps are asked. Implements `EntryServices` of node/services_dapp.py.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from dms3.chain.operations import (
@@ -24,12 +25,13 @@ from dms3.chain.operations import (
 )
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import ENTRIES_LISTED_MAX
+from dms3.core.limits import ENTRIES_LISTED_MAX, ENTRY_WAIT_SECONDS_MAX
 from dms3.core.verdict import Valid
 from dms3.node import dapps_shown as shown
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_names import agent_of, hash_of, place_of
 from dms3.node.dapps_running import App
+from dms3.node.dapps_waiting import holders
 from dms3.node.node import Node
 
 
@@ -44,15 +46,26 @@ class EntryAnswers:
         assert self._node.dapps is not None, "apps are a part of every node"
         return self._node.dapps
 
-    async def put(self, dapp: str, kind: str, content: Any, *, private: bool) -> dict[str, Any]:
+    async def put(
+        self, dapp: str, kind: str, content: Any, *, private: bool, wait: int
+    ) -> dict[str, Any]:
         """Write an entry; raises `content_invalid` with the rule that it breaks."""
+        if not 0 <= wait <= ENTRY_WAIT_SECONDS_MAX:
+            why = f"One waits 0 to {ENTRY_WAIT_SECONDS_MAX} seconds."
+            raise Dms3Error("argument_invalid", why)
         app = self._dapps.app(dapp)
         app.check_ready()
         declared = app.parts.dna.entry_kind(kind)
         hidden = private or (declared is not None and declared.private)
         change = Change("create", kind, content, private=hidden)
-        done: Committed = await self._node.call("source.commit", Commit(app.overlay, (change,)))
-        return {"dapp": app.name, **shown.committed(done, 0)}
+        commit = Commit(app.overlay, (change,))
+        with holders(self._node) if wait else nullcontext() as signed:
+            done: Committed = await self._node.call("source.commit", commit)
+            data = {"dapp": app.name, **shown.committed(done, 0), "published": None}
+            if signed is not None:
+                far = await signed.of(done.actions[0], wait)
+                data["published"] = shown.published(far)
+        return data
 
     async def get(self, hash_: str, dapp: str | None, *, latest: bool) -> dict[str, Any]:
         """The record under a hash; raises `not_found`."""

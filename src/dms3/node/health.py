@@ -21,6 +21,7 @@ from dms3.core.overlay import PUBLIC, OverlayFigures
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.home import Home
 from dms3.node.node import Node
+from dms3.node.overlay_held import holds
 from dms3.node.people import location_text
 from dms3.node.services import Health
 from dms3.p2p.circuits import Standing
@@ -74,6 +75,7 @@ async def _overlay(node: Node) -> dict[str, Any]:
         "nodes": len(figures.nodes),
         "held": sum(values for _, values, _ in figures.held),
         "held_bytes": sum(size for _, _, size in figures.held),
+        "holds": holds(figures),
     }
 
 

@@ -198,6 +198,7 @@ class Host(Opened):
         if self._node is not None:
             with contextlib.suppress(Dms3Error):  # it stops, and says the rest
                 self._metrics.chains(await self._node.call("validation.totals"))
+                self._metrics.overlays(await self._node.call("dht.figures"))
         return self._metrics.text(self._node)
 
     def subscribe(self) -> AbstractContextManager[AsyncIterator[StoredEvent | Gap]]:

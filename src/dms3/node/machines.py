@@ -63,7 +63,7 @@ def machines_of(
     )
     sharing = Sharing(root_key, identity.peer, identity.name, entropy)
     types = (
-        block_type(),
+        block_type(settings.overlay_blocks),
         provider_type(),
         manifest_type(),
         chunk_type(),

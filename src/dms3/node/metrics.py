@@ -7,16 +7,19 @@ CID is ever a label.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dms3.chain.operations import OpFigures
 from dms3.core.limits import SECOND_US
+from dms3.core.overlay import OverlayFigures
 from dms3.gossip.grounds import Counts
 from dms3.node.delivering import Figures
 from dms3.node.metrics_chain import ChainGauges
 from dms3.node.metrics_hop import HopGauges
 from dms3.node.node import Node
+from dms3.node.overlay_held import HeldGauges
 
 LAG_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
@@ -80,6 +83,7 @@ class Metrics:
             registry=self._registry,
         )
         self._chains = ChainGauges(self._registry)
+        self._held = HeldGauges(self._registry)
         self._bugs = Counter("dms3_node_failures", "Parts that failed.", registry=self._registry)
 
     def lag(self, lag_us: int) -> None:
@@ -93,6 +97,10 @@ class Metrics:
     def chains(self, figures: OpFigures) -> None:
         """What is held of all apps, and what keeps it where it belongs."""
         self._chains.show(figures)
+
+    def overlays(self, figures: Sequence[OverlayFigures]) -> None:
+        """What is held for others in every overlay."""
+        self._held.show(figures)
 
     def text(self, node: Node | None) -> bytes:
         """The registry in Prometheus text format."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.limits import UPLOAD_BYTES_MAX
+from dms3.core.limits import HELD_BLOCKS_BYTES_MAX, UPLOAD_BYTES_MAX
 from dms3.core.network import NetworkParameters
 from dms3.delivery.properties import Properties
 
@@ -21,6 +21,7 @@ class Settings:
     `network`: the parameters of the network it belongs to. `upload_max`: bytes of one upload.
     `words`: the twelve words of the person a new home is made for, "" for a new person. `mdns`:
     whether to meet nodes on the local network; `overlay`: whether to take part in the public one.
+    `overlay_blocks`: bytes of others' blocks that it holds in each overlay.
     `circuits`: whether to pass circuits between other nodes when this one can be reached.
     `ethereum`: URLs of Ethereum nodes.
     `delivery`: what it is as a delivery service, None for none; `public_url`: where that answers.
@@ -35,6 +36,7 @@ class Settings:
     name_chosen: bool = False
     mdns: bool = True
     overlay: bool = True
+    overlay_blocks: int = HELD_BLOCKS_BYTES_MAX
     circuits: bool = True
     ethereum: Sequence[str] = ()
     delivery: Properties | None = None
