@@ -17,6 +17,7 @@ from dms3.core.neighbourhood import Duty
 from dms3.validation.answering import Answering
 from dms3.validation.dropping import Dropping
 from dms3.validation.fetching import Fetching, Means
+from dms3.validation.passing import Passing
 from dms3.validation.reconciling import Reconciling
 from dms3.validation.serving import Serving
 
@@ -40,17 +41,21 @@ class Alignment:
         fetching = self._fetching = Fetching(means)
         self.reconciling = Reconciling(desk, located, means.holders, fetching, own)
         self.dropping = Dropping(desk, means)
+        self.passing = Passing(desk, means.holding)
+        means.deciding.published = self.passing.published
         self.answering = Answering(desk, means.holding, means.deciding, fetching)
 
     def open(self, overlay: OverlayId, duty: Duty) -> None:
         """An app runs; `duty`: how many are to hold what is written in it."""
         self.reconciling.open(overlay, duty)
         self.dropping.open(overlay, duty)
+        self.passing.open(overlay, duty)
 
     def shut(self, overlay: OverlayId) -> None:
         """It does not any more."""
         self.reconciling.shut(overlay)
         self.dropping.shut(overlay)
+        self.passing.shut(overlay)
         self._fetching.aside.leave(overlay)
 
     def pardoned(self, overlay: OverlayId) -> None:
@@ -79,6 +84,7 @@ class Alignment:
             barred=figures.barred + haul.barred,
             far=figures.far + haul.far,
             absent=figures.absent + haul.absent,
+            offered=figures.offered + self.passing.wanted(overlay),
             dropped=dropped,
             asked=asked,
         )

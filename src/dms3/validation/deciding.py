@@ -42,6 +42,10 @@ Doubt = Callable[[OverlayId, tuple[Cid, ...]], None]
 """Told of entries that may be of no use any more: see `leftovers.py`."""
 
 
+Published = Callable[[OverlayId, PeerId, Sequence[Op]], None]
+"""Told of ops that a peer brings by itself: see `passing.py`."""
+
+
 class Heed(Protocol):
     """Who draws conclusions about authors: see `warranting.py`."""
 
@@ -94,6 +98,7 @@ class Deciding:
         self._watched: dict[tuple[OverlayId, Cid], _Watched] = {}
         self.heed: Heed
         self.doubt: Doubt
+        self.published: Published
 
     # Looking
 

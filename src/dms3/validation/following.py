@@ -21,7 +21,7 @@ from dms3.core.cid import Cid
 from dms3.core.codec import INTEGER_MAX
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Dms3Error
-from dms3.core.ids import RequestId
+from dms3.core.ids import PeerId, RequestId
 from dms3.core.limits import CHAIN_FETCH_MAX, DHT_ASK_US, READ_ENOUGH, READ_PAGES_MAX
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.core.verdict import Invalid
@@ -48,6 +48,8 @@ class _Read:
     head: int = -1
     highest: int = -1
     more: bool = False  # holders have more than was read
+    told: dict[PeerId, int] = field(default_factory=dict)  # how many pages each holder answered
+    cut: set[PeerId] = field(default_factory=set)  # whose last page was not the end
 
 
 class Following:
@@ -98,6 +100,8 @@ class Following:
             read.holders = len(heard.answers) + heard.near
             read.quorum = 2 * read.holders > heard.members + heard.near
         for answer in heard.answers:
+            read.told[answer.peer] = read.told.get(answer.peer, 0) + 1
+            (read.cut.add if answer.more else read.cut.discard)(answer.peer)
             read.head = max(read.head, answer.head)
             read.highest = max(read.highest, answer.highest)
         ends = [
@@ -136,6 +140,18 @@ class Following:
         self._desk.reply(read.request, found)
         if found.state == "forked":
             self._readers.forked(read.asked.overlay, *_fork(found.actions))
+        self._mend(read)
+
+    def _mend(self, read: _Read) -> None:
+        """Offer what was read to near nodes that have told all they have, and miss some of it."""
+        whole = [
+            peer
+            for peer, pages in read.told.items()
+            if pages == read.pages and peer not in read.cut
+        ]
+        good = [one for one in _own(read) if one.is_believed]
+        good.sort(key=lambda one: (one.op.signed.action.seq, one.op.signed.hash))
+        self._readers.poke(read.asked.overlay, good, whole)
 
 
 def _activity(read: _Read) -> Activity:

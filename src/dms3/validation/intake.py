@@ -77,6 +77,7 @@ class Intake:
         for place, data in enumerate(publish.ops):
             self._read(publishing, place, data)
         self._deciding.heed.published(overlay, peer, publishing.ops.values())
+        self._deciding.published(overlay, peer, tuple(publishing.ops.values()))
         targets = tuple(op.location for op in publishing.ops.values())
         if not targets:
             self._answer(publishing)

@@ -18,7 +18,13 @@ from dms3.chain.ops import Op, encode_op
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId
-from dms3.core.limits import READ_AGREE, READ_ENOUGH, READ_JUDGED_MAX, READ_OFFERS_MAX
+from dms3.core.limits import (
+    DHT_ASK_US,
+    READ_AGREE,
+    READ_ENOUGH,
+    READ_JUDGED_MAX,
+    READ_OFFERS_MAX,
+)
 from dms3.core.verdict import Valid, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.holders import Answer, Heard, Holders, Reach
@@ -169,6 +175,29 @@ class Readers:
         """A read has shown two actions of one author at one place."""
         if pair:
             self._deciding.heed.forked(overlay, *pair)
+
+    def poke(self, overlay: OverlayId, seen: Sequence[Seen], peers: Sequence[PeerId]) -> None:
+        """Offer to `peers` what they miss of `seen`, at most READ_OFFERS_MAX ops in all.
+
+        Each of these has to be valid by the verdict of this node, which is made for it when need
+        be: who brings what breaks a rule is taken for the node of its author.
+        """
+        missed = [one for one in seen if any(peer not in one.holders for peer in peers)]
+        missed = missed[:READ_OFFERS_MAX]
+
+        def offer() -> None:
+            for peer in peers:
+                ops = [
+                    encode_op(one.op)
+                    for one in missed
+                    if isinstance(one.verdict, Valid) and peer not in one.holders
+                ]
+                if ops:
+                    self._holders.offer(overlay, peer, tuple(ops))
+
+        if missed:
+            unsure = [one for one in missed if one.verdict is None]
+            self.judge(overlay, unsure, DHT_ASK_US, offer)
 
     def mend(self, overlay: OverlayId, heard: Heard, ops: Sequence[Op]) -> None:
         """Offer valid ops to near nodes that answered and do not have them."""

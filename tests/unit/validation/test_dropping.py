@@ -17,7 +17,13 @@ from dms3.chain.receipt import check_receipt, decode_receipt, issue_receipt
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
 from dms3.core.ids import PeerId
-from dms3.core.limits import DROP_PERIODS, GOSSIP_PERIOD_US, HOLDERS_SLACK, SECOND_US
+from dms3.core.limits import (
+    DROP_PERIODS,
+    GOSSIP_PERIOD_US,
+    HOLDERS_SLACK,
+    PASS_US,
+    SECOND_US,
+)
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.validation import leftovers
@@ -137,6 +143,8 @@ def test_only_the_nodes_that_are_to_hold_it_are_asked():
 def test_one_holder_that_does_not_sign_keeps_everything(answer):
     rig = holding()
     all_ops = held(rig)
+    rig.go(2 * PASS_US / SECOND_US)  # what came is passed on
+    rig.asked.clear()
     among(rig, lambda peer, name: answer if peer in sorted(HOLDERS)[::3] else signs(peer, name))
     rig.rank = FAR
     rig.go(60)

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from dms3.chain.entry import make_entry
 from dms3.chain.messages import Fetched
 from dms3.chain.operations import GetActivity, GetLinks, GetRecord, JudgeRecords
 from dms3.chain.ops import decode_op, encode_op
 from dms3.chain.sandboxing import Judged
 from dms3.core.errors import Failure
-from dms3.core.limits import CHAIN_FETCH_MAX, SECOND_US
+from dms3.core.limits import CHAIN_FETCH_MAX, READ_OFFERS_MAX, SECOND_US
 from dms3.core.verdict import Invalid, Valid
 from unit.chain.chain_kit import DNA, T0
 from unit.validation.validation_kit import (
@@ -423,3 +425,73 @@ def test_encoded_ops_are_what_was_published():
     rig.codes(*ops(*chain.records))
     (served,) = rig.fetch("record", record.signed.hash.binary).ops
     assert served.op == encode_op(op(record, "record"))
+
+
+def offered_to(rig, peer):
+    """The actions of what `peer` was offered, in order."""
+    return [decode_op(data).signed.hash for to, some in rig.offers if to == peer for data in some]
+
+
+def test_who_misses_activity_that_was_read_is_offered_it():
+    rig = Rig()
+    chain, record = written()
+    has, also, lacks = OTHERS[:3]
+    some = [*chain.records[:-1]]
+    rig.network = lambda fetch: [
+        (has, fetched(fetch, *chain.records)),
+        (also, fetched(fetch, *chain.records)),
+        (lacks, fetched(fetch, *some)),
+    ]
+    assert activity(rig, chain.signing.public).head == 3
+    rig.go(1)
+    assert {peer for peer, _ in rig.offers} == {lacks}
+    assert offered_to(rig, lacks) == [record.signed.hash]
+    assert rig.state(record) == "", "it is judged for that, and not held"
+
+
+def test_activity_that_this_node_does_not_find_valid_is_offered_to_nobody():
+    """Two liars call it valid: whoever brings it on would be taken for its author's node."""
+    rig = Rig()
+    chain = begun(PLAIN, 1)
+    chain.add("link", base=b"b" * 32, to=b"z" * 32, link_kind="unheard")
+    liars, lacks = OTHERS[:2], OTHERS[2]
+    rig.network = lambda fetch: [
+        *((peer, fetched(fetch, *chain.records)) for peer in liars),
+        (lacks, fetched(fetch, *chain.records[:-1])),
+    ]
+    activity(rig, chain.signing.public)
+    rig.go(30)
+    assert rig.offers == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "count"), [(READ_OFFERS_MAX - 1, None), (READ_OFFERS_MAX + 5, READ_OFFERS_MAX)]
+)
+def test_a_read_offers_no_more_than_some_ops(missing, count):
+    rig = Rig()
+    chain = begun(PLAIN, 1)
+    for number in range(missing):
+        chain.create({"text": str(number)}, "note")
+    has, lacks = OTHERS[:2], OTHERS[2]
+    rig.network = lambda fetch: [
+        *((peer, fetched(fetch, *chain.records)) for peer in has),
+        (lacks, fetched(fetch, *chain.records[:-missing])),
+    ]
+    activity(rig, chain.signing.public)
+    rig.go(5)
+    assert len(offered_to(rig, lacks)) == (count or missing)
+
+
+def test_a_holder_that_has_more_than_one_page_misses_nothing_for_that():
+    rig = Rig()
+    chain, _ = written()
+    whole, cut = OTHERS[:2]
+
+    def network(fetch):
+        first = fetched(fetch, *chain.records[:2])
+        return [(whole, fetched(fetch, *chain.records)), (cut, replace(first, more=True))]
+
+    rig.network = network
+    activity(rig, chain.signing.public)
+    rig.go(5)
+    assert cut not in {peer for peer, _ in rig.offers}
