@@ -38,7 +38,6 @@ from dms3.node.node import Node
 from dms3.node.overlay_held import overlay_rows
 from dms3.node.publishing import publications, unpublish_all
 from dms3.node.services_network import Wish
-from dms3.p2p.contacts import Contact
 
 DAY_US = 24 * 3_600 * SECOND_US
 
@@ -132,7 +131,7 @@ class NetworkAnswers:
     # Small parts
 
     async def _names(self) -> dict[bytes, str]:
-        contacts: Sequence[Contact] = await self._node.call("peers.contact_list")
+        contacts: Sequence[Any] = await self._node.call("peers.contact_list")  # p2p Contact
         identity = self._node.identity
         return {each.root: each.name for each in contacts} | {identity.root: identity.name}
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dms3.chain.action import SignedAction
 from dms3.chain.operations import Block, Pardon, WarnedOf, Warranted
 from dms3.core.admission import Admission
-from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId
 from dms3.validation.accusing import Accusing
@@ -19,11 +17,10 @@ from dms3.validation.bench import Bench
 from dms3.validation.blocking import Blocking
 from dms3.validation.convicting import Convicting
 from dms3.validation.deciding import Deciding
-from dms3.validation.doubts import Doubts, Find
+from dms3.validation.doubts import Doubts
 from dms3.validation.hearing import Hearing
 from dms3.validation.holders import Holders, Signatures
 from dms3.validation.holding import Holding
-from dms3.validation.serving import Serving
 from dms3.validation.voices import Voices
 from dms3.validation.warranting import Tools, Warranting
 
@@ -46,11 +43,10 @@ class Court:
         self.pardoned: Callable[[OverlayId], None]  # told of an app in which somebody was
         holding = seat.holding
         self.blocking = Blocking(desk)
-        doubts = Doubts(holding.rows, _finder(holding))
+        doubts = Doubts(holding)
         accusing = bench.judging.accusing = Accusing(deciding, bench.judging, doubts)
         self.convicting = Convicting(holding.rows, self.blocking, lambda: desk.now.wall_us)
-        serving = Serving(holding)
-        self.voices = Voices(desk, holding.rows, serving, seat.holders, seat.admission)
+        self.voices = Voices(desk, holding, seat.holders, seat.admission)
         seat.admission.warrants = self.voices.against
         known = bench.known
         tools = Tools(holding, known, self.convicting, self.blocking, accusing, self.voices)
@@ -88,13 +84,3 @@ class Court:
         self.voices.pardoned(asked.overlay, asked.agent)
         self.pardoned(asked.overlay)
         self._desk.reply(request, None)
-
-
-def _finder(holding: Holding) -> Find:
-    """Finds what this node itself has judged valid."""
-
-    def find(overlay: OverlayId, hash_: Cid) -> SignedAction | None:
-        held = holding.action(overlay, hash_)
-        return held.signed if held is not None and held.state == "integrated" else None
-
-    return find

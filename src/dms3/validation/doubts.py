@@ -8,27 +8,23 @@ follows or changes, and of that only others say so: a rule that reads it reads h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from dms3.chain.action import SignedAction
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId
 from dms3.core.limits import LEANING_STEPS_MAX
-from dms3.validation.rows import Rows, action_key
+from dms3.validation.holding import Holding
+from dms3.validation.rows import action_key
 
 DOUBTS = "doubts"
 _DOUBTED, _LEANING = b"\1", b"\2"
-
-Find = Callable[[OverlayId, Cid], "SignedAction | None"]
-"""The action with that hash, when this node itself has found it valid."""
 
 
 class Doubts:
     """The table."""
 
-    def __init__(self, rows: Rows, find: Find) -> None:
-        self._rows = rows
-        self._find = find
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._rows = holding.rows
 
     def add(self, overlay: OverlayId, hash_: Cid) -> None:
         """The verdict on this action is not all this node's own."""
@@ -67,6 +63,11 @@ class Doubts:
         for each in passed:
             self._rows.drop(DOUBTS, action_key(overlay, each))
         return False
+
+    def _find(self, overlay: OverlayId, hash_: Cid) -> SignedAction | None:
+        """The action with that hash, when this node itself has found it valid."""
+        held = self._holding.action(overlay, hash_)
+        return held.signed if held is not None and held.state == "integrated" else None
 
     def _leans(self, overlay: OverlayId, signed: SignedAction) -> bool:
         return any(

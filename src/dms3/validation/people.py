@@ -27,7 +27,7 @@ from dms3.core.limits import (
 )
 from dms3.core.overlay import HOLDERS_MIN
 from dms3.validation.holders import Heard, Holders, Reach
-from dms3.validation.rows import Rows
+from dms3.validation.holding import Holding
 from dms3.validation.serving import Serving
 
 PEOPLE = "people"
@@ -48,14 +48,13 @@ class People:
     def __init__(
         self,
         desk: Desk,
-        rows: Rows,
-        serving: Serving,
+        holding: Holding,
         holders: Holders,
         found: Callable[[OverlayId], None],
     ) -> None:
         self._desk = desk
-        self._rows = rows
-        self._serving = serving
+        self._rows = holding.rows
+        self._serving = Serving(holding)
         self._holders = holders
         self._found = found
         self._asking: dict[tuple[OverlayId, bytes], int] = {}  # -> how often

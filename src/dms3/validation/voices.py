@@ -19,9 +19,8 @@ from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId
 from dms3.core.limits import VOICES_ALL_MAX, VOICES_MAX, VOICES_TOLD_MAX
 from dms3.validation.holders import Holders
+from dms3.validation.holding import Holding
 from dms3.validation.people import People
-from dms3.validation.rows import Rows
-from dms3.validation.serving import Serving
 
 VOICES = "voices"
 _VERSION = 1
@@ -49,12 +48,12 @@ class Voices:
     """The table; `admission` says whose warrants count for the overlays of this node."""
 
     def __init__(
-        self, desk: Desk, rows: Rows, serving: Serving, holders: Holders, admission: Admission
+        self, desk: Desk, holding: Holding, holders: Holders, admission: Admission
     ) -> None:
         self._desk = desk
-        self._rows = rows
+        self._rows = holding.rows
         self._admission = admission
-        self._people = People(desk, rows, serving, holders, self._weigh)
+        self._people = People(desk, holding, holders, self._weigh)
         self._against: dict[OverlayId, dict[bytes, frozenset[bytes]]] = {}  # root -> by whom
         self._counts: dict[OverlayId, int] = {}
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from dms3.chain.action import GENESIS, Action, SignedAction
+from dms3.chain.action import Action, SignedAction
 from dms3.chain.operations import Committed, IssueWarrant, Warranted
 from dms3.chain.ops import Op
-from dms3.chain.rules import next_author
 from dms3.chain.warrant import (
     NO_OFFENCE,
     accused_of,
@@ -29,7 +27,6 @@ from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     PUBLISHERS_KEPT_MAX,
-    READ_ENOUGH,
     SECOND_US,
     WARRANT_RETRY_US,
     WARRANT_TRIES_MAX,
@@ -41,8 +38,8 @@ from dms3.validation.accusing import Accusing
 from dms3.validation.blocking import Blocking
 from dms3.validation.convicting import Convicting, Finding
 from dms3.validation.holding import Holding
-from dms3.validation.needs import NO_BUNDLE, Known
-from dms3.validation.rows import REFUSED
+from dms3.validation.needs import Known
+from dms3.validation.standing import Standing
 from dms3.validation.telling import Telling
 from dms3.validation.voices import Voices
 
@@ -67,7 +64,7 @@ class Warranting:
     def __init__(self, desk: Desk, tools: Tools, node: bytes) -> None:
         self._desk = desk
         self._holding = tools.holding
-        self._known = tools.known
+        self._standing = Standing(tools.holding, tools.known)
         self._convicting = tools.convicting
         self._blocking = tools.blocking
         self._accusing = tools.accusing
@@ -87,7 +84,9 @@ class Warranting:
         elif isinstance(verdict, Valid) and signed.action.kind == "warrant":
             self.holds(overlay, signed)
         elif isinstance(verdict, Valid) and signed.action.kind == "agent":
-            self._let_in(overlay, next_author(signed.action))
+            for held in self._standing.refused_before(overlay, signed.action):
+                if isinstance(held.verdict, Invalid):
+                    self._refused(overlay, held.signed, held.verdict)
 
     def refuses(self, overlay: OverlayId, signed: SignedAction) -> bool:
         """Whether an action is not taken since its author is blocked."""
@@ -126,7 +125,7 @@ class Warranting:
         if verdict.rule in NO_OFFENCE or self._accusing.is_doubted(overlay, signed.hash):
             return
         evidence = rule_evidence(signed, verdict.rule)
-        if not evidence or not self._was_let_in(overlay, signed):
+        if not evidence or not self._standing.was_let_in(overlay, signed):
             return
         self._convicting.convict(overlay, Finding(action.author, evidence, verdict))
         peer = self._published.get((overlay, signed.hash))
@@ -148,22 +147,6 @@ class Warranting:
             if len(self._published) >= PUBLISHERS_KEPT_MAX:
                 del self._published[next(iter(self._published))]
             self._published[key] = peer
-
-    def _let_in(self, overlay: OverlayId, agent: bytes) -> None:
-        """An agent's chain has begun: what it did came before that."""
-        for _, held in islice(self._holding.listed(overlay, REFUSED, agent), READ_ENOUGH):
-            if isinstance(held.verdict, Invalid):
-                self._refused(overlay, held.signed, held.verdict)
-
-    def _was_let_in(self, overlay: OverlayId, signed: SignedAction) -> bool:
-        """Whether its author has a chain in this app: nobody else is worth a warrant."""
-        action = signed.action
-        if action.seq < len(GENESIS) or action.prev is None:
-            return False
-        if self._holding.author(overlay, action.author).highest >= len(GENESIS) - 1:
-            return True
-        before = self._known.before(overlay, action.prev, NO_BUNDLE)
-        return isinstance(before, SignedAction) and next_author(before.action) == action.author
 
     # What others are told
 
