@@ -1,48 +1,41 @@
 """Scenario "load": what holding and finding cost a node, in an overlay of so many nodes.
 
 Source: docs/growth.md. Notes are put by random nodes, looked up and got, by the production dht over
-tables that lie on the disks before the start. Besides, entries of apps are dealt to nodes by the
-rule of uptimes, without a message: that part is arithmetic over the same nodes.
+tables that lie on the disks before the start; while they are put, what each node does is counted.
+Besides, entries of apps are dealt to nodes by the rule of uptimes, without a message: that part is
+arithmetic over the same nodes. `load_turnover.py` does so while half of the nodes change.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from dms3.core.errors import Failure
 from dms3.core.limits import REPUT_US, SECOND_US, SIM_PRESENCES_KEPT_MAX
 from dms3.core.machine import Entropy
-from dms3.core.overlay import (
-    LOCATION_BYTES,
-    PUBLIC,
-    Content,
-    FindNodes,
-    FoundNodes,
-    GetContent,
-    Got,
-    Placed,
-    PutContent,
-)
+from dms3.core.overlay import LOCATION_BYTES
 from dms3.dht.presence import Verified, node_location
 from dms3.sim.bare import BareNode, BareWorld, Made
 from dms3.sim.ground import Ground, draw_uptimes
 from dms3.sim.measures import mean, quantile
 from dms3.sim.scenarios.bare_members import bare_dht, peer_book
-from dms3.sim.scenarios.notes import NOTE, Note, new_note
+from dms3.sim.scenarios.load_traffic import Traffic
+from dms3.sim.scenarios.load_weighed import Scale, Work, figures
+from dms3.sim.scenarios.notes import new_note
 from dms3.sim.seeds import stream
 from dms3.sim.statement import Statement, require
 from dms3.sim.warm import warm
 
-HELD = "dht/held"
 OFF_MAX = 0.05  # how far the mean of what is held may be from n q / m
 PEAK_MAX = 3.0  # times the mean: what 99 of 100 nodes hold at most...
 PEAKED_MIN = 5  # ...of so many notes for each: of fewer, chance makes more of the peak
 LOOKS_MAX, LOOKS_OF_ONE = 500, 4  # in all, for each node
 SETTLE_US = 20 * SECOND_US
+_YOUNG_MAX = 50_000  # objects before Python looks for garbage in rings
 
 
 class LoadScenario(Statement):
@@ -56,11 +49,7 @@ class LoadScenario(Statement):
         self._per_node = per_node
         self._looks = looks
         self._verified = Verified(SIM_PRESENCES_KEPT_MAX)
-        self._placed: list[int] = []  # holders of each note, as its writer was told
-        self._failed = 0
-        self._hops: list[int] = []
-        self._asked: list[int] = []
-        self._found: list[bool] = []
+        self._works: list[Work] = []
 
     def play(self, nodes: int, seed: int, work_us: int) -> None:
         """Half of the time for puts, the rest for lookups and gets."""
@@ -69,102 +58,67 @@ class LoadScenario(Statement):
         warm(seed, world.nodes, self._verified)
         for node in world.nodes:
             world.start(node)
-        random = stream(seed, "work")
-        self._looks = min(self._looks, LOOKS_OF_ONE * nodes)
+        with seldom_collected():
+            self._play(world, seed, work_us // 2)
+
+    def _play(self, world: BareWorld, seed: int, half_us: int) -> None:
+        nodes, random = len(world.nodes), stream(seed, "work")
+        traffic = Traffic(world, random)
         notes = [new_note(random) for _ in range(round(self._per_node * nodes))]
-        half = work_us // 2
-        for note in notes:
-            world.at(random.randrange(half), self._put, world, random.randrange(nodes), note)
-        world.run(half + SETTLE_US)
-        putting = world.requests
-        answered = [node.answered for node in world.nodes]
-        held = [len(node.disk.table(HELD)) for node in world.nodes]  # before a get mends anything
-        self._look(world, random, notes, half)
-        world.run(world.time_us + half + SETTLE_US)
+        traffic.put(notes, world.nodes, half_us)
+        world.run(half_us + SETTLE_US)
+        self.figures |= traffic.putting()
+        self.figures |= stored(traffic, nodes)  # before a get mends anything
+        self.figures["requests_per_put"] = round(world.requests / max(1, len(notes)), 2)
+        self.figures |= figures(self._works)
+        looks = min(self._looks, LOOKS_OF_ONE * nodes)
+        traffic.look(world.nodes, looks, half_us)
+        traffic.get(notes, world.nodes, looks, half_us)
+        world.run(world.time_us + half_us + SETTLE_US)
         self.time_us = world.time_us
-        self.figures = {
-            **self._storing(nodes, held),
-            "requests_per_put": round(putting / max(1, len(notes)), 2),
-            "answered_per_node": round(mean(answered), 2),
-            "answered_p99": quantile(answered, 0.99),
-            **self._finding(),
-            **_dealt(world, seed, len(notes)),
-        }
-        self._check(len(notes))
+        self.figures |= traffic.finding()
+        self.figures |= _dealt(world, seed, len(notes))
+        self._check()
 
     def _machines(self, node: BareNode, entropy: Entropy) -> Sequence[Made]:
-        return [bare_dht(node, entropy, self._verified, REPUT_US)]
+        name, dht, protocols = bare_dht(node, entropy, self._verified, REPUT_US)
+        self._works.append(Work())
+        return [(name, Scale(dht, self._works[-1]), protocols)]
 
-    # Work
-
-    def _put(self, world: BareWorld, index: int, note: Note) -> None:
-        def done(body: Placed | Failure) -> None:
-            if isinstance(body, Placed):
-                self._placed.append(body.holders[0])
-            else:
-                self._failed += 1
-
-        content = Content(NOTE, note.key, note.value)
-        world.call(world.nodes[index], "dht.put", PutContent(PUBLIC, (content,)), done)
-
-    def _look(self, world: BareWorld, random: Random, notes: Sequence[Note], for_us: int) -> None:
-        for _ in range(self._looks):
-            at = world.time_us + random.randrange(for_us)
-            target = random.randbytes(LOCATION_BYTES)
-            world.at(at, self._find, world, random.randrange(len(world.nodes)), target)
-            note, index = random.choice(notes), random.randrange(len(world.nodes))
-            world.at(at, self._get, world, index, note)
-
-    def _find(self, world: BareWorld, index: int, target: bytes) -> None:
-        def done(body: FoundNodes | Failure) -> None:
-            if isinstance(body, FoundNodes):
-                self._hops.append(body.hops)
-                self._asked.append(body.asked)
-
-        world.call(world.nodes[index], "dht.find", FindNodes(PUBLIC, target), done)
-
-    def _get(self, world: BareWorld, index: int, note: Note) -> None:
-        def done(body: Got | Failure) -> None:
-            self._found.append(isinstance(body, Got) and note.value in body.values)
-
-        world.call(world.nodes[index], "dht.get", GetContent(PUBLIC, NOTE, note.key), done)
-
-    # Figures
-
-    def _storing(self, nodes: int, held: Sequence[int]) -> dict[str, Any]:
-        holders = mean(self._placed)
-        expected = sum(self._placed) / nodes
-        return {
-            "notes": len(self._placed),
-            "holders_mean": round(holders, 3),
-            "stored_expected": round(expected, 3),
-            "stored_mean": round(mean(held), 3),
-            "stored_p99": quantile(held, 0.99),
-            "stored_max": max(held),
-        }
-
-    def _finding(self) -> dict[str, Any]:
-        return {
-            "lookups": len(self._hops),
-            "hops_mean": round(mean(self._hops), 3),
-            "asked_mean": round(mean(self._asked), 2),
-            "gets": len(self._found),
-            "found": sum(self._found),
-        }
-
-    def _check(self, notes: int) -> None:
-        figures = self.figures
-        require(self._failed == 0, f"{self._failed} of {notes} puts failed")
-        require(len(self._placed) == notes, f"{notes - len(self._placed)} puts did not end")
-        off = abs(figures["stored_mean"] / figures["stored_expected"] - 1)
+    def _check(self) -> None:
+        found = self.figures
+        off = abs(found["stored_mean"] / found["stored_expected"] - 1)
         require(off <= OFF_MAX, f"a node holds {off:.1%} other than n q / m")
         for what in ("stored", "entries") if self._per_node >= PEAKED_MIN else ():
-            peak = figures[f"{what}_p99"] / figures[f"{what}_mean"]
+            peak = found[f"{what}_p99"] / found[f"{what}_mean"]
             require(
                 peak <= PEAK_MAX, f"{what}: 99 of 100 nodes hold up to {peak:.2f} times the mean"
             )
-        require(len(self._hops) == self._looks, "some lookups did not end")
-        require(figures["found"] == self._looks, "some gets did not find their note")
+
+
+def stored(traffic: Traffic, nodes: int) -> dict[str, Any]:
+    """What lies with the nodes that run, and n q / m with q as the writers were told."""
+    held = traffic.held()
+    return {
+        "stored_expected": round(sum(traffic.placed) / nodes, 3),
+        "stored_mean": round(mean(held), 3),
+        "stored_p99": quantile(held, 0.99),
+        "stored_max": max(held),
+    }
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """What there is by now stays; rings are looked for more seldom, as millions of objects live."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_MAX, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _dealt(world: BareWorld, seed: int, count: int) -> dict[str, Any]:
