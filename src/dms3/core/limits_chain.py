@@ -178,6 +178,9 @@ SANDBOX_JOB_SECONDS_MAX = 30  # a message of judgings: fuel ends them earlier on
 SANDBOX_START_SECONDS_MAX = 60  # until a worker has read the runner, on a busy machine
 
 # judging and holding everybody's ops
+IN_HAND_ACTIONS_MAX = 256  # that are judged and not written yet; one more is written first
+IN_HAND_BYTES_MAX = 4 * MIB  # of them all, with their entries
+IN_HAND_US_MAX = SECOND_US  # then it waits, whatever for, and is written: as PUBLISH_ANSWER_US
 PENDING_ACTIONS_MAX = 4_096  # of one overlay that wait for a verdict; one more is refused
 PENDING_PER_PEER_MAX = 1_024  # of them brought by one peer
 PENDING_PER_AUTHOR_MAX = 512  # of them by one author: two full bundles

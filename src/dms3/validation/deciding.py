@@ -1,7 +1,7 @@
-"""Actions that are held: kept while they wait, decided once, told to whoever wants to know.
+"""Actions that are held: decided once, kept while they wait, told to whoever wants to know.
 
-Source: docs/chains.md, "How an op is judged". An op is durable before it is judged, and a verdict
-before it is told. Rejected actions stay as evidence; of abandoned ones nothing is said.
+Source: docs/chains.md, "How an op is judged". A verdict is durable before it is told; `keeping.py`
+says when the action is. Rejected actions stay as evidence; of abandoned ones nothing is said.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dms3.crypto.signing import SigningKey
 from dms3.validation.charges import Charges
 from dms3.validation.holding import Held, Holding
 from dms3.validation.judging import Case, Judging
-from dms3.validation.needs import NO_BUNDLE
+from dms3.validation.keeping import Keeping
 from dms3.validation.queue import Queue
 
 Decided = Callable[[SignedAction, Verdict], None]
@@ -92,6 +92,7 @@ class Deciding:
         self.desk = desk
         self.queue = Queue()
         self._holding = holding
+        self._keeping = Keeping(desk, holding, judging)
         self._judging = judging
         self._charges = charges
         self._signing = signing
@@ -130,8 +131,7 @@ class Deciding:
             why = self._refuses(overlay, op, peer)
             if why:
                 return why
-            self._holding.add_action(overlay, signed, "pending", self.desk.now.wall_us, own=False)
-            self._add(overlay, op, "pending")
+            self._keeping.begin(overlay, op, peer)
             self._begin(overlay, signed, peer, _size(op))
             return ""
         if signed.signature < held.signed.signature:
@@ -144,21 +144,13 @@ class Deciding:
                 return why
             self._add(overlay, op, "abandoned")
             self._holding.again(overlay, signed)
+            self._holding.pend(overlay, signed.hash, peer)
             self._begin(overlay, signed, peer, _size(op))
             return ""
-        why = self.queue.grow(overlay, signed.hash, self._carried(overlay, op))
+        why = self.queue.grow(overlay, signed.hash, self._keeping.brings(overlay, op))
         if not why:
             self._add(overlay, op, held.state)
         return why
-
-    def _carried(self, overlay: OverlayId, op: Op) -> int:
-        """The bytes that an op brings and that do not lie here yet."""
-        pairs = (op.signed.action.entry, op.entry), (op.signed.action.sealed, op.sealed)
-        return sum(
-            len(data)
-            for cid, data in pairs
-            if cid is not None and data is not None and not self._holding.has_entry(overlay, cid)
-        )
 
     def _refuses(self, overlay: OverlayId, op: Op, peer: bytes) -> str:
         now, action = self.desk.now, op.signed.action
@@ -179,12 +171,7 @@ class Deciding:
     def _add(self, overlay: OverlayId, op: Op, state: str) -> None:
         """Keep an op and what it carries, of an action that is kept."""
         signed, action = op.signed, op.signed.action
-        if op.entry is not None and action.entry is not None:
-            self._holding.add_entry(overlay, action.entry, op.entry)
-            self._judging.wake(overlay, action.entry)
-        if op.sealed is not None and action.sealed is not None:
-            self._holding.add_entry(overlay, action.sealed, op.sealed)
-        fork = self._holding.add_op(overlay, op.kind, op.basis, signed, state)
+        fork = self._keeping.add(overlay, op, state)
         self._tell_fork(overlay, signed, fork)
         if state == "rejected" or (state == "integrated" and action.kind == "agent"):
             held = self._holding.action(overlay, signed.hash)
@@ -197,11 +184,9 @@ class Deciding:
             overlay,
             signed,
             lambda verdict: self._decide(case, verdict),
-            NO_BUNDLE,
             peer=peer,
             waits=lambda: self._waits(case),
         )
-        self._holding.pend(overlay, signed.hash, peer)
         self.queue.add(case, size)
         self._begin_when_due(case)
 
@@ -230,6 +215,7 @@ class Deciding:
         """Own actions, judged already; raises `content_invalid` for one that was refused here."""
         for record in records:
             signed = record.signed
+            self._keeping.write_down(overlay, signed.hash)
             held = self._holding.action(overlay, signed.hash)
             if held is not None and held.state in ("rejected", "abandoned"):
                 raise Dms3Error(
@@ -238,7 +224,8 @@ class Deciding:
                 )
             if held is None:
                 now_us = self.desk.now.wall_us
-                self._holding.add_action(overlay, signed, "integrated", now_us, own=True)
+                own = Held(signed, "integrated", own=True, received_us=now_us)
+                self._holding.add_action(overlay, own)
             elif not held.own:
                 self._holding.make_own(overlay, signed)
             state = "integrated" if held is None else held.state
@@ -271,7 +258,7 @@ class Deciding:
                 self.heed.doubt(overlay, signed.hash)
             if isinstance(verdict, Invalid) and self._holding.action(overlay, signed.hash) is None:
                 now_us = self.desk.now.wall_us
-                self._holding.add_action(overlay, signed, "pending", now_us, own=False)
+                self._holding.add_action(overlay, Held(signed, "pending", received_us=now_us))
                 if record.entry is not None and signed.action.entry is not None:
                     self._holding.add_entry(overlay, signed.action.entry, record.entry)
                 self._decided(overlay, signed, verdict)
@@ -279,7 +266,7 @@ class Deciding:
                 self._judging.learn(overlay, record)
             then(verdict)
 
-        case = Case(overlay, signed, decided, NO_BUNDLE, entry=record.entry, urgent=True)
+        case = Case(overlay, signed, decided, entry=record.entry, urgent=True)
         self._judging.begin(case)
         return None if case.over else case
 
@@ -301,7 +288,11 @@ class Deciding:
         return True
 
     def tell(self, overlay: OverlayId, hash_: Cid, peer: PeerId, op_id: bytes) -> None:
-        """Send `peer` a note when that action is decided; of so many peers as may be."""
+        """Send `peer` a note when that action is decided; of so many peers as may be.
+
+        Whoever is told that it waits is told what is written.
+        """
+        self._keeping.write_down(overlay, hash_)
         notes = self._watch(overlay, hash_).notes
         if peer in notes or len(notes) < NOTED_PEERS_MAX:
             notes.setdefault(peer, {})[op_id] = None
@@ -318,7 +309,8 @@ class Deciding:
 
     def _decide(self, case: Case, verdict: Verdict) -> None:
         self.queue.remove(case)
-        self._holding.unpend(case.overlay, case.signed.hash)
+        if self._holding.in_hand.find(case.overlay, case.signed.hash) is None:
+            self._holding.unpend(case.overlay, case.signed.hash)
         if case.hearsay:
             self.heed.doubt(case.overlay, case.signed.hash)
         self._decided(case.overlay, case.signed, verdict)
@@ -326,12 +318,12 @@ class Deciding:
             self._drop(case.overlay, case.signed)  # whoever else brings it is listened to
 
     def _decided(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> None:
-        found = self._holding.decide(overlay, signed, verdict)
+        fork = self._holding.decide(overlay, signed, verdict)
         if isinstance(verdict, Valid) and self._judging.has_rules(overlay):
             self.heed.lean(overlay, signed)
         if isinstance(verdict, Invalid):
             self._tell_rejected(overlay, signed, verdict)
-        self._tell_fork(overlay, signed, found.fork)
+        self._tell_fork(overlay, signed, fork)
         watched = self._watched.pop((overlay, signed.hash), _Watched())
         for each in watched.decided:
             each(signed, verdict)
@@ -359,6 +351,7 @@ class Deciding:
     def _forget(self, case: Case) -> None:
         """Let go of an action that has waited in vain: its author publishes it again."""
         overlay, signed = case.overlay, case.signed
+        self._keeping.write_down(overlay, signed.hash)
         self._judging.cancel(case)
         self.queue.remove(case)
         self._holding.unpend(overlay, signed.hash)
@@ -404,6 +397,7 @@ class Deciding:
 
     def shut(self, overlay: OverlayId) -> None:
         """Judge nothing there for now; what waits stays as it is."""
+        self._keeping.write_all(overlay)
         for case in self.queue.of(overlay):
             self._judging.cancel(case)
             self.queue.remove(case)

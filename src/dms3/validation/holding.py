@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from dms3.chain.action import SignedAction, decode_signed, encode_signed
 from dms3.chain.ops import WITH_ENTRY, Op, bases_of, op_id_of
@@ -22,11 +21,11 @@ from dms3.core.limits import (
     ENTRY_PART_BYTES_MAX,
 )
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
+from dms3.validation.authors import Authors
+from dms3.validation.in_hand import InHand, Taken
 from dms3.validation.located import SHOWN, Located
 from dms3.validation.rows import (
     ACTIONS,
-    AUTHORS,
-    CODES,
     COUNTS,
     ENTRIES,
     INDEX,
@@ -41,13 +40,11 @@ from dms3.validation.rows import (
     action_key,
     index_key,
     index_prefix,
-    number_key,
     refused_key,
 )
 
 _VERSION = 1
 _DIGEST = 32
-_NOBODY = AuthorRow(_VERSION, -1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +53,11 @@ class Held:
 
     signed: SignedAction
     state: str
-    rule: str
-    detail: str
-    line: int
-    own: bool
-    received_us: int
+    rule: str = ""
+    detail: str = ""
+    line: int = 0
+    own: bool = False
+    received_us: int = 0
 
     @property
     def verdict(self) -> Verdict | None:
@@ -84,20 +81,14 @@ class Counts:
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Integrated:
-    """What integrating an action has shown: `fork`, another action at its place in the chain."""
-
-    ops: tuple[bytes, ...]
-    fork: Cid | None = None
-
-
 class Holding:
-    """The rows of all overlays."""
+    """The rows of all overlays, and what is in hand and not written yet."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.located = Located(rows)
+        self.authors = Authors(rows)
+        self.in_hand = InHand()
         self._counts: dict[OverlayId, Counts] = {}
         self._changed: dict[OverlayId, None] = {}
         self._read: dict[bytes, Held] = {}  # rows of actions that were read or written lately
@@ -110,6 +101,9 @@ class Holding:
         """The action with this hash, if it lies here in any state."""
         if hash_.codec != DAG_CBOR:
             return None  # the same digest names something else there
+        taken = self.in_hand.find(overlay, hash_)
+        if taken is not None:
+            return _pending(taken)
         data = self.rows.get(ACTIONS, action_key(overlay, hash_))
         if data is None:
             return None
@@ -119,39 +113,53 @@ class Holding:
             self._remember(data, held)
         return held
 
-    def add_action(
-        self, overlay: OverlayId, signed: SignedAction, state: str, now_us: int, *, own: bool
-    ) -> None:
+    def add_action(self, overlay: OverlayId, held: Held) -> None:
         """Keep an action that was not here."""
         if len(self._new) >= ACTIONS_READ_MAX:
             del self._new[next(iter(self._new))]
-        self._new[action_key(overlay, signed.hash)] = set()
-        self._write(overlay, Held(signed, state, "", "", 0, own, now_us))
-        self._count(overlay, {}, len(encode_signed(signed)))
+        self._new[action_key(overlay, held.signed.hash)] = set()
+        self._write(overlay, held)
+        self._count(overlay, {}, len(encode_signed(held.signed)))
 
-    def decide(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> Integrated:
-        """Keep what an action was found to be; its ops stand in the indexes when it is valid."""
+    def write(self, taken: Taken, held: Held | None = None) -> Cid | None:
+        """Keep an action that is in hand with its ops and what they carry; None: as pending.
+
+        The result is as of `decide`.
+        """
+        overlay, signed = taken.overlay, taken.signed
+        self.in_hand.remove(taken)
+        held = held or _pending(taken)
+        self.add_action(overlay, held)
+        for cid, data in taken.entries.items():
+            self.add_entry(overlay, cid, data)
+        fork = None
+        for kind, basis in taken.ops:
+            fork = self.add_op(overlay, kind, basis, signed, held.state) or fork
+        return fork
+
+    def decide(self, overlay: OverlayId, signed: SignedAction, verdict: Verdict) -> Cid | None:
+        """Keep what an action was found to be; its ops stand in the indexes when it is valid.
+
+        The result is another action at its place in the chain, if one is known now.
+        """
         held = self.action(overlay, signed.hash)
-        assert held is not None, "an action is kept before it is judged"
+        assert held is not None, "an action is kept or in hand before it is judged"
         if held.state == "integrated" and isinstance(verdict, Valid):
-            return Integrated(())  # an own action is kept as what it is
-        ops = self.ops(overlay, signed)
-        self._count(overlay, {held.state: -len(ops), _state(verdict): len(ops)}, 0)
+            return None  # an own action is kept as what it is
         rule, detail, line = _words(verdict)
-        self._write(
-            overlay, replace(held, state=_state(verdict), rule=rule, detail=detail, line=line)
-        )
+        decided = replace(held, state=_state(verdict), rule=rule, detail=detail, line=line)
+        taken = self.in_hand.find(overlay, signed.hash)
+        if taken is not None:
+            return self.write(taken, decided)
+        ops = self.ops(overlay, signed)
+        self._count(overlay, {held.state: -len(ops), decided.state: len(ops)}, 0)
+        self._write(overlay, decided)
         if not isinstance(verdict, Abandoned):
             self._locate(overlay, ops, signed)
-        if isinstance(verdict, Valid):
-            fork = None
-            for kind, basis in ops:
-                fork = self._list(overlay, kind, basis, signed) or fork
-            return Integrated(tuple(op_id_of(kind, basis, signed) for kind, basis in ops), fork)
-        if isinstance(verdict, Invalid):
-            for kind, basis in ops:
-                self._list_refused(overlay, kind, basis, signed)
-        return Integrated(())
+        fork = None
+        for kind, basis in ops:
+            fork = self._show(overlay, kind, basis, signed, decided.state) or fork
+        return fork
 
     def make_own(self, overlay: OverlayId, signed: SignedAction) -> None:
         """An action that came from elsewhere is this node's own."""
@@ -161,6 +169,10 @@ class Holding:
 
     def resign(self, overlay: OverlayId, signed: SignedAction) -> None:
         """Keep this signature of an action: of several good ones all nodes keep the least."""
+        taken = self.in_hand.find(overlay, signed.hash)
+        if taken is not None:
+            taken.signed = signed
+            return
         held = self.action(overlay, signed.hash)
         assert held is not None, "it is kept"
         self._write(overlay, replace(held, signed=signed))
@@ -200,7 +212,7 @@ class Holding:
         if listed is not None:
             self.rows.drop(INDEX, listed)
         if (row.kind, row.basis) == ("activity", action.author):
-            self._shorten(overlay, signed)
+            self.authors.shorten(overlay, signed)
         left = [kind for kind, _ in self.ops(overlay, signed)]
         if not left:
             self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
@@ -213,11 +225,14 @@ class Holding:
 
     def entry(self, overlay: OverlayId, cid: Cid) -> bytes | None:
         """The bytes with this hash."""
+        found = self.in_hand.entry(overlay, cid)
+        if found is not None:
+            return found
         parts = self._parts(overlay, cid)
         return b"".join(parts)[1:] if parts else None
 
     def has_entry(self, overlay: OverlayId, cid: Cid) -> bool:
-        """Whether they lie here."""
+        """Whether they are kept here."""
         return self.rows.get(ENTRIES, _part_key(overlay, cid, 0)) is not None
 
     def add_entry(self, overlay: OverlayId, cid: Cid, data: bytes) -> None:
@@ -257,6 +272,9 @@ class Holding:
 
     def has_op(self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction) -> bool:
         """Whether this op is held."""
+        taken = self.in_hand.find(overlay, signed.hash)
+        if taken is not None:
+            return (kind, basis) in taken.ops
         op_id = op_id_of(kind, basis, signed)
         came = self._new.get(action_key(overlay, signed.hash))
         if came is not None and op_id not in came:
@@ -292,11 +310,7 @@ class Holding:
         self._count(overlay, {state: 1}, 0)
         if state in SHOWN:
             self._locate(overlay, [(kind, basis)], signed)
-        if state == "integrated":
-            return self._list(overlay, kind, basis, signed)
-        if state == "rejected":
-            self._list_refused(overlay, kind, basis, signed)
-        return None
+        return self._show(overlay, kind, basis, signed, state)
 
     def remade(
         self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
@@ -335,8 +349,7 @@ class Holding:
 
     def author(self, overlay: OverlayId, author: bytes) -> AuthorRow:
         """How far the chain of `author` is held."""
-        data = self.rows.get(AUTHORS, overlay + author)
-        return _NOBODY if data is None else _author(data)
+        return self.authors.row(overlay, author)
 
     # What is pending
 
@@ -384,70 +397,17 @@ class Holding:
         for kind, basis in ops:
             self.located.add(overlay, op_id_of(kind, basis, signed), basis)
 
-    def _list(
-        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
+    def _show(
+        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction, state: str
     ) -> Cid | None:
-        key = index_key(overlay, kind, basis, signed)
+        """List an op where it is looked for, as valid or as evidence; a fork as in `decide`."""
+        where = {"integrated": index_key, "rejected": refused_key}.get(state)
+        key = None if where is None else where(overlay, kind, basis, signed)
         if key is None:
             return None
         self.rows.put(INDEX, key, b"")
-        if (kind, basis) == ("activity", signed.action.author):
-            return self._extend(overlay, signed)
-        return None
-
-    def _list_refused(
-        self, overlay: OverlayId, kind: str, basis: bytes, signed: SignedAction
-    ) -> None:
-        key = refused_key(overlay, kind, basis, signed)
-        if key is not None:
-            self.rows.put(INDEX, key, b"")
-
-    def _extend(self, overlay: OverlayId, signed: SignedAction) -> Cid | None:
-        """The chain of its author has one more action; another one at the same place, if any."""
-        author, seq = signed.action.author, signed.action.seq
-        row = self.author(overlay, author)
-        fork, forked, head = None, row.forked, row.head
-        if seq <= row.highest:  # else nothing is listed there or above
-            fork = self._beside(overlay, signed)
-        if fork is not None and (forked < 0 or seq < forked):
-            forked = seq
-        if seq == head + 1:
-            head = seq if seq > row.highest else self._head_from(overlay, author, seq)
-        changed = AuthorRow(_VERSION, head, max(row.highest, seq), forked)
-        if changed != row:
-            self.rows.put(AUTHORS, overlay + author, encode(changed))
-        return fork
-
-    def _beside(self, overlay: OverlayId, signed: SignedAction) -> Cid | None:
-        """Another action at its place in the chain, if one is listed."""
-        place = index_prefix(overlay, CODES["activity"], signed.action.author)
-        here = self.rows.under(INDEX, place + number_key(signed.action.seq))
-        digests = (key[-_DIGEST:] for key, _ in here)
-        other = next((each for each in digests if each != signed.hash.digest), None)
-        return None if other is None else Cid.of_digest(DAG_CBOR, other)
-
-    def _head_from(self, overlay: OverlayId, author: bytes, seq: int) -> int:
-        """The last seq behind `seq` that is listed without a gap, or `seq`."""
-        prefix = index_prefix(overlay, CODES["activity"], author)
-        after = prefix + number_key(seq) + b"\xff" * _DIGEST
-        head = seq
-        for key, _ in self.rows.under(INDEX, prefix, after):
-            number = int.from_bytes(key[len(prefix) : -_DIGEST], "big")
-            if number > head + 1:
-                break
-            head = number
-        return head
-
-    def _shorten(self, overlay: OverlayId, signed: SignedAction) -> None:
-        """The chain of its author is held without this action."""
-        author, seq = signed.action.author, signed.action.seq
-        prefix = index_prefix(overlay, CODES["activity"], author)
-        if next(self.rows.under(INDEX, prefix), None) is None:
-            self.rows.drop(AUTHORS, overlay + author)
-            return
-        row = self.author(overlay, author)
-        if seq <= row.head:
-            self.rows.put(AUTHORS, overlay + author, encode(replace(row, head=seq - 1)))
+        is_chain = state == "integrated" and (kind, basis) == ("activity", signed.action.author)
+        return self.authors.extend(overlay, signed) if is_chain else None
 
     def _write(self, overlay: OverlayId, held: Held) -> None:
         """Keep the row of an action as `held` says."""
@@ -493,9 +453,8 @@ def _held(data: bytes) -> Held:
     return Held(signed, row.state, row.rule, row.detail, row.line, row.own, row.received_us)
 
 
-@lru_cache(maxsize=ACTIONS_READ_MAX)
-def _author(data: bytes) -> AuthorRow:
-    return decode(AuthorRow, data)
+def _pending(taken: Taken) -> Held:
+    return Held(taken.signed, "pending", received_us=taken.received_us)
 
 
 def _state(verdict: Verdict) -> str:

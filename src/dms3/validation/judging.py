@@ -31,7 +31,17 @@ from dms3.core.limits import (
 )
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid, Verdict
 from dms3.validation.charges import Charges
-from dms3.validation.needs import MISSING, Bundle, Known, Lies, Need, Refused, TooMuch, parse_need
+from dms3.validation.needs import (
+    MISSING,
+    NO_BUNDLE,
+    Bundle,
+    Known,
+    Lies,
+    Need,
+    Refused,
+    TooMuch,
+    parse_need,
+)
 
 _TARGETED = ("update", "delete", "unlink")
 _NO_APP = (None, None)
@@ -49,7 +59,7 @@ class Case:
     overlay: OverlayId
     signed: SignedAction
     done: Callable[[Verdict], None]
-    bundle: Bundle
+    bundle: Bundle = NO_BUNDLE
     entry: bytes | None = field(default=None, repr=False)
     peer: bytes = b""
     urgent: bool = False
