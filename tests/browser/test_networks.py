@@ -1,4 +1,4 @@
-"""Networks on the page: made, an invitation shown and used, left."""
+"""Networks on the page: made, an invitation shown and used, left; and a block that is taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from playwright.sync_api import expect
 
 from browser.conftest import Visit
 from browser.person import barriers
+from dms3.core.multibase import encode_base32
 from network.running import Running
+
+SOMEBODY = encode_base32(b"an agent that nobody has seen...")
 
 
 def test_a_network_is_made_joined_and_left(alice: Running, bob: Running, visit: Visit):
@@ -35,3 +38,19 @@ def test_a_network_is_made_joined_and_left(alice: Running, bob: Running, visit: 
     mine.get_by_role("button", name="Leave ...").click()
     page.get_by_role("dialog").get_by_role("button", name="Leave", exact=True).click()
     expect(mine).to_have_count(0)
+
+
+def test_whom_this_node_blocks_is_shown_and_pardoned(alice: Running, visit: Visit):
+    if not any(one["name"] == "guestbook" for one in alice.call("dapp", "list")["dapps"]):
+        alice.call("dapp", "install", what="guestbook")
+    alice.call("warrant", "block", dapp="guestbook", agent=SOMEBODY, why="rude")
+    page = visit(alice).go("/network")
+    row = page.locator("#warrants").get_by_role("listitem").filter(has_text=SOMEBODY[:8])
+    expect(row).to_contain_text("blocked by you")
+    expect(row).to_contain_text("You said: rude")
+    assert barriers(page) == []
+    row.get_by_role("button", name="Pardon").click()
+    expect(row).to_contain_text("pardoned by you")
+    expect(row.get_by_role("button", name="Pardon")).to_have_count(0)
+    (one,) = alice.call("warrant", "list", dapp="guestbook")["warrants"]
+    assert one["standing"] == "pardoned"

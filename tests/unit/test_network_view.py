@@ -11,6 +11,7 @@ from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES
 from dms3.libp2p.peer_id import ED25519, SECP256K1, PublicKey
 from dms3.node.people import location_text
 from dms3.web.network import CENTRE, RADIUS, draw, neighbourhood, turn
+from dms3.web.templating import Pages
 
 
 def place(leading: int, bits: int = 8) -> bytes:
@@ -85,3 +86,45 @@ def test_a_long_name_is_cut_and_no_name_has_no_label():
     far = [(place(64), peer("<script>alert(1)</script>")), (place(128), peer(None))]
     [label] = draw(place(0), neighbourhood(place(0), []), far)["labels"]
     assert label["text"] == "<script>aler…"
+
+
+AGENT, HASH = "a" * 52, "bafyrei" + "x" * 52
+CONVICTED = {
+    "dapp": "guestbook",
+    "agent": AGENT,
+    "standing": "convicted",
+    "kind": "rule",
+    "words": "Its action 3 breaks the rule short, line 9: <b>too long</b>.",
+    "why": "",
+    "actions": [HASH],
+    "issuer": "",
+    "found": None,
+}
+
+
+def warrants(**changed: object) -> str:
+    """The section of the page about one agent."""
+    template = Pages()._environment.get_template("warrants.html")
+    return template.render(warrants=[CONVICTED | changed])
+
+
+def test_a_conviction_is_shown_with_its_evidence_and_the_way_back():
+    shown = warrants()
+    assert "Its action 3 breaks the rule short, line 9: &lt;b&gt;too long" in shown
+    assert f'href="/apps/guestbook/{HASH}"' in shown
+    assert "found out by this node" in shown
+    assert 'data-command="warrant pardon"' in shown
+    assert 'data-command="warrant block"' in shown
+    fork = warrants(kind="fork", actions=[HASH, HASH[::-1]], issuer=AGENT)
+    assert "Its two actions" in fork
+    assert "first said by another agent" in fork
+
+
+def test_what_the_person_has_said_is_shown_without_the_same_again():
+    pardoned, blocked = warrants(standing="pardoned"), warrants(standing="blocked", why="rude")
+    assert 'data-command="warrant pardon"' not in pardoned
+    assert "pardoned by you" in pardoned
+    assert 'data-command="warrant block"' not in blocked
+    assert "You said: rude" in blocked
+    empty = Pages()._environment.get_template("warrants.html").render(warrants=[])
+    assert "Nothing is known here against anybody." in empty

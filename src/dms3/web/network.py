@@ -65,7 +65,7 @@ async def _networks(site: Site) -> dict[str, Any]:
     listed = await site.ask("network", "list")
     for one in listed["networks"]:
         found = await site.ask("network", "members", name=one["name"])
-        one["people"] = found["members"]
+        one["people"], one["put_out"] = found["members"], found["put_out"]
         one["publish"] = shell("store", "publish", "SPACE", "--network", one["name"])
     return {"networks": listed["networks"], "overlays": listed["overlays"]}
 
