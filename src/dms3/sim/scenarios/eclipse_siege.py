@@ -91,8 +91,8 @@ class Sybil:
             return [Reply(event.request, encode(Nodes(self._crowd)))]
         if question.get is not None and question.get.key == self._key:
             return [Reply(event.request, encode(Values((), False, self._crowd)))]
-        contents = (*question.offers, *question.puts)
-        if [each.key for each in contents] == [self._key]:
+        keys = [each.key for each in question.offers] + [each.key for each in question.puts]
+        if keys == [self._key]:
             return [Reply(event.request, encode(Codes((int(Code.HELD),))))]
         return self._honest.on_event(event, now)
 
