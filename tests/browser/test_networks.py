@@ -1,4 +1,4 @@
-"""Networks on the page: made, an invitation shown and used, left; and a block that is taken back."""
+"""Networks on the page: made, an invitation shown and used, left; a block that is taken back."""
 
 from __future__ import annotations
 
