@@ -1,7 +1,7 @@
 """An hour of writing with nodes that die and return: memory stays, the disk grows by what is held.
 
 DMS3_SOAK_MINUTES shortens it. The first third warms up, while bounded caches fill as the database
-grows past them; what is measured comes after. What stays is the tree of what is held, 40 bytes an op.
+grows past them; what is measured comes after. What grows on is the tree of ops, 40 bytes for each.
 """
 
 from __future__ import annotations
