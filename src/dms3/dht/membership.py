@@ -187,9 +187,10 @@ class Membership:
         care.joined_us, care.joined_size, care.join_us = now.mono_us, len(care.table), None
         care.unsaid = False
 
-        def found(_: Nearest, at: Now) -> list[Effect]:
+        def found(near: Nearest, at: Now) -> list[Effect]:
             care.looking = False
-            care.sparse = care.table.sparse()
+            everybody = near.complete and near.radius is None  # a small overlay has no more nodes
+            care.sparse = [] if everybody else care.table.sparse()
             return self._look_next(overlay, care, at)
 
         care.looking = True
@@ -242,7 +243,10 @@ class Membership:
         return effects
 
     def _check(self, overlay: OverlayId, care: _Care, node: NodeAt, now: Now) -> list[Effect]:
-        """Ask `node` who is near us: when it answers and shows its presence, it may enter."""
+        """Ask `node` who is near us: when it answers and shows its presence, it may enter.
+
+        Whom it names is of interest while few are known; else one is enough.
+        """
         if node.peer in care.checking or len(care.checking) >= NODE_CHECKS_MAX:
             return []
         care.checking[node.peer] = None
@@ -253,7 +257,9 @@ class Membership:
                 return []
             return self._meet(overlay, care, [other for _, other in answer.nodes], at)
 
-        return self._asking.ask(node, Question(overlay, find=Find(self._at)), now, checked)
+        few = len(care.table) < BUCKET_SIZE
+        find = Find(self._at) if few else Find(self._at, 1)
+        return self._asking.ask(node, Question(overlay, find=find), now, checked)
 
     def _part_of(self, us: int) -> int:
         """A random part of `us`, so that nodes do not move in step."""
