@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from dms3.cli.dev import DevNetwork, node_names
+from dms3.cli.dev import node_names
 from dms3.sdk import Client
+from network.nodes import Network
 
 PATCHED = Path(__file__).with_name("patched_author.py")
 WITHIN_SECONDS = 40
 
 
-class AppNetwork(DevNetwork):
+class AppNetwork(Network):
     """As `dms3 dev`; the nodes in `patched` run `script`, and write what their rules refuse."""
 
     script = PATCHED

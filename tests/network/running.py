@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,15 +15,18 @@ from typing import Any
 
 from dms3.io.clock import SystemClock
 from dms3.sdk import SyncClient
+from network.nursery import Child, start
 
 STOP_SECONDS = 20
+
+Process = Child | subprocess.Popen[str]
 
 
 @dataclass(frozen=True)
 class Running:
     """A node that runs: its process, its home, the data of its first line of output."""
 
-    process: subprocess.Popen[str]
+    process: Process
     home: Path
     data: Mapping[str, Any]
     log: Path
@@ -95,18 +97,13 @@ def command(home: Path, *words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(home: Path, *words: str, **environment: str) -> Iterator[Running]:
+def running(
+    home: Path, *words: str, begin: Callable[..., Process] = start, **environment: str
+) -> Iterator[Running]:
     """A node on `home`; it has to end well, and without a bug of its own, when it is asked to."""
     log = home.with_name(home.name + ".log")
     with log.open("ab") as errors:
-        process = subprocess.Popen(
-            command(home, *words),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, **environment},
-        )
+        process = begin(command(home, *words), errors, **environment)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

@@ -5,24 +5,14 @@ Five real processes on loopback. Costs 20 s, most of it starting them and their 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from dms3.cli.dev import DevNetwork, DevNode
+from dms3.cli.dev import DevNode
 from dms3.sdk import Client
+from network.nodes import network_of
 
 TERMS = {"title": "The boat", "text": "Bob lends Alice the boat until May."}
-
-
-@contextlib.asynccontextmanager
-async def network(home: Path) -> AsyncIterator[DevNetwork]:
-    made = DevNetwork(home)
-    try:
-        await made.start(5)
-        yield made
-    finally:
-        await made.stop()
 
 
 def client(node: DevNode) -> Client:
@@ -47,7 +37,8 @@ async def session_in(node: Client, *states: str) -> dict[str, Any]:
 
 
 async def scenario(tmp_path: Path) -> None:
-    async with network(tmp_path / "net") as nodes, contextlib.AsyncExitStack() as stack:
+    net = network_of(tmp_path / "net", 5, {})
+    async with net as nodes, contextlib.AsyncExitStack() as stack:
         named = [nodes.nodes[name] for name in sorted(nodes.nodes)]
         alice, bob, *others = [await stack.enter_async_context(client(node)) for node in named]
         installs = (

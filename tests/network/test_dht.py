@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from dms3.cli.dev import DevNetwork, DevNode, dev_network
+from dms3.cli.dev import DevNetwork, DevNode
 from dms3.sdk import Client
+from network.nodes import network_of
 
 NODES = 5
 PATIENCE_SECONDS = 150  # a busy machine: a question unanswered is put again after a minute
@@ -55,7 +56,7 @@ def test_five_know_each_other_through_one_and_again_without_it(tmp_path):
         assert overlay["verdict"] == "pass", overlay
 
     async def main() -> None:
-        async with dev_network(tmp_path, NODES) as network:
+        async with network_of(tmp_path, NODES) as network:
             await run(network)
 
     asyncio.run(main())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from dms3.cli.dev import DevNetwork, dev_network
+from dms3.cli.dev import DevNetwork
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PACK_COMPACT_DEAD_FRACTION
 from dms3.io.clock import SystemEntropy
@@ -29,6 +29,7 @@ from dms3.node.home import Home
 from dms3.node.identity import create_identity
 from dms3.node.restoring import Restoration
 from dms3.sdk import Client
+from network.nodes import network_of
 
 FILES = 48
 LARGE_EVERY = 12  # one of these needs pack records and a tree
@@ -307,7 +308,7 @@ async def campaign(tmp_path: Path, name: str, rounds: int, seed: int) -> None:
     draw = random.Random(seed)
     begun = time.perf_counter()
     kind = ACTIVITIES[name]
-    async with dev_network(tmp_path / "net", kind.nodes) as network:
+    async with network_of(tmp_path / "net", kind.nodes) as network:
         activity = kind(tmp_path, network, seed)
         async with activity.client() as client:
             await activity.prepare(client)

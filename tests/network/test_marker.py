@@ -6,6 +6,7 @@ from typing import Self
 
 from dms3.cli.dev import DevNetwork
 from dms3.sdk import Client
+from network.nodes import Network
 
 MARKER = "The heron waits beside the ninth lock at Marsworth"
 
@@ -54,7 +55,7 @@ class Wiretap:
 async def scenario(tmp_path: Path) -> None:
     document = tmp_path / "diary.txt"
     document.write_text(f"A diary.\n{MARKER}.\n" + "filler words follow here " * 20_000)
-    network = DevNetwork(tmp_path / "net")
+    network = Network(tmp_path / "net")
     try:
         alice = await network.start_node("alice")
         port = int(alice.address.split("/")[4])

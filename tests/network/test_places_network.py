@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dms3.cli.dev import DevNetwork, DevNode, dev_network
+from dms3.cli.dev import DevNetwork, DevNode
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import CHUNK_LIFE_US, CHUNK_RENEW_US
 from dms3.core.machine import Now
@@ -31,6 +31,7 @@ from dms3.storage.operations import (
     Place,
     PutObject,
 )
+from network.nodes import network_of
 from network.place_campaign import Job, Ledger, kills_of, look, write_and_kill
 from network.place_node import member
 from network.place_writer import name_of, settled
@@ -48,7 +49,7 @@ def run(tmp_path: Path, test) -> None:
     """Run `test(network)` beside five nodes."""
 
     async def main() -> None:
-        async with asyncio.timeout(3_500), dev_network(tmp_path / "network", NODES) as network:
+        async with asyncio.timeout(3_500), network_of(tmp_path / "network", NODES) as network:
             await test(network)
 
     asyncio.run(main())

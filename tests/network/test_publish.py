@@ -3,29 +3,18 @@
 Real processes on loopback. Costs 25 s, most of it starting nine nodes."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from dms3.cli.dev import DevNetwork, DevNode
+from dms3.cli.dev import DevNode
 from dms3.core.errors import Dms3Error
 from dms3.sdk import Client
+from network.nodes import network_of
 
 TEXT = "The heron waits beside the ninth lock at Marsworth.\n"
 NODES = 9  # one more than hold a block: one of them has to ask
-
-
-@contextlib.asynccontextmanager
-async def network(home: Path, count: int = NODES) -> AsyncIterator[DevNetwork]:
-    made = DevNetwork(home)
-    try:
-        await made.start(count)
-        yield made
-    finally:
-        await made.stop()
 
 
 def client(node: DevNode) -> Client:
@@ -60,7 +49,7 @@ async def find(node: Client, words: str, scope: str = "public") -> list[dict[str
 async def scenario(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
     large = (folder / "large.txt").read_bytes()
-    async with network(tmp_path / "net") as nodes:
+    async with network_of(tmp_path / "net", NODES, {}) as nodes:
         names = list(nodes.nodes)
         first, publisher, asker, late = (nodes.nodes[names[at]] for at in (0, 1, 2, -1))
         async with client(publisher) as one, client(asker) as two:
@@ -102,7 +91,7 @@ def test_what_was_published_is_found_and_opened_with_the_publisher_gone(tmp_path
 
 async def alone(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
-    async with network(tmp_path / "net", 1) as nodes:
+    async with network_of(tmp_path / "net", 1) as nodes:
         (node,) = nodes.nodes.values()
         async with client(node) as one:
             await one.call("store", "add", paths=[str(folder)], space="canal")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dms3.core.errors import Dms3Error
+from network.nursery import execute
 from network.running import Running, running
 
 PASSPHRASE = "correct horse battery staple"
@@ -61,7 +62,7 @@ def exercise(node: Running, tmp_path: Path) -> dict[str, str]:
 
 
 def test_no_secret_is_shown_by_a_running_node(tmp_path: Path) -> None:
-    with running(tmp_path / "home", "--log-level", "debug") as node:
+    with running(tmp_path / "home", "--log-level", "debug", begin=execute) as node:
         secrets = exercise(node, tmp_path)
         seen = traces(node)
     seen["log after the stop"] = (tmp_path / "home.log").read_bytes()
@@ -75,7 +76,8 @@ def test_settings_in_the_environment_do_not_reach_workers(tmp_path: Path) -> Non
     secret = tmp_path / "secret"
     secret.write_text(PASSPHRASE + "\n")
     token = "t" * 40
-    with running(tmp_path / "home", DMS3_TOKEN=token, DMS3_PASSPHRASE_FILE=str(secret)) as node:
+    given = {"DMS3_TOKEN": token, "DMS3_PASSPHRASE_FILE": str(secret)}
+    with running(tmp_path / "home", begin=execute, **given) as node:
         note = tmp_path / "note.txt"
         note.write_text("note")
         with contextlib.suppress(Dms3Error):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dms3.cli.dev import dev_network
 from dms3.storage.operations import Place
+from network.nodes import network_of
 from network.place_device import device, items_of
 from network.place_node import member
 from network.place_servers import KUBO, place_at, server
@@ -68,7 +68,7 @@ async def every_kind(tmp_path: Path) -> AsyncIterator[tuple[Any, list[Place]]]:
             kind: stack.enter_context(server(kind, tmp_path))[0] for kind in ("webdav", "s3", ipfs)
         }
         places = [place_at(kind, port) for kind, port in ports.items()]
-        async with dev_network(tmp_path / "network", NODES) as network:
+        async with network_of(tmp_path / "network", NODES) as network:
             first = network.nodes["alice"]
             async with member(tmp_path / "node", (first.address,)) as node:
                 await settled(node.ports["place"], Place("overlay"))

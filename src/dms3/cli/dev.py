@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DEV_NODES_MAX, DEV_START_SECONDS_MAX, DEV_STOP_SECONDS_MAX
@@ -97,13 +97,7 @@ class DevNetwork:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         log = os.fdopen(os.open(home / "node.log", flags, 0o600), "ab")
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command(name, home, join),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches only us, who stop them
-            )
+            process = await self._spawn(self._command(name, home, join), log)
         finally:
             log.close()
         self._processes[name] = process
@@ -134,6 +128,15 @@ class DevNetwork:
         for bound in (one for ports in self._reserved.values() for one in ports):
             bound.close()
         self._reserved.clear()
+
+    async def _spawn(self, command: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches only us, who stop them
+        )
 
     def _command(self, name: str, home: Path, join: str | None) -> Sequence[str]:
         p2p_port, api_port, public_port = self._ports(name)
