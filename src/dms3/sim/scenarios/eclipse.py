@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 from dms3.core.errors import Failure
 from dms3.core.ids import PeerId
-from dms3.core.limits import ID_WORK_BITS, NEIGHBOURS_MAX, REPUT_US, SIM_PRESENCES_KEPT_MAX
+from dms3.core.limits import REPUT_US, SIM_PRESENCES_KEPT_MAX
 from dms3.core.machine import Entropy
 from dms3.core.overlay import (
-    HOLDERS_MIN,
     PUBLIC,
     Content,
     GetContent,
@@ -28,27 +26,24 @@ from dms3.core.overlay import (
     PutContent,
     location,
 )
-from dms3.dht.answering import FLOOD as FLOOD_CODE
-from dms3.dht.presence import Verified, issue_presence, node_location
-from dms3.dht.routing import Table
+from dms3.dht.presence import Verified, node_location
 from dms3.sim.bare import BareNode, BareWorld, Made
 from dms3.sim.ground import Ground
 from dms3.sim.liars import LIES, Liar
 from dms3.sim.scenarios.bare_members import bare_dht, peer_book
-from dms3.sim.scenarios.eclipse_hostile import WAYS, Hostile, Judges
+from dms3.sim.scenarios.eclipse_cost import admitted, cost
+from dms3.sim.scenarios.eclipse_hostile import FLOODED, WAYS, Hostile, Judges
 from dms3.sim.scenarios.eclipse_siege import Surrounded
 from dms3.sim.scenarios.notes import NOTE, Note, new_note, note_type
 from dms3.sim.seeds import stream
 from dms3.sim.statement import Statement, require
 from dms3.sim.warm import warm, warm_held
-from dms3.sim.world import WALL_START_US
 
 HOSTILE = 5  # one node of so many
 RIGHT_MIN = 0.99
 NOTES = 50  # that lie there, and as many that are put
 MISLEADS = "misleads"  # names nodes that do not exist, or are far, or its friends; or says nothing
 ALL_WAYS = (*WAYS, MISLEADS)
-PREFIX = "/ip4/8.8.4.{}/tcp/4001"  # one network that somebody has rented
 
 
 class EclipseScenario(Statement):
@@ -89,8 +84,8 @@ class EclipseScenario(Statement):
         self.time_us = world.time_us
         self.figures = {"hostile": len(chosen), "honest": len(honest), **self._judged(world)}
         self.figures |= {"gets": len(self._right), "right": sum(self._right)}
-        self.figures |= self._cost(seed, notes[0], [places[node.index] for node in honest])
-        self.figures |= _admitted(world)
+        self.figures |= cost(seed, _at(notes[0]), [places[node.index] for node in honest])
+        self.figures |= admitted(world)
         self._check()
         if self._besieged:
             self.figures |= Surrounded(seed, len(honest)).besiege()
@@ -184,45 +179,8 @@ class EclipseScenario(Statement):
         require(share >= RIGHT_MIN, f"{share:.1%} of gets among hostile nodes were right")
         require("honest" not in reported, f"honest nodes are blamed: {reported.get('honest')}")
         require(not figures["admitted_without_work"], "an id without work was admitted")
-        floods = reported.get("floods", {}).get(FLOOD_CODE, 0)
+        floods = reported.get("floods", {}).get(FLOODED, 0)
         require(floods >= figures["floods_refused"], "a flood was refused and not reported")
-
-    def _cost(self, seed: int, note: Note, honest: Sequence[int]) -> dict[str, int]:
-        """How many ids are drawn until so many lie nearer to `note` than every honest node.
-
-        Work is asked of each id besides: one of 2**ID_WORK_BITS has it, wherever it lies.
-        """
-        random, target = stream(seed, "ids"), _at(note)
-        nearest = min(place ^ target for place in honest)
-        near = drawn = 0
-        figures: dict[str, int] = {"id_work": 1 << ID_WORK_BITS}
-        while near < NEIGHBOURS_MAX:
-            drawn += 1
-            near += random.getrandbits(256) ^ target < nearest
-            for name, count in (("q_min", HOLDERS_MIN), ("all", NEIGHBOURS_MAX)):
-                if near == count and f"ids_{name}" not in figures:
-                    figures[f"ids_{name}"] = count
-                    figures[f"drawn_{name}"] = drawn
-                    figures[f"keys_{name}"] = drawn << ID_WORK_BITS
-        return figures
-
-
-def _admitted(world: BareWorld) -> dict[str, int]:
-    """How many of the world's nodes a routing table takes when one rented network has them all.
-
-    Without the work, and as if each id had cost it.
-    """
-    own, *others = world.nodes
-    taken = {}
-    for name, work in (("without_work", ID_WORK_BITS - 1), ("with_work", ID_WORK_BITS)):
-        table, verified = Table(own.peer, PUBLIC), Verified()
-        for number, node in enumerate(others):
-            address = PREFIX.format(number % 250 + 1)
-            presence = issue_presence(node.key, PUBLIC, (address,), WALL_START_US)
-            proven = verified.remembered(presence)
-            table.seen(replace(proven, work=work), address, 0)
-        taken[f"admitted_{name}"] = len(table)
-    return taken
 
 
 def _at(note: Note) -> int:

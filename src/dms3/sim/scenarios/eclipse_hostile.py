@@ -30,6 +30,7 @@ from dms3.core.machine import (
     View,
 )
 from dms3.core.overlay import LOCATION_BYTES, PUBLIC
+from dms3.dht import answering
 from dms3.dht.messages import (
     PROTOCOL,
     Code,
@@ -50,6 +51,7 @@ says that it holds what it lets go. Each does only that."""
 
 FLOOD = 2 * QUESTION_BURST_US // QUESTION_COST_US  # questions at once: twice what is answered
 FLOOD_US = 10 * SECOND_US
+FLOODED = answering.FLOOD  # what it is blamed for
 _FLOOD = "flood:"
 
 
