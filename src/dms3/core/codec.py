@@ -99,17 +99,22 @@ def check_items(data: bytes, most: int) -> None:
 
     Looks at no more than so many: a megabyte of empty lists takes half a second to decode.
     """
-    at = 0
+    at, end = 0, len(data)
     for _ in range(most):
-        if at >= len(data):
+        if at >= end:
             return
-        kind, short = data[at] >> 5, data[at] & 31
-        if short > 27:
-            raise DecodeError(at, "not dag-cbor: a length that is not known")
-        width = 0 if short < 24 else 1 << (short - 24)
-        value = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else short
-        at += 1 + width + (value if kind in _STRINGS else 0)
-    if at < len(data):
+        head = data[at]
+        at += 1
+        size = head & 31
+        if size >= 24:
+            if size > 27:
+                raise DecodeError(at - 1, "not dag-cbor: a length that is not known")
+            width = 1 << (size - 24)
+            size = int.from_bytes(data[at : at + width], "big")
+            at += width
+        if head >> 5 in _STRINGS:
+            at += size
+    if at < end:
         raise DecodeError(at, f"more than {most} items")
 
 

@@ -172,10 +172,12 @@ class Membership:
 
     def next_timer(self) -> int | None:
         """When the next of that is due."""
-        due = [us for care in self._cares.values() for us in (care.refresh_us, care.check_us)]
-        due += [care.near_us for care in self._cares.values() if care.near_us is not None]
-        due += [care.join_us for care in self._cares.values() if care.join_us is not None]
-        return min(due, default=None)
+        first: int | None = None
+        for care in self._cares.values():
+            for due_us in (care.refresh_us, care.check_us, care.near_us, care.join_us):
+                if due_us is not None and (first is None or due_us < first):
+                    first = due_us
+        return first
 
     # Joining and refreshing
 

@@ -142,8 +142,8 @@ class Repairing:
 
     def _is_due(self, peer: PeerId) -> bool:
         """Whether more is shared with it than was compared."""
-        visit = self._visits.get(peer)
-        return visit is None or not covers(visit.ranges, self._shared[peer])
+        visit, shared = self._visits.get(peer), self._shared[peer]
+        return visit is None or not (visit.ranges == shared or covers(visit.ranges, shared))
 
     def _choice(self, peer: PeerId, *, due: bool) -> Choice:
         return Choice(self._nodes[peer][0], self._shared[peer], due)
