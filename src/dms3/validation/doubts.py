@@ -13,9 +13,8 @@ from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId
 from dms3.core.limits import LEANING_STEPS_MAX
 from dms3.validation.holding import Holding
-from dms3.validation.rows import action_key
+from dms3.validation.rows import DOUBTS, action_key
 
-DOUBTS = "doubts"
 _DOUBTED, _LEANING = b"\1", b"\2"
 
 

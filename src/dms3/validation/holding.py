@@ -27,6 +27,7 @@ from dms3.validation.located import SHOWN, Located
 from dms3.validation.rows import (
     ACTIONS,
     COUNTS,
+    DOUBTS,
     ENTRIES,
     INDEX,
     OPS,
@@ -215,7 +216,8 @@ class Holding:
             self.authors.shorten(overlay, signed)
         left = [kind for kind, _ in self.ops(overlay, signed)]
         if not left:
-            self.rows.drop(ACTIONS, action_key(overlay, signed.hash))
+            for table in (ACTIONS, DOUBTS):
+                self.rows.drop(table, action_key(overlay, signed.hash))
             self._count(overlay, {}, -len(encode_signed(signed)))
         bare = not any(kind in WITH_ENTRY for kind in left)
         entries = (action.entry, action.sealed)

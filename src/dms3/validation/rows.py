@@ -19,6 +19,7 @@ from dms3.core.machine import View
 
 ACTIONS, ENTRIES, OPS, INDEX = "actions", "entries", "ops", "index"
 AUTHORS, PENDING, COUNTS = "authors", "pending", "counts"
+DOUBTS = "doubts"  # see `doubts.py`
 HELD_TABLES = (ACTIONS, ENTRIES, OPS, INDEX, AUTHORS)
 """What `digest.py` compares; the others follow from them or from what is under way."""
 
