@@ -82,6 +82,8 @@ class Hearing:
             return
         if not self._is_news(overlay, warrant):
             self._desk.reply(request, self._is_kept(overlay, warrant))
+        elif self._is_judged_now(overlay, warrant):
+            self._desk.reply(request, _LATE)
         elif self._is_crowded(asked.peer):
             self._desk.reply(request, _CROWDED)
         elif not self._admits(overlay, action.author):
@@ -116,6 +118,13 @@ class Hearing:
         known = self._deciding.find(overlay, warrant.hash)
         valid = known is not None and isinstance(known.verdict, Valid)
         return valid and self._voices.has(overlay, warrant)
+
+    def _is_judged_now(self, overlay: OverlayId, warrant: SignedAction) -> bool:
+        """Whether it was brought before, and waits."""
+        return any(
+            case.signed.hash == warrant.hash and case.overlay == overlay and not case.over
+            for case in self._cases
+        )
 
     def _is_crowded(self, peer: PeerId) -> bool:
         """Whether too many are being judged, of all or of those that `peer` has brought."""

@@ -109,7 +109,8 @@ class Voices:
     def heed(self, overlay: OverlayId) -> None:
         """What was said there may count for another overlay from now on."""
         for each in list(self._of(overlay)):
-            self._look(overlay, each)
+            if self._admission.counts(overlay, each.root):
+                self._look(overlay, each)
         self._weigh(overlay)
 
     def heard(self, overlay: OverlayId, warrant: SignedAction) -> None:
@@ -121,8 +122,9 @@ class Voices:
         row = encode(_Row(_VERSION, one.root))
         self._rows.put(VOICES, overlay + one.agent + one.issuer, row)
         self._counts[overlay] = self._counts.get(overlay, 0) + 1
-        self._look(overlay, one)
-        self._weigh(overlay)
+        if self._admission.counts(overlay, one.root):
+            self._look(overlay, one)
+            self._weigh(overlay)
 
     def pardoned(self, overlay: OverlayId, agent: bytes) -> None:
         """The person looks over what was said of an agent so far."""
@@ -139,15 +141,15 @@ class Voices:
             yield _Voice(names[:_KEY], names[_KEY:], row.root)
 
     def _look(self, overlay: OverlayId, one: _Voice) -> None:
-        if self._admission.counts(overlay, one.root):
-            self._people.look(overlay, one.issuer)
-            self._people.look(overlay, one.agent)
+        self._people.look(overlay, one.issuer)
+        self._people.look(overlay, one.agent)
 
     def _weigh(self, overlay: OverlayId) -> None:
-        """Count again, and have it looked at who is in when that has changed."""
+        """Count again what counts, and have it looked at who is in when that has changed."""
         found: dict[bytes, set[bytes]] = {}
         for each in self._of(overlay):
-            if each.root in self._people.behind(overlay, each.issuer):
+            counts = self._admission.counts(overlay, each.root)
+            if counts and each.root in self._people.behind(overlay, each.issuer):
                 for root in self._people.behind(overlay, each.agent):
                     found.setdefault(root, set()).add(each.root)
         weighed = {root: frozenset(by) for root, by in found.items()}

@@ -560,3 +560,15 @@ def test_a_warrant_that_came_as_an_op_first_is_handed_on_when_gossip_brings_it()
     rig.codes(*ops(*issuer.records))
     assert chain.signing.public in convicted(rig)
     assert hear(rig, warrant=warrant) is True
+
+
+def test_a_warrant_that_waits_is_judged_once_however_often_it_is_brought():
+    rig, (chain, one, two) = Rig(), forked()
+    issuer = begun(PLAIN, 5)
+    warrant = warned(issuer, chain.signing.public, fork_evidence(one.signed, two.signed))
+    assert hear(rig, warrant=warrant) is None
+    for peer in OTHERS:
+        assert hear(rig, warrant=warrant, peer=peer).code in UNJUDGED
+    assert len(rig.machine._parts.court.hearing._cases) == 1
+    rig.codes(*ops(*issuer.records[:3]))
+    assert chain.signing.public in convicted(rig)
