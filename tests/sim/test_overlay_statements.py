@@ -196,7 +196,7 @@ def test_eight_sybils_around_a_key_hide_what_is_put_there_and_seven_do_not():
     print(json.dumps(figures))
     assert figures["put_found"]["7"] == figures["kept_found"]["7"] == 1
     assert figures["put_hidden_by"] == HOLDERS_MIN
-    assert figures["kept_found"]["24"] == 0
+    assert figures["kept_found"]["24"] < 1
 
 
 # In `make long`

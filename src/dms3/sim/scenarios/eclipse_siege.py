@@ -35,6 +35,7 @@ from dms3.sim.world import WALL_START_US
 COUNTS = (1, 4, 7, 8, 9, 12, 16, 24, NEIGHBOURS_MAX)
 GETS = 10  # of each note
 CHEAP_OF = 4  # of so many notes the attacker takes the one that is cheapest to surround
+TRIES_MAX = 200  # notes that are drawn for that: few nodes have no room for so many sieges
 PUT_US, GET_US, END_US = 2 * SECOND_US, 20 * SECOND_US, 60 * SECOND_US
 KEPT, PUT = "kept", "put"
 """Whether a note lay with honest nodes before the Sybils came, or is put among them."""
@@ -111,51 +112,58 @@ class Surrounded:
 
     def besiege(self) -> dict[str, Any]:
         """Figures; raises ViolationError when fewer than HOLDERS_MIN Sybils hide a note."""
-        count = self._honest + 2 * sum(self._counts)
+        count = self._honest + 2 * sum(self._counts)  # the last ones stay off if there is no room
         ports = {"peers": peer_book, "library": peer_book}
         world = BareWorld(self._seed, count, self._machines, ports)
         honest = world.nodes[: self._honest]
         places = [_place(node.peer) for node in honest]
         ground = Ground(places, [1.0] * len(places))
         sieges: list[_Siege] = []
-        for when in (KEPT, PUT):
-            sieges += [self._chosen(ground, when, each, sieges) for each in self._counts]
+        for each in self._counts:
+            for when in (KEPT, PUT):
+                sieges += self._chosen(ground, when, each, sieges)
         self._grind(sieges)
         self._settle(world, sieges)
-        warm(self._seed, world.nodes, self._verified)
-        self._deal(world, [siege for siege in sieges if siege.when == KEPT])
-        for node in world.nodes:
+        there = honest + [node for node in world.nodes if node.index in self._crowds]
+        warm(self._seed, there, self._verified)
+        self._deal(there, [siege for siege in sieges if siege.when == KEPT])
+        for node in there:
             world.start(node)
         for siege in sieges:
             self._visit(world, honest, siege)
         world.run(END_US)
-        return self._figures(sieges) | {"sybils": count - self._honest, "sybils_drawn": self.drawn}
+        return self._figures(sieges) | {"sybils": len(self._crowds), "sybils_drawn": self.drawn}
 
-    def _deal(self, world: BareWorld, kept: Sequence[_Siege]) -> None:
+    def _deal(self, there: Sequence[BareNode], kept: Sequence[_Siege]) -> None:
         """Notes that lay here before lie with those who were the nearest before."""
-        ground = Ground([_place(node.peer) for node in world.nodes], [1.0] * len(world.nodes))
+        ground = Ground([_place(node.peer) for node in there], [1.0] * len(there))
+        at = {node.peer: position for position, node in enumerate(there)}
         dealt = []
         for siege in kept:
-            crowd = {world.index_of[key.peer_id] for key in siege.keys}
+            crowd = {at[key.peer_id] for key in siege.keys}
             dealt.append(ground.holders(siege.at, crowd))
         contents = [(siege.note.key, siege.note.value) for siege in kept]
-        warm_held(world.nodes, note_type(), contents, dealt)
+        warm_held(there, note_type(), contents, dealt)
 
     def _machines(self, node: BareNode, entropy: Entropy) -> Sequence[Made]:
         name, dht, protocols = bare_dht(node, entropy, self._verified, REPUT_US)
         crowd = self._crowds.get(node.index)
         return [(name, dht if crowd is None else Sybil(dht, *crowd), protocols)]
 
-    def _chosen(self, ground: Ground, when: str, count: int, others: Sequence[_Siege]) -> _Siege:
-        """A note with much room around it, that touches no other's."""
+    def _chosen(
+        self, ground: Ground, when: str, count: int, others: Sequence[_Siege]
+    ) -> list[_Siege]:
+        """A note with much room around it, that touches no other's; none when there is no room."""
         found: list[_Siege] = []
-        while len(found) < CHEAP_OF:
+        for _ in range(TRIES_MAX):
             note = new_note(self._random)
             room = ground.places[ground.nearest(_at(note), 1)[0]] ^ _at(note)
             siege = _Siege(when, count, note, room)
             if not any(siege.touches(each) for each in others):
                 found.append(siege)
-        return max(found, key=lambda each: each.nearest)
+            if len(found) == CHEAP_OF:
+                break
+        return sorted(found, key=lambda each: -each.nearest)[:1]
 
     def _grind(self, sieges: Sequence[_Siege]) -> None:
         """Draw keys until each note has its Sybils, and those of no other note so near."""
@@ -204,11 +212,11 @@ class Surrounded:
         figures: dict[str, Any] = {}
         for when in (KEPT, PUT):
             parts = {each.count: sum(each.right) / GETS for each in sieges if each.when == when}
-            hidden = [count for count in self._counts if not parts[count]]
+            hidden = [count for count, part in parts.items() if not part]
             figures[f"{when}_found"] = {str(count): part for count, part in parts.items()}
             figures[f"{when}_hidden_by"] = min(hidden, default=None)
-            for count in (each for each in self._counts if each < HOLDERS_MIN):
-                away = 1 - parts[count]
+            for count, part in parts.items():
+                away = 1 - part if count < HOLDERS_MIN else 0
                 require(not away, f"{count} Sybils hide a note from {away:.0%}")
         return figures
 
