@@ -24,22 +24,25 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 REQUEST_BYTES_MAX = 1 << 17  # command and environment
+OUTPUT_BYTES_MAX = 1 << 24
 NUMBER = struct.Struct("<q")  # first the process id, at the end what Popen calls returncode
 # What a node reads before it is ready; what is missing here it reads itself.
-PROGRAM = ("dms3.__main__", "dms3.cli.local", "dms3.cli.up", "dms3.sdk", "Crypto.Hash.keccak")
+PROGRAM = ("dms3.cli.main", "dms3.cli.local", "dms3.cli.up", "dms3.sdk", "Crypto.Hash.keccak")
 
 
 class Child:
     """A process of the nursery, as subprocess.Popen has it."""
 
-    def __init__(self, pid: int, status: int, stdout: IO[str]) -> None:
+    stdout: IO[str]
+
+    def __init__(self, pid: int, status: int) -> None:
         self.pid = pid
-        self.stdout = stdout
         self.returncode: int | None = None
         self.status = status
 
@@ -115,20 +118,64 @@ def start(
     """As `execute`, from the nursery."""
     if sys.platform != "linux":
         return execute(command, stderr, **environment)
-    assert command[0] == sys.executable
-    env = {**os.environ, **environment}
-    asked = {"words": list(command[1:]), "env": env, "cwd": str(Path.cwd()), "session": session}
     out, theirs = os.pipe()
+    try:
+        env = {**os.environ, **environment}
+        child = fork(command, (theirs, stderr.fileno()), env, session=session)
+    finally:
+        os.close(theirs)
+    child.stdout = os.fdopen(out, encoding="utf-8")
+    return child
+
+
+def finished(
+    command: Sequence[str],
+    *,
+    seconds: float = 60,
+    merged: bool = False,
+    cwd: Path | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` returns of `command`, from the nursery; `merged`: all is in stdout."""
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        files = (said.fileno(), (said if merged else complained).fileno())
+        if sys.platform == "linux":
+            child: Any = fork(command, files, env, cwd)
+        else:
+            child = subprocess.Popen(command, stdout=files[0], stderr=files[1], env=env, cwd=cwd)
+        try:
+            status = child.wait(seconds)
+        finally:
+            child.kill()
+        texts = [os.pread(one.fileno(), OUTPUT_BYTES_MAX, 0).decode() for one in (said, complained)]
+        return subprocess.CompletedProcess(command, status, *texts)
+
+
+def fork(
+    command: Sequence[str],
+    files: tuple[int, int],
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    session: bool = False,
+) -> Child:
+    """`command` with `files` as stdout and stderr, a fork of the nursery."""
+    assert command[0] == sys.executable
+    asked = {
+        "words": list(command[1:]),
+        "env": dict(env),
+        "cwd": str(cwd or Path.cwd()),
+        "session": session,
+    }
     status, told = os.pipe()
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
-        given = [nothing, theirs, stderr.fileno(), told]
-        socket.send_fds(nursery(), [json.dumps(asked).encode()], given)
+        socket.send_fds(nursery(), [json.dumps(asked).encode()], [nothing, *files, told])
     finally:
-        for one in (nothing, theirs, told):
-            os.close(one)
+        os.close(nothing)
+        os.close(told)
     (pid,) = NUMBER.unpack(os.read(status, NUMBER.size))
-    return Child(pid, status, os.fdopen(out, encoding="utf-8"))
+    return Child(pid, status)
 
 
 async def start_async(command: Sequence[str], stderr: IO[bytes]) -> AsyncChild:

@@ -15,6 +15,7 @@ import pytest
 
 from dms3.core.errors import Dms3Error
 from dms3.sdk import SyncClient
+from network.nursery import finished
 from network.running import Running, running, wait_until
 
 MARKER = "the quick brown marker sentence nobody may read"
@@ -22,13 +23,8 @@ MARKER = "the quick brown marker sentence nobody may read"
 
 def dms3(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """What the command line says, as a person would run it."""
-    return subprocess.run(
-        [sys.executable, "-m", "dms3", *words, "--home", str(home), "--json"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "DMS3_JSON": "1"},
-    )
+    command = [sys.executable, "-m", "dms3", *words, "--home", str(home), "--json"]
+    return finished(command, env={**os.environ, "DMS3_JSON": "1"})
 
 
 def refused(node: Running, *words: str, **arguments: Any) -> Dms3Error:

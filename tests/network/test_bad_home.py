@@ -16,6 +16,7 @@ from dms3.io import sqlcipher
 from dms3.io.clock import SystemEntropy
 from dms3.io.keyfile import KeyFile
 from dms3.sdk import SyncClient
+from network.nursery import finished
 from network.running import command, running
 
 FULL_BYTES = 80_000_000  # a small disk: the reserve of 64 MiB and little more
@@ -34,9 +35,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refusal(home: Path, *words: str) -> dict[str, str]:
     """The error of a start that must fail; its hint is the next step."""
-    done = subprocess.run(
-        command(home, *words), check=False, capture_output=True, text=True, timeout=60
-    )
+    done = finished(command(home, *words))
     assert done.returncode in (1, 2), done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from network.nursery import finished
 from network.running import Running, running, wait_until
 
 PATIENCE_S = 60  # the first start of the sandbox takes its time
@@ -16,9 +16,7 @@ PATIENCE_S = 60  # the first start of the sandbox takes its time
 def dms3(home: Path, *words: str) -> None:
     """As a person would run it; it has to succeed."""
     words = (*words, "--home", str(home), "--json")
-    done = subprocess.run(
-        [sys.executable, "-m", "dms3", *words], check=False, capture_output=True, text=True
-    )
+    done = finished([sys.executable, "-m", "dms3", *words])
     assert done.returncode == 0, done.stderr
 
 

@@ -6,11 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from network.nursery import execute, finished, start
+from network.running import Process
 
 
 def command(home: Path, *words: str) -> list[str]:
@@ -23,32 +27,26 @@ def up(home: Path, *words: str) -> list[str]:
 
 
 @contextmanager
-def running(home: Path, *words: str) -> Iterator[dict[str, str]]:
+def running(
+    home: Path, *words: str, begin: Callable[..., Process] = start
+) -> Iterator[dict[str, str]]:
     """A node of its own process; its first line of output; stopped at the end."""
-    process = subprocess.Popen(
-        up(home, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, process.stderr.read() if process.stderr else ""
-        yield json.loads(line)["data"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+    with tempfile.TemporaryFile() as log:
+        process = begin(up(home, *words), log)
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, os.pread(log.fileno(), 10_000, 0)
+            yield json.loads(line)["data"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
     assert process.returncode == 0, "a node that is asked to stop ends well"
 
 
 def refused(words: list[str], **environment: str) -> str:
     """What a start that must fail says on stderr: no stack trace, and whose fault it is."""
-    done = subprocess.run(
-        words,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+    done = finished(words, env={**os.environ, **environment})
     assert done.returncode in (1, 2, 4), done
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -56,9 +54,7 @@ def refused(words: list[str], **environment: str) -> str:
 
 
 def ask(home: Path, *words: str) -> dict[str, object]:
-    done = subprocess.run(
-        command(home, *words, "--json"), check=False, capture_output=True, text=True, timeout=60
-    )
+    done = finished(command(home, *words, "--json"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["data"]  # type: ignore[no-any-return]
 
@@ -72,10 +68,10 @@ def test_a_second_node_on_a_home_is_refused_and_the_first_goes_on(tmp_path: Path
 
 
 def test_the_identity_is_kept_from_start_to_start(tmp_path: Path) -> None:
-    with running(tmp_path) as first:
+    with running(tmp_path, begin=execute) as first:
         shown = ask(tmp_path, "id", "show")
         assert shown["peer_id"] == first["peer_id"]
-    with running(tmp_path) as second:
+    with running(tmp_path, begin=execute) as second:
         assert second["peer_id"] == first["peer_id"]
         assert ask(tmp_path, "id", "show") == shown
 
@@ -125,9 +121,7 @@ def test_a_protected_node_starts_locked_and_is_unlocked(tmp_path: Path) -> None:
         ask(home, "id", "protect", "--passphrase-file", str(secret))
     with running(home) as locked:
         assert locked["locked"] is True
-        refusal = subprocess.run(
-            command(home, "store", "list"), check=False, capture_output=True, text=True, timeout=60
-        )
+        refusal = finished(command(home, "store", "list"))
         assert refusal.returncode == 1
         assert "locked" in refusal.stderr
         ask(home, "unlock", "--passphrase-file", str(secret))
