@@ -199,6 +199,14 @@ def test_eight_sybils_around_a_key_hide_what_is_put_there_and_seven_do_not():
     assert figures["kept_found"]["24"] < 1
 
 
+def test_who_forges_receipts_is_named_and_who_lets_go_loses_nothing():
+    figures = played(HoldersScenario(notes=1), 10)
+    deeds = figures["deeds"]
+    assert figures["reported"] == {"forges": {"receipt_forged": deeds["forges"]}}
+    assert deeds["claims"] > 0
+    assert figures["honest_holders_min"] > 0
+
+
 # In `make long`
 
 
