@@ -202,7 +202,8 @@ def test_eight_sybils_around_a_key_hide_what_is_put_there_and_seven_do_not():
 def test_who_forges_receipts_is_named_and_who_lets_go_loses_nothing():
     figures = played(HoldersScenario(notes=1), 10)
     deeds = figures["deeds"]
-    assert figures["reported"] == {"forges": {"receipt_forged": deeds["forges"]}}
+    assert set(figures["reported"]) == {"forges"}
+    assert 0 < figures["reported"]["forges"]["receipt_forged"] <= deeds["forges"]
     assert deeds["claims"] > 0
     assert figures["honest_holders_min"] > 0
 
