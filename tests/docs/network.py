@@ -1,13 +1,13 @@
 """A local network for a page or an example, and the environment of whoever follows it."""
 
-import json
+import asyncio
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from network.nodes import Network
 
 
 @contextmanager
@@ -16,20 +16,13 @@ def network(folder: Path) -> Iterator[None]:
 
     Bob is a delivery service, too.
     """
-    words = ["dev", "-n", "2", "--role", "bob=delivery", "--home", str(folder / "net"), "--json"]
-    with (folder / "dev.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dms3", *words], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line, (folder / "dev.log").read_text()
-        assert [node["name"] for node in json.loads(line)["data"]["nodes"]] == ["alice", "bob"]
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+    with asyncio.Runner() as runner:
+        made = Network(folder / "net", roles={"bob": ["delivery"]})
+        try:
+            runner.run(made.start(2))
+            yield
+        finally:
+            runner.run(made.stop())
 
 
 def environment(home: Path) -> dict[str, str]:
