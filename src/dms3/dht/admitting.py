@@ -88,9 +88,10 @@ class Door:
             why = f"This node may not be there ({verdict.rule}): {verdict.detail}."
             raise Dms3Error(NOT_ADMITTED, why, hint="Ask for an invitation to this overlay.")
         nodes = frozenset(node.peer for node in asked.nodes)
-        self._closed[asked.overlay] = _Closed(
-            membrane, ticket.root, bool(asked.secret), asked.local, nodes
-        )
+        before = self._closed.get(asked.overlay)
+        made = _Closed(membrane, ticket.root, bool(asked.secret), asked.local, nodes)
+        made.shown = {} if before is None else before.shown
+        self._closed[asked.overlay] = made
         self._admission.close(asked.overlay)
         if isinstance(membrane, Immune):
             apps = membrane.apps or (asked.overlay,)

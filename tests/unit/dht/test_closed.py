@@ -289,6 +289,7 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     world.go(5)
     assert known(nodes[0]) == {nodes[1].peer, nodes[2].peer}, "one is too few"
     assert nodes[2].ask("standing", CLUB) == ""
+    assert nodes[0].ask("join", joining(0, membrane=IMMUNE)) is None, "its proof is made anew"
     warned(nodes, 2, 2)
     for node in others:
         assert known(node) == {each.peer for each in others} - {node.peer}
