@@ -8,6 +8,7 @@ table or a lookup; who has shown none gets one named refusal and is told nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dms3.chain.membrane import (
@@ -177,15 +178,18 @@ class Door:
         if closed is not None and _WARRANTED in why and len(closed.away) < MEMBERS_ADMITTED_MAX:
             closed.away[peer] = None
 
-    def own_fault(self, overlay: OverlayId) -> str:
-        """What keeps this node's own person out of an overlay that it has joined; "": nothing."""
+    def own_fault(self, overlay: OverlayId, known: Iterable[PeerId]) -> str:
+        """What keeps this node's own person out of an overlay that it has joined; "": nothing.
+
+        As this node has heard, or as most of its nodes say; `known`: those in the table.
+        """
         closed = self._closed.get(overlay)
         if closed is None:
             return ""
         wrong = self.bars(overlay, closed.own)
         if wrong is not None:
             return refused(wrong).message
-        if not closed.away:
+        if 2 * len(closed.away) <= len({*closed.away, *known}):
             return ""
         say = (
             "1 node there says" if len(closed.away) == 1 else f"{len(closed.away)} nodes there say"

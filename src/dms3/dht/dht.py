@@ -272,7 +272,8 @@ class Dht:
 
     def _own_standing(self, overlay: OverlayId, request: RequestId, _: Now) -> list[Effect]:
         """Why this node's own person is put out of an overlay, or ""."""
-        return [Reply(request, self._door.own_fault(overlay))]
+        table = self._tables.get(overlay)
+        return [Reply(request, self._door.own_fault(overlay, table.peers() if table else ()))]
 
     def _is_near(self, overlay: OverlayId, key: bytes) -> bool:
         """Whether this node is to hold what lies under `key`, as far as its table says."""

@@ -305,6 +305,8 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     told = nodes[2].ask("standing", CLUB)
     assert told == "2 nodes there say that you may not be in it any more (membrane-warranted)."
     assert nodes[1].ask("standing", CLUB) == ""
+    nodes[0].machine._door.turned_away(CLUB, nodes[2].peer, "membrane-warranted")
+    assert nodes[0].ask("standing", CLUB) == "", "one of two may lie"
     assert world.conduct == [], "others may know less"
     warned(nodes, 2, 0)
     world.disconnect(nodes[2], nodes[0])
