@@ -92,6 +92,24 @@ async def an_honest_author_is_told(clients: dict[str, Client]) -> None:
     assert [action["kind"] for action in history["actions"]] == ["dna", "proof", "agent"]
 
 
+async def who_signed_is_said_to_whoever_waits(client: Client) -> None:
+    """All of a small app have signed, and that is said; of the blocks of others nothing is full."""
+    content = {"text": "I was here", "name": "Bob"}
+    asked = {"dapp": "guestbook", "type": "entry", "content": content}
+    put = await client.call("entry", "put", wait=30, **asked)
+    assert put["published"]["complete"]
+    assert {op["enough"] for op in put["published"]["ops"]} == {"everybody"}
+    assert {len(op["signers"]) == op["members"] for op in put["published"]["ops"]} == {True}
+    assert (await client.call("entry", "put", **asked))["published"] is None
+    with pytest.raises(Dms3Error, match="0 to 60 seconds"):
+        await client.call("entry", "put", wait=61, **asked)
+    listed = await client.call("network", "list")
+    public = next(one for one in listed["overlays"] if one["kind"] == "public")
+    held = {row["type"]: row for row in public["holds"]}
+    assert (held["block"]["radius"], held["block"]["quota_bytes"]) == (1.0, 1 << 30)
+    assert held["provider"]["radius"] is None
+
+
 async def partners_know_each_other(clients: dict[str, Client]) -> None:
     """Everybody gossips with everybody in the app, and has heard where the others are."""
     for client in clients.values():
@@ -112,6 +130,7 @@ def test_five_nodes_read_what_one_wrote_and_refuse_what_breaks_a_rule(tmp_path: 
         async with apps(tmp_path, 5, "guestbook", patched=("carol",)) as (network, clients):
             await partners_know_each_other(clients)
             await an_honest_author_is_told(clients)
+            await who_signed_is_said_to_whoever_waits(clients["bob"])
             await write_on_one_read_on_all(network, clients)
             del clients["alice"]
             await a_dishonest_author(clients)
