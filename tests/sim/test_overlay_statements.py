@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from itertools import pairwise
 
@@ -34,7 +35,7 @@ from dms3.sim.scenarios.load_turnover import TurnoverScenario
 from dms3.sim.scenarios.partition import PartitionScenario
 from dms3.sim.scenarios.repair import RepairScenario
 from dms3.sim.scenarios.statements import STATEMENTS
-from dms3.sim.scenarios.survival import PERIODS_MAX, SurvivalScenario
+from dms3.sim.scenarios.survival import ENTRIES, PERIODS_MAX, SurvivalScenario
 from dms3.sim.seeds import stream
 from dms3.sim.statement import Statement
 
@@ -94,6 +95,20 @@ def test_holders_are_the_fewest_whose_uptimes_add_up():
 # Load
 
 
+@pytest.mark.parametrize("nodes", [64, 256])
+def test_by_the_rule_a_hundred_entries_for_each_node_lie_evenly(nodes):
+    random = stream(1, "evenly")
+    places = [random.getrandbits(256) for _ in range(nodes)]
+    for uptimes in ([1.0] * nodes, draw_uptimes(random, nodes)):
+        ground = Ground(places, uptimes)
+        held = Counter(
+            index for _ in range(100 * nodes) for index in ground.holders(random.getrandbits(256))
+        )
+        loads = [held[index] for index in range(nodes)]
+        print(nodes, "mean", mean(loads), "p99", quantile(loads, 0.99))
+        assert quantile(loads, 0.99) <= 3 * mean(loads)
+
+
 def test_what_nodes_hold_and_ask_in_a_small_overlay():
     figures = played(LoadScenario(looks=40, per_node=3), 32)
     assert figures["notes"] == 96
@@ -143,8 +158,8 @@ def test_losses_of_a_hundred_seeds_are_those_that_are_to_be_expected():
 @pytest.mark.parametrize("first", range(1, 101, 10))
 def test_of_a_hundred_seeds_everything_with_a_living_holder_is_read_and_repaired(first):
     for seed in range(first, first + 10):
-        figures = played(SurvivalScenario(), 1_000, seed)
-        assert figures["reads"] == figures["found"] > 0
+        figures = played(SurvivalScenario(reads=ENTRIES), 1_000, seed)
+        assert figures["reads"] == figures["found"] == ENTRIES - figures["lost_at_50"]
         assert figures["periods_max"] <= PERIODS_MAX
 
 
