@@ -10,7 +10,7 @@ from dms3.core.overlay import HOLDERS_MIN
 from dms3.core.verdict import Valid
 from dms3.sim.run import SCENARIOS
 from dms3.sim.scenario import Outcome, Setting, messages, run
-from dms3.sim.scenarios.integrity import OUTLAWS, IntegrityScenario
+from dms3.sim.scenarios.integrity import FOUND_US, OUTLAWS, IntegrityScenario
 from dms3.validation import judging
 
 NODES = 17
@@ -30,6 +30,7 @@ def test_outlaws_are_convicted_by_every_honest_node_and_nobody_else_is(bad):
     assert outcome.ok, outcome.violation
     assert outcome.figures["bad_holders"] == bad
     assert outcome.figures["honest"] == NODES - len(OUTLAWS) - bad
+    assert outcome.figures["fork_known_s"] <= FOUND_US / SECOND_US
 
 
 def test_it_is_among_the_scenarios():
@@ -44,6 +45,13 @@ def test_a_false_warrant_that_is_believed_is_caught(monkeypatch):
 
 
 @pytest.mark.long
+def test_a_fork_that_is_known_too_late_fails_the_run(monkeypatch):
+    monkeypatch.setattr("dms3.sim.scenarios.integrity.FOUND_US", 0)
+    assert "after one had both sides" in integrity(1, 0).violation
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("bad", range(HOLDERS_MIN))
 def test_a_fork_is_found_as_long_as_one_honest_holder_sees_both(bad):
     for seed in range(20):
