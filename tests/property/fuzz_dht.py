@@ -22,12 +22,14 @@ from dms3.dht.messages import (
     PutValue,
     Question,
     Values,
+    Within,
     decode_codes,
     decode_nodes,
     decode_question,
     decode_values,
 )
 from dms3.dht.presence import Ticket, Verified, decode_presence, issue_presence
+from dms3.dht.radius import Radius, RadiusRow
 from dms3.libp2p.peer_id import NodeKey
 from dms3.node.overlay_place import Head
 from dms3.p2p.reach import prefix_of
@@ -63,6 +65,7 @@ FUZZ = {
     "head of an object": lambda data: decode(Head, data, strict=True),
     "held row": lambda data: decode(Row, data),
     "counts row": lambda data: decode(Counts, data),
+    "radius row": lambda data: decode(RadiusRow, data),
 }
 
 _KEY = chunk_key(bytes(32), "ab" * 32, 0, 0)
@@ -77,7 +80,10 @@ SEEDS = {
     ],
     "nodes": [encode(Nodes((_PRESENCE,), _PRESENCE)), encode(Nodes(()))],
     "values": [encode(Values((b"one", b"two"), True, (_PRESENCE,))), encode(Values((), False, ()))],
-    "codes": [encode(Codes((Code.HELD, Code.FAR), _PRESENCE))],
+    "codes": [
+        encode(Codes((Code.HELD, Code.FAR), _PRESENCE)),
+        encode(Codes((Code.OUTSIDE, Code.WANTED), b"", (Within("block", bytes(32)),))),
+    ],
     "presence": [_PRESENCE, _CLOSED],
     "presence as met": [_PRESENCE],
     "prefix of an address": [b"/ip4/8.8.4.4/tcp/1", b"/ip6/2a00::1/tcp/1", b"/dns/a.b/tcp/1"],
@@ -85,6 +91,7 @@ SEEDS = {
     "head of an object": [encode(Head(1, 2, 60_000, bytes(32), b""))],
     "held row": [encode(Row(1, b"key", 5, _WALL_US + PRESENCE_LIFE_US, bytes(16), b"value"))],
     "counts row": [encode(Counts(1, 2))],
+    "radius row": [encode(RadiusRow.of(Radius(5, 100)))],
 }
 
 SLOW = {"codes", "presence as met", "question"}
