@@ -52,7 +52,8 @@ COUNTERSIGNERS_MIN = 2  # parties of one session: with oneself there is nothing 
 COUNTERSIGNERS_MAX = 8  # as Holochain has it: all must be awake within one window
 RECEIPT_UPTIME = 8  # r: the sum of uptimes of who holds an op; P(nobody is on) <= e**-8
 PUBLISH_ALONE_US = 15 * SECOND_US  # as long as nobody else has the app: one look for all that waits
-PUBLISH_GATHER_US = SECOND_US // 20  # while a question is under way: longer than an answer takes
+PUBLISH_AT_ONCE_MAX = 4  # questions of one app, in a small overlay; behind them...
+PUBLISH_GATHER_US = SECOND_US // 5  # ...what is written in this time travels in one
 PUBLISH_RETRY_US_MIN = 5 * SECOND_US  # ops that too few hold: twice as late, PUBLISH_RETRY_US_MAX
 
 # uptime of peers

@@ -1,7 +1,7 @@
 """Which ops travel in the next questions: all together in a small overlay, place by place else.
 
-Source: docs/chains.md, "Published". While a question is under way in a small overlay, what comes
-is gathered for a moment, so many actions travel in one. Decides nothing else.
+Source: docs/chains.md, "Published". In a small overlay what comes behind a few questions is
+gathered for a moment, so many actions travel in one. Decides nothing else.
 """
 
 from __future__ import annotations

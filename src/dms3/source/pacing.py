@@ -1,8 +1,9 @@
 """How many questions of a publishing are under way, for each app: fewer while holders are busy.
 
 Source: docs/chains.md, "Published"; halved when refused and one more after each success, as TCP
-does it (RFC 5681). It also knows how large an overlay is, which the first question tells; where
-nobody else is, one question in a while looks for somebody, whatever waits.
+does it (RFC 5681). A few questions go at once, behind them what comes is gathered. It also knows
+how large an overlay is, which the first question tells; where nobody else is, one question in a
+while looks for somebody, whatever waits.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     PUBLISH_ALONE_US,
+    PUBLISH_AT_ONCE_MAX,
     PUBLISH_GATHER_US,
     PUBLISH_PARALLEL_MAX,
     SECOND_US,
@@ -31,7 +33,7 @@ class Pacing:
         self._held_us: dict[OverlayId, int] = {}
         self._sounding: set[OverlayId] = set()
         self._alone: dict[OverlayId, int] = {}  # how often nobody was there
-        self._sent_us: dict[OverlayId, int] = {}
+        self._line_us: dict[OverlayId, int] = {}  # the time that its questions have used up
         self._small: dict[OverlayId, bool] = {}
 
     def small(self, overlay: OverlayId) -> bool | None:
@@ -55,18 +57,18 @@ class Pacing:
     def sent(self, overlay: OverlayId, now_us: int) -> None:
         """A question is under way; while it is not known who is there, it is the only one."""
         self._flying[overlay] = self._flying.get(overlay, 0) + 1
-        self._sent_us[overlay] = now_us
+        self._line_us[overlay] = max(self._line_us.get(overlay, 0), now_us) + PUBLISH_GATHER_US
         if overlay not in self._small or overlay in self._alone:
             self._sounding.add(overlay)
 
     def gathers(self, overlay: OverlayId, now_us: int) -> bool:
-        """Whether a question is under way since a moment ago: what comes now travels together."""
+        """Whether many questions were put in the last moments: what comes now travels together."""
         return self._gathered_us(overlay) > now_us
 
     def _gathered_us(self, overlay: OverlayId) -> int:
-        if not self._flying.get(overlay, 0):
-            return 0
-        return self._sent_us[overlay] + PUBLISH_GATHER_US
+        """When the next question may be put that is not full."""
+        ahead_us = (PUBLISH_AT_ONCE_MAX - 1) * PUBLISH_GATHER_US
+        return self._line_us.get(overlay, 0) - ahead_us
 
     def is_alone(self, overlay: OverlayId) -> bool:
         """Whether nobody was there the last time."""

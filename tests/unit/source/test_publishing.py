@@ -8,6 +8,8 @@ from dms3.chain.ops import bases_of
 from dms3.chain.receipt import issue_receipt
 from dms3.core.errors import Failure
 from dms3.core.limits import (
+    CHAIN_OPS_MAX,
+    PUBLISH_AT_ONCE_MAX,
     PUBLISH_GATHER_US,
     PUBLISH_NODES_MAX,
     PUBLISH_RETRY_US_MAX,
@@ -303,8 +305,12 @@ def test_nothing_is_known_of_actions_of_others():
         (0, Round(40, 1, 0, settled=True), ""),
         (7, Round(8, 8, 8, settled=True), ""),
         (8, Round(8, 8, 8, settled=True), ""),  # a large overlay: there are others
-        (8, Round(40, 40, 40, settled=True), "everybody"),  # those farther lie too far
-        (7, Round(40, 40, 40, settled=True), ""),
+        (8, Round(40, 20, 20, settled=True, far=True), "near"),  # the others lie too far
+        (7, Round(40, 20, 20, settled=True, far=True), ""),  # fewer than hold it whatever they are
+        (8, Round(40, 20, 20, settled=False, far=True), ""),
+        (40, Round(40, 40, 40, settled=True), "everybody"),
+        (39, Round(40, 40, 40, settled=False), ""),
+        (7, Round(40, 40, 40, settled=True, far=True), ""),
     ],
 )
 def test_when_everybody_has_signed(signers, round_, enough):
@@ -354,16 +360,34 @@ def test_alone_one_look_is_taken_for_all_that_waits():
     assert all(published(device, action).complete for action in actions)
 
 
-def test_what_is_written_while_a_question_is_under_way_travels_together():
+def test_what_is_written_behind_a_few_questions_travels_together():
     overlay = Overlay(2)
     device = begun(overlay)
+    device.wait(PUBLISH_AT_ONCE_MAX * PUBLISH_GATHER_US)
     overlay.asks.clear()
-    device.silent.add("dht.ask_near")  # the answers do not come
-    first = device.note("first").actions[0]
-    assert not published(device, first).complete
-    device.silent.clear()
-    others = [device.note(str(number)).actions[0] for number in range(5)]
-    assert overlay.asks == []
+    first = [device.note(str(number)).actions[0] for number in range(PUBLISH_AT_ONCE_MAX)]
+    assert len(overlay.asks) == PUBLISH_AT_ONCE_MAX
+    assert all(published(device, action).complete for action in first)
+    device.silent.add("dht.ask_near")  # a slow answer holds nobody up for longer
     device.wait(PUBLISH_GATHER_US)
-    assert len(overlay.asks) == 1, "a slow answer holds nobody up for longer"
+    device.note("slow")
+    device.silent.clear()
+    others = [device.note(f"more {number}").actions[0] for number in range(5)]
+    assert len(overlay.asks) == PUBLISH_AT_ONCE_MAX
+    device.wait(PUBLISH_GATHER_US)
+    assert len(overlay.asks) == PUBLISH_AT_ONCE_MAX + 1
     assert all(published(device, action).complete for action in others)
+
+
+def test_a_full_question_waits_for_nothing():
+    overlay = Overlay(2)
+    device = begun(overlay)
+    device.wait(PUBLISH_AT_ONCE_MAX * PUBLISH_GATHER_US)
+    for number in range(PUBLISH_AT_ONCE_MAX):
+        device.note(str(number))
+    overlay.asks.clear()
+    for number in range(CHAIN_OPS_MAX // 3 + 1):  # three ops each
+        device.note(f"more {number}")
+    assert len(overlay.asks) == 1
+    device.wait(2 * PUBLISH_GATHER_US)  # it counts like the others
+    assert len(overlay.asks) == 2

@@ -14,7 +14,7 @@ from dms3.chain.operations import (
     Query,
     RevokeAgent,
 )
-from dms3.core.limits import CHAIN_ASK_US_MAX, CHAIN_ASK_US_MIN
+from dms3.core.limits import CHAIN_ASK_US_MAX, CHAIN_ASK_US_MIN, PUBLISH_GATHER_US
 from dms3.crypto.keys import KeyTree
 from dms3.crypto.words import words_of_entropy
 from unit.source.chain_kit import DNA, OTHER, TREE, Device, Overlay, check_chain
@@ -110,6 +110,7 @@ def test_a_copy_of_a_day_ago_takes_up_what_is_missing_before_it_writes():
     day_old = dict(home.rows.rows)
     home.note("after " + "x" * 70_000)
     home.commit(Change("create", "secret", {"text": "after, too"}))
+    home.wait(PUBLISH_GATHER_US)
     for holder in overlay.holders:
         holder.down = True
     copy = copy_of(home, rows=day_old)
@@ -256,6 +257,7 @@ def test_an_empty_home_with_the_words_brings_everything():
     home.commit(Change("create", "secret", {"text": "s" * 100_000}))
     home.call("rotate", DNA.id)
     home.note("by the next key")
+    home.wait(PUBLISH_GATHER_US)
     written = home.chain
     empty = begun(overlay, b"f" * 16)
     empty.call("restore", DNA.id)
