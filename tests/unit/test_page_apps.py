@@ -333,13 +333,14 @@ def far(**changes: Any) -> dict[str, Any]:
     ("journey", "said"),
     [
         (far(enough="everybody", signers=["a", "b"]), "Everybody holds it: 2 nodes signed"),
+        (far(enough="near", signers=["a", "b"]), "All who lie near it hold it: 2 nodes signed"),
         (far(enough="uptime", uptime=8.24), "Enough nodes hold it: uptime 8.2 of 8."),
         (far(), "On its way: 1 node signed so far, 0 of 1 parts are held by enough."),
         (far(signers=[], members=0), "It is kept here; 3 nodes can be asked to hold it"),
         ({"verdict": {"verdict": "valid"}, "published": None}, "It is of somebody else"),
         ({"verdict": {"verdict": "invalid", "rule": "short"}}, "It breaks the rule short"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_how_far_an_action_has_got_is_a_sentence(journey, said):
     assert apps.summary(journey, 8, 3).startswith(said)
@@ -349,10 +350,11 @@ def test_how_far_an_action_has_got_is_a_sentence(journey, said):
     ("changes", "said"),
     [
         ({"enough": "everybody"}, "everybody of 5"),
+        ({"enough": "near"}, "all who lie near it"),
         ({"enough": "uptime", "uptime": 8.24}, "uptime 8.2 of 8"),
         ({}, "uptime 0.2 of 8"),
     ],
-    ids=range(3),
+    ids=range(4),
 )
 def test_why_it_is_enough(changes, said):
     assert apps.enough(OP | changes, 8) == said

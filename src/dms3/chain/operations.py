@@ -39,6 +39,7 @@ Source: docs/chains.md. Machine "source" (`source/`) writes this device's chains
 | `validation.warrants` | OverlayId: who is convicted or blocked here | tuple of Warranted |
 | `validation.voices` | WarnedOf | tuple of pairs: a root, and how many have warned of it |
 | `validation.heed` | tuple of OverlayId: warrants of these apps count for a network | None |
+| `validation.recall` | Recall: somebody has come who may have been warned of | None |
 | `validation.block` | Block: the person takes nothing more of an agent | None |
 | `validation.pardon` | Pardon: the person looks over it | None |
 
@@ -189,7 +190,8 @@ class OpHeld:
     """One op of an action: where it lies, who signed for it, whether that is enough.
 
     `enough`: "uptime" (the signers' uptimes reach RECEIPT_UPTIME), "everybody" (every live member
-    of a small overlay has signed), "" (not yet; it is tried again at `again_us`, wall clock).
+    of a small overlay has signed), "near" (of these all but who says that it lies too far), ""
+    (not yet; it is tried again at `again_us`, wall clock).
     """
 
     op: str
@@ -197,7 +199,7 @@ class OpHeld:
     signers: tuple[PeerId, ...]
     uptime: float
     members: int
-    enough: Literal["uptime", "everybody", ""]
+    enough: Literal["uptime", "everybody", "near", ""]
     again_us: int = 0
 
 
@@ -457,6 +459,14 @@ class WarnedOf:
 
     apps: tuple[bytes, ...]
     by: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Look up who has warned of the person `root` in `apps`."""
+
+    apps: tuple[bytes, ...]
+    root: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,9 +175,12 @@ def _signed(published: Mapping[str, Any] | None) -> list[Line]:
     for one in published["ops"] if published else ():
         signed = counted(len(one["signers"]), "node")
         why = f"uptimes of {one['uptime']:.1f} together"
-        why = {"uptime": f"enough: {why}", "everybody": "all there are"}.get(
-            one["enough"], f"not yet enough: {why}"
-        )
+        known = {
+            "uptime": f"enough: {why}",
+            "everybody": "all there are",
+            "near": "all who lie near it",
+        }
+        why = known.get(one["enough"], f"not yet enough: {why}")
         lines += [[(f"  {one['op']}: signed for by {signed}, {why}", "")]]
     return lines
 

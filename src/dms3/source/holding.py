@@ -2,8 +2,8 @@
 
 Source: docs/chains.md, "Published". An op is held by enough when the uptimes of those who signed
 for it reach the DNA's r, or when everybody did whom there is to ask: all live members of a small
-overlay, or the q_max nearest of a large one. The q_min nearest are asked first,
-then as many as are to hold it, then ever more. Pure.
+overlay, or the q_max nearest of a large one; or all of these but those who say that they lie too
+far. The q_min nearest are asked first, then as many as are to hold it, then ever more. Pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dms3.core.ids import PeerId
 from dms3.core.limits import PUBLISH_NODES_MAX, RECEIPT_UPTIME
 from dms3.core.overlay import HOLDERS_MIN
 
-Enough = Literal["uptime", "everybody", ""]
+Enough = Literal["uptime", "everybody", "near", ""]
 _WHOLE = 1_000_000
 
 
@@ -113,7 +113,8 @@ class Round:
     """What became of one question: of `count` nodes that it was for, `found` were there to ask.
 
     `members`: those of them that live. `settled`: none of these is still to answer, and whoever
-    has not signed lies too far. `needed`: how many are to hold what lies there.
+    has not signed says that it lies too far (`far`: somebody does). `needed`: how many are to hold
+    what lies there.
     """
 
     count: int
@@ -121,6 +122,7 @@ class Round:
     members: int
     settled: bool
     needed: int = 0
+    far: bool = False
 
 
 def count_of(op: OpRow, tries: int, need: Need) -> int:
@@ -136,8 +138,9 @@ def after_round(op: OpRow, round_: Round, need: Need) -> OpRow:
     """The op after a round; its signers are those of all rounds."""
     whole = round_.found < round_.count or round_.count >= need.most
     some = len(op.signers) >= max(1, min(round_.members, need.few))
+    asked: Enough = "near" if round_.far else "everybody"
     everybody = whole and some and round_.settled and round_.members > 0
-    enough = _by_uptime(op, need) or ("everybody" if everybody else "")
+    enough = _by_uptime(op, need) or (asked if everybody else "")
     needed = round_.needed or op.needed
     return replace(op, members=round_.members, enough=op.enough or enough, needed=needed)
 

@@ -76,12 +76,14 @@ def filled(places: Iterable[Place]) -> Iterator[tuple[Place, ...]]:
 class Outcome:
     """What a question brought: signers of each place, in its order; who lied; refusals.
 
-    `open`: places that somebody did not answer for, or will later. `busy`: most of them are
-    asked too much. `asked`: all whom the question went to.
+    `open`: places that somebody did not answer for, or will later; `far`: that somebody says to
+    lie too far from it. `busy`: most of them are asked too much. `asked`: all whom the question
+    went to.
     """
 
     signers: list[set[PeerId]]
     open: list[bool]
+    far: list[bool]
     asked: set[PeerId] = field(default_factory=set)
     busy: bool = False
     forgers: dict[PeerId, str] = field(default_factory=dict)
@@ -92,7 +94,7 @@ def outcome_of(parcel: Parcel, asked: Asked) -> Outcome:
     """Read the answers to `parcel`."""
     count = len(parcel.places)
     refused = 0
-    outcome = Outcome([set() for _ in range(count)], [False] * count)
+    outcome = Outcome([set() for _ in range(count)], [False] * count, [False] * count)
     for peer, body in asked.answers:
         outcome.asked.add(peer)
         results = _results(outcome, peer, body, count)
@@ -107,7 +109,9 @@ def outcome_of(parcel: Parcel, asked: Asked) -> Outcome:
             elif result.code == "refused":
                 outcome.refusals.append((peer, place, result))
                 outcome.open[number] = True
-            elif result.code != "far":
+            elif result.code == "far":
+                outcome.far[number] = True
+            else:
                 outcome.open[number] = True
         gone = isinstance(body, Failure) and body.code in _GONE
         refused += isinstance(body, Failure) and body.code == BUSY

@@ -238,7 +238,8 @@ class Publishing(Part):
                 changed = {}
                 for number, place in places:
                     op = with_signers(item.row.ops[place.index], outcome.signers[number], uptimes)
-                    one = replace(round_, settled=not outcome.open[number])
+                    settled, far = not outcome.open[number], outcome.far[number]
+                    one = replace(round_, settled=settled, far=far)
                     changed[place.index] = after_round(op, one, need)
                 item.row = replace(item.row, ops=with_ops(item.row, changed))
             self._after(item)

@@ -239,6 +239,8 @@ def summary(journey: Mapping[str, Any], wanted: int, met: int) -> str:
         if all(op["enough"] == "uptime" for op in far["ops"]):
             least = min(op["uptime"] for op in far["ops"])
             return f"Enough nodes hold it: uptime {least:.1f} of {wanted}."
+        if any(op["enough"] == "near" for op in far["ops"]):
+            return f"All who lie near it hold it: {_nodes(len(signers))} signed a receipt."
         return f"Everybody holds it: {_nodes(len(signers))} signed a receipt."
     if signers:
         done = sum(bool(op["enough"]) for op in far["ops"])
@@ -259,6 +261,8 @@ def enough(op: Mapping[str, Any], wanted: int) -> str:
     """Why those who signed for a part are enough, or how many are missing."""
     if op["enough"] == "everybody":
         return f"everybody of {max(op['members'], len(op['signers']))}"
+    if op["enough"] == "near":
+        return "all who lie near it"
     return f"uptime {op['uptime']:.1f} of {wanted}"
 
 

@@ -47,6 +47,20 @@ def test_in_a_small_overlay_everybody_signs_and_that_is_enough():
     assert len(device.overlay.asks) == asks  # it is done
 
 
+def test_who_lies_too_far_is_not_waited_for_and_the_result_says_so():
+    overlay = Overlay(HOLDERS_MIN + 3)
+    device = begun(overlay)
+    for holder in overlay.holders[:3]:
+        holder.code = "far"
+    (action,) = device.note().actions
+    device.wait(PUBLISH_RETRY_US_MIN)
+    told = published(device, action)
+    assert told.complete
+    assert {op.enough for op in told.ops} == {"near"}
+    assert {len(op.signers) for op in told.ops} == {HOLDERS_MIN}
+    assert device.notices[-1][1]["enough"] == ["near"]
+
+
 def test_all_ops_of_an_action_travel_in_one_question_when_the_overlay_is_small():
     device = begun(Overlay(3))
     before = len(device.overlay.asks)
