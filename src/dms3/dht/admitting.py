@@ -66,6 +66,7 @@ class Door:
         self._admission = admission
         self._ports = Ports(self._warrants)
         self._closed: dict[OverlayId, _Closed] = {}
+        self._newcomers: dict[tuple[tuple[bytes, ...], Root], None] = {}
 
     # Overlays come and go
 
@@ -120,9 +121,7 @@ class Door:
         found = self._verified.of_peer(data, peer, overlay, wall_us)
         closed = self._closed.get(overlay)
         if closed is not None and isinstance(found, Proven):
-            if peer not in closed.shown and len(closed.shown) >= MEMBERS_ADMITTED_MAX:
-                del closed.shown[next(iter(closed.shown))]
-            closed.shown[peer] = Root(found.presence.agent)
+            self._meets(overlay, closed, peer, Root(found.presence.agent))
             closed.away.pop(peer, None)
         found = self._judge(found, overlay, wall_us)
         if isinstance(found, Proven):
@@ -164,6 +163,20 @@ class Door:
     def apps(self, overlay: OverlayId) -> tuple[OverlayId, ...]:
         """The apps whose warrants count for who is in an overlay."""
         return self._admission.apps(overlay)
+
+    def _meets(self, overlay: OverlayId, closed: _Closed, peer: PeerId, root: Root) -> None:
+        """A node has shown whose it is: what was said of them is to be looked up."""
+        if peer not in closed.shown:
+            if len(closed.shown) >= MEMBERS_ADMITTED_MAX:
+                del closed.shown[next(iter(closed.shown))]
+            if isinstance(closed.membrane, Immune) and len(self._newcomers) < MEMBERS_ADMITTED_MAX:
+                self._newcomers[closed.membrane.apps or (overlay,), root] = None
+        closed.shown[peer] = root
+
+    def newcomers(self) -> list[tuple[tuple[bytes, ...], Root]]:
+        """Who has come since the last time, and the apps in which they may have been warned of."""
+        found, self._newcomers = list(self._newcomers), {}
+        return found
 
     def put_out(self, overlay: OverlayId) -> None:
         """Look again at whose nodes are admitted."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dms3.chain.operations import Recall
 from dms3.core.admission import Admission
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, RequestId, Token, short
@@ -70,6 +71,7 @@ class Dht:
         self._entropy = entropy
         self._verified = verified or Verified()
         self.admission = Admission()
+        self._recalled = 0
         self._door = Door(self._verified, self.admission)
         self._tables = Tables(own, overlays)
         self._shares = shares.Shares(own, self._tables)
@@ -159,7 +161,7 @@ class Dht:
                 effects += self._commands.withdrawn(request)
                 effects += self._relaying.withdrawn(request)
         effects += self._membership.go_on(now)
-        return effects + self._shares.go_on(now)
+        return effects + self._shares.go_on(now) + self._recalls()
 
     def on_timer(self, now: Now) -> list[Effect]:
         """Whatever is due in any part."""
@@ -264,6 +266,15 @@ class Dht:
         """Warrants in `app` put somebody out, or do so no more: look again who is in."""
         overlays = [each for each in self.admission.heeding(app) if each in self._tables]
         return [Reply(request, None), *(one for each in overlays for one in self._put_out(each))]
+
+    def _recalls(self) -> list[Effect]:
+        """Have it looked up who was warned of among those that have come."""
+        effects: list[Effect] = []
+        for apps, root in self._door.newcomers():
+            self._recalled += 1
+            token = Token(f"recall:{self._recalled}")
+            effects.append(Call("validation.recall", Recall(apps, root), token))
+        return effects
 
     def _put_out(self, overlay: OverlayId) -> list[Effect]:
         self._door.put_out(overlay)

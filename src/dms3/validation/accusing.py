@@ -14,6 +14,7 @@ from dms3.core.limits import ACCUSED_KEPT_MAX, ACCUSED_OPEN_MAX
 from dms3.core.verdict import Abandoned, Verdict
 from dms3.validation.deciding import Deciding
 from dms3.validation.doubts import Doubts
+from dms3.validation.holding import Holding
 from dms3.validation.judging import Case, Judging
 
 _HEARSAY = Abandoned("what its rules read is known only by what others say")
@@ -23,10 +24,10 @@ _CROWDED = Abandoned("too many actions that others are warned of wait to be judg
 class Accusing:
     """Verdicts on actions that warrants are about."""
 
-    def __init__(self, deciding: Deciding, judging: Judging, doubts: Doubts) -> None:
+    def __init__(self, deciding: Deciding, judging: Judging, holding: Holding) -> None:
         self._deciding = deciding
         self._judging = judging
-        self._doubts = doubts
+        self._doubts = Doubts(holding)
         self._verdicts: dict[tuple[OverlayId, Cid], Verdict] = {}
         self._running: dict[tuple[OverlayId, Cid], Case | None] = {}
 

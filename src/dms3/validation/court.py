@@ -17,10 +17,10 @@ from dms3.validation.bench import Bench
 from dms3.validation.blocking import Blocking
 from dms3.validation.convicting import Convicting
 from dms3.validation.deciding import Deciding
-from dms3.validation.doubts import Doubts
 from dms3.validation.hearing import Hearing
 from dms3.validation.holders import Holders, Signatures
 from dms3.validation.holding import Holding
+from dms3.validation.recalling import Recalling
 from dms3.validation.voices import Voices
 from dms3.validation.warranting import Tools, Warranting
 
@@ -43,8 +43,7 @@ class Court:
         self.pardoned: Callable[[OverlayId], None]  # told of an app in which somebody was
         holding = seat.holding
         self.blocking = Blocking(desk)
-        doubts = Doubts(holding)
-        accusing = bench.judging.accusing = Accusing(deciding, bench.judging, doubts)
+        accusing = bench.judging.accusing = Accusing(deciding, bench.judging, holding)
         self.convicting = Convicting(holding.rows, self.blocking, lambda: desk.now.wall_us)
         self.voices = Voices(desk, holding, seat.holders, seat.admission)
         seat.admission.warrants = self.voices.against
@@ -52,13 +51,16 @@ class Court:
         tools = Tools(holding, known, self.convicting, self.blocking, accusing, self.voices)
         self.warranting = deciding.heed = Warranting(desk, tools, seat.node)
         self.hearing = Hearing(bench.judging, deciding, tools, Signatures(), self.warranting)
+        self.recalling = Recalling(desk, seat.holders, self.hearing)
 
     def open(self, overlay: OverlayId) -> None:
         """An app is judged from now on."""
         self.warranting.open(overlay)
+        self.recalling.open(overlay)
 
     def shut(self, overlay: OverlayId) -> None:
         """An app is judged no more."""
+        self.recalling.shut(overlay)
         self.hearing.shut(overlay)
         self.warranting.shut(overlay)
 

@@ -7,6 +7,7 @@ warrant at all, is its sender's fault; a false one is handed on, since it convic
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from dms3.chain.action import SignedAction
 from dms3.chain.operations import Record
@@ -92,6 +93,21 @@ class Hearing:
             self._bring(overlay, op)
             self._judge(asked, warrant, request)
 
+    def shown(self, overlay: OverlayId, warrant: SignedAction, peer: PeerId) -> None:
+        """`peer` holds a warrant, whose signature is good: judge it as one that gossip brings."""
+        action = warrant.action
+        is_fit = action.kind == "warrant" and not check_evidence(action.proof, overlay, action.to)
+        is_new = is_fit and self._is_news(overlay, warrant)
+        if not is_new or self._is_judged_now(overlay, warrant):
+            return
+
+        def judged(verdict: Verdict) -> None:
+            if isinstance(verdict, Valid):
+                self._warranting.holds(overlay, warrant)
+
+        if self._admits(overlay, action.author):
+            self._borrow(overlay, warrant, peer, judged)
+
     def withdrawn(self, request: RequestId) -> None:
         """Gossip waits no more; what is judged is judged."""
         self._open.pop(request, None)
@@ -166,6 +182,15 @@ class Hearing:
                 self._warranting.telling.spread(overlay, warrant)  # gossip did not wait for it
 
         self._desk.after(_alarm(request), WARRANT_ANSWER_US, late)
+        self._borrow(overlay, warrant, peer, judged)
+
+    def _borrow(
+        self,
+        overlay: OverlayId,
+        warrant: SignedAction,
+        peer: PeerId,
+        judged: Callable[[Verdict], None],
+    ) -> None:
         case = self._deciding.borrow(overlay, Record(warrant), judged)
         if case is not None:
             self._wait(case, peer)

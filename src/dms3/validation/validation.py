@@ -11,7 +11,7 @@ from typing import Any
 
 from dms3.chain.membrane import membrane_values
 from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question, decode_receipt_note
-from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures, OpState
+from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures, OpState, Recall
 from dms3.core.admission import STRANGER, Admission
 from dms3.core.cid import Cid
 from dms3.core.codec import encode
@@ -80,6 +80,7 @@ class Validation:
             "pardon": parts.court.pardon,
             "heard": self._heard,
             "heed": self._heed,
+            "recall": self._recall,
         }
         self._topics: dict[str, Callable[[HeardGossip, RequestId], None]] = {
             TOPIC: parts.court.hearing.heard,
@@ -215,6 +216,12 @@ class Validation:
         for overlay in apps:
             if overlay in self._open:
                 self._parts.court.warranting.heed(overlay)
+        self._desk.reply(request, None)
+
+    def _recall(self, asked: Recall, request: RequestId) -> None:
+        """Somebody has come into a network for which these apps count."""
+        for app in asked.apps:
+            self._parts.court.recalling.recall(OverlayId(app), asked.root)
         self._desk.reply(request, None)
 
     # Apps

@@ -285,6 +285,7 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     world, nodes = club(3, membrane=IMMUNE, proof=b"")
     others = nodes[:2]
     assert nodes[0].calls.count("validation.heed") == 1
+    assert nodes[0].calls.count("validation.recall") == 2, "one for each that came"
     warned(nodes, 2, 1)
     world.go(5)
     assert known(nodes[0]) == {nodes[1].peer, nodes[2].peer}, "one is too few"

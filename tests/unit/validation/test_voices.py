@@ -3,12 +3,12 @@
 import pytest
 
 from dms3.chain.membrane import Who
-from dms3.chain.operations import Pardon, WarnedOf
+from dms3.chain.operations import OpenApp, Pardon, Recall, WarnedOf
 from dms3.chain.ops import encode_op
 from dms3.chain.warrant import fork_evidence, rule_evidence
 from dms3.core.admission import Heeded
 from dms3.core.ids import OverlayId
-from dms3.core.limits import WARRANT_RETRY_US
+from dms3.core.limits import RECALL_US, WARRANT_RETRY_US
 from dms3.validation import voices
 from unit.chain.chain_kit import Chain, certificate, key
 from unit.validation.test_warranting import (
@@ -197,3 +197,63 @@ def test_of_an_app_that_does_not_run_here_nothing_counts(shut):
     if shut:
         rig.call("shut", PLAIN.id)
     assert against(rig, chain) == (0 if shut else 1)
+
+
+# Who comes later
+
+
+def two_warned(chain, evidence):
+    """What holders have: the chains of three, with a warrant by each of two."""
+    warrants = [by(each, chain, evidence) for each in (ANN, BEN)]
+    return [*ANN.records, *BEN.records, *chain.records, *warrants]
+
+
+def test_who_comes_later_asks_holders_who_was_warned_of():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    asked = []
+    held = two_warned(chain, evidence)
+
+    def holders(fetch):
+        asked.append(fetch.what)
+        return [(peer, fetched(fetch, *held)) for peer in OTHERS[:2]]
+
+    rig.network = holders
+    rig.call("recall", Recall(APPS, chain.root.public))
+    rig.go(10)
+    assert against(rig, chain) == 2
+    assert chain.signing.public in convicted(rig)
+    rig.call("recall", Recall(APPS, ANN.root.public))
+    rig.go(10)
+    assert against(rig, ANN) == 0
+    asked.clear()
+    rig.call("recall", Recall(APPS, chain.root.public))
+    assert asked == [], "that was done lately"
+    rig.go(RECALL_US / 1_000_000)
+    rig.call("recall", Recall(APPS, chain.root.public))
+    assert asked[:1] == ["agents"]
+
+
+def test_holders_that_lie_make_no_warrant_up():
+    rig, (chain, _), victim = heeding(Rig()), accused(), begun(PLAIN, 3)
+    good = victim.create({"text": "hello"}, "note")
+    false = by(ANN, victim, rule_evidence(good.signed, "short"))
+    rig.network = lambda fetch: [
+        (peer, fetched(fetch, *ANN.records, *victim.records, *chain.records, false))
+        for peer in OTHERS[:2]
+    ]
+    rig.call("recall", Recall(APPS, victim.root.public))
+    rig.go(10)
+    assert against(rig, victim) == 0
+    assert victim.signing.public not in convicted(rig)
+
+
+def test_who_has_come_before_the_app_runs_is_looked_up_then():
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    rig.call("shut", PLAIN.id)
+    held = two_warned(chain, evidence)
+    rig.network = lambda fetch: [(OTHERS[0], fetched(fetch, *held))]
+    rig.call("recall", Recall(APPS, chain.root.public))
+    assert rig.fetches == []
+    rig.call("open", OpenApp(PLAIN))
+    rig.go(10)
+    assert against(rig, chain) == 2
