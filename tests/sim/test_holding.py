@@ -128,6 +128,31 @@ def test_who_was_away_asks_for_what_it_missed_and_not_for_what_it_holds():
     assert more > many, "and thirty times as much was missed"
 
 
+@pytest.mark.parametrize("hours", [3, pytest.param(72, marks=pytest.mark.long)])
+def test_who_was_off_for_hours_or_days_compares_as_soon_as_it_is_back(hours):
+    """Its presence is over, and so are those that it knew; nothing that it held is let go."""
+    app = AppWorld(2, 3)
+    app.begin(app.world.nodes, 1)
+    author, away = app.world.nodes[0], app.world.nodes[2]
+    write(app, author, [f"before {n}" for n in range(20)])
+    app.run(GOSSIP_REST_US)
+    before = held(away)
+    app.world.kill(away)
+    write(app, author, ["missed"])
+    app.run(hours * 3_600 * SECOND_US)
+    lacked = len(held(author) - before)
+    assert lacked > 0
+    asked = questions_of(app)
+    app.start(away)
+    app.run(GOSSIP_PERIOD_US)
+    assert before < held(away) == held(author)
+    own = [question for source, target, question in asked if away.index in (source, target)]
+    brought = sum(len(each.bring.ops) for each in own if each.bring is not None)
+    print(f"{hours} hours: {len(own)} questions, {brought} ops brought, {lacked} lacked")
+    assert lacked <= brought <= 2 * lacked
+    assert not any(each.vouch for each in own), "it asks nobody whether it may let something go"
+
+
 # Forks
 
 

@@ -100,6 +100,20 @@ def test_who_is_pending_or_busy_is_asked_again_with_pauses_that_double():
     assert published(device, action).complete
 
 
+def test_pauses_are_five_minutes_at_most():
+    overlay = Overlay(2)
+    overlay.holders[0].code = "busy"
+    device = begun(overlay)
+    (action,) = device.note().actions
+    pauses = []
+    while len(pauses) < 9:
+        again_us = published(device, action).ops[0].again_us
+        pauses.append(again_us - device.now.wall_us)
+        device.wait(pauses[-1])
+    assert pauses[:3] == [PUBLISH_RETRY_US_MIN << n for n in range(3)]
+    assert max(pauses) == pauses[-1] == PUBLISH_RETRY_US_MAX == 300_000_000
+
+
 def test_alone_it_waits_and_whoever_comes_is_asked_at_once():
     overlay = Overlay(0)
     device = begun(overlay)
