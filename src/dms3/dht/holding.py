@@ -299,13 +299,14 @@ class Holding:
         for base, (overlay, kind) in list(self._full.items()):
             excess = self.counts(overlay, kind).bytes - kind.quota_bytes
             radius = self.radius(overlay, kind)
-            for place, row in islice(self._farthest(overlay, kind), HELD_SHRUNK_MAX):
+            rows = list(islice(self._farthest(overlay, kind), HELD_SHRUNK_MAX))
+            for place, row in rows:
                 if excess <= 0:
                     break
                 given_up.append((place, row))
                 radius = radius.without(self._far(place), row.size)
                 excess -= row.size
-            if excess <= 0:
+            if excess <= 0 or not rows:
                 del self._full[base]
             effects.append(self._set_radius(overlay, kind, radius))
         return given_up, effects

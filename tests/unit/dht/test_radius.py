@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms3.core.cid import RAW, Cid
+from dms3.core.codec import encode
 from dms3.core.limits import HELD_SHRUNK_MAX, RADII_KNOWN_MAX, RADIUS_TOLD_US
 from dms3.core.machine import Call, Now
 from dms3.core.overlay import (
@@ -21,7 +22,7 @@ from dms3.core.overlay import (
 from dms3.core.verdict import Abandoned, Invalid, Valid, Verdict
 from dms3.dht.blocks import block_type, owned_type
 from dms3.dht.farthest import farthest_first
-from dms3.dht.holding import Holding, mark_of, prefix
+from dms3.dht.holding import Counts, Holding, mark_of, prefix
 from dms3.dht.messages import Code, Offered, PutValue, Within
 from dms3.dht.presence import node_location
 from dms3.dht.radius import WHOLE, Radii, Radius
@@ -243,6 +244,18 @@ def test_a_quota_passed_by_far_is_met_step_by_step():
         sizes.append(len(again.held()))
     assert sizes == [2 * HELD_SHRUNK_MAX, HELD_SHRUNK_MAX, 10]
     assert again.held() == nearest_that_fit(blocks, 60)
+
+
+def test_counts_that_no_rows_stand_for_keep_nobody_busy():
+    kit = Kit(QUOTA)
+    kit.put(b"one")
+    (counted,) = [key for key in kit.view.rows if key[0] == "counts"]
+    kit.view.rows[counted] = encode(Counts(1, QUOTA + 1))
+    del kit.view.rows[next(key for key in kit.view.rows if key[0] == "held")]
+    again = Kit(QUOTA, kit.view.rows)
+    assert again.taking.next_timer() is not None
+    again.step()
+    assert again.taking.next_timer() is None
 
 
 def test_what_is_larger_than_the_whole_quota_changes_nothing():
