@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from dms3.core.errors import Dms3Error
-from dms3.core.limits import CONFIG_BYTES_MAX, CONFIG_ITEMS_MAX, UPLOAD_BYTES_MAX
+from dms3.core.limits import (
+    CONFIG_BYTES_MAX,
+    CONFIG_ITEMS_MAX,
+    HELD_BLOCKS_BYTES_MIN,
+    HELD_QUOTA_BYTES_MAX,
+    UPLOAD_BYTES_MAX,
+)
 from dms3.node.config import (
     check_offered,
     load_config,
@@ -80,6 +86,8 @@ def test_other_variables_of_ours_are_left_alone(tmp_path):
         ('upload_max = "2 PB"', "a size such as", ""),
         ("upload_max = 0", "from 1 byte", ""),
         ('upload_max = "65 GiB"', "from 1 byte", ""),
+        (f"overlay_blocks = {HELD_BLOCKS_BYTES_MIN - 1}", f"from {HELD_BLOCKS_BYTES_MIN}", ""),
+        (f"overlay_blocks = {HELD_QUOTA_BYTES_MAX + 1}", f"to {HELD_QUOTA_BYTES_MAX} bytes", ""),
         ('open = "maybe"', "true or false", ""),
         ('log_level = "loud"', "debug, info", ""),
         ('public_url = "ftp://x"', "a URL", ""),
@@ -167,6 +175,8 @@ def test_both_sides_of_the_limits():
     with pytest.raises(Dms3Error, match="at most"):
         parse_settings(_joins(CONFIG_ITEMS_MAX + 1))
     assert parse_settings(b"upload_max = %d" % UPLOAD_BYTES_MAX)["upload_max"] == UPLOAD_BYTES_MAX
+    for quota in (HELD_BLOCKS_BYTES_MIN, HELD_QUOTA_BYTES_MAX):
+        assert parse_settings(b"overlay_blocks = %d" % quota)["overlay_blocks"] == quota
 
 
 def _joins(count: int) -> bytes:
