@@ -277,7 +277,7 @@ async def test_the_openapi_document_is_whole():
         assert schema["properties"]["maybe"]["type"] == ["string", "null"]
         for name in _references(document):
             assert name in document["components"]["schemas"]
-        assert openapi(fixture.front.routes) == document, "asked twice, the same document"
+        assert openapi(fixture.front.described()) == document, "asked twice, the same document"
 
 
 def _references(value) -> list[str]:

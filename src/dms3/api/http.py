@@ -6,16 +6,18 @@ here names a command. This module is the HTTP boundary: what nobody expected end
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from dms3 import __version__
 from dms3.api import blobs, bodies, dapps, events, reference
@@ -30,6 +32,7 @@ from dms3.api.answers import (
     while_connected,
 )
 from dms3.api.guard import CALLER, Caller, Guard
+from dms3.api.routes import Described, add_route, describe
 from dms3.api.running import Running
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
@@ -46,11 +49,11 @@ Report = Callable[[str, BaseException], None]
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """A node's private listener: its ASGI `app` and the `sessions` of its page."""
+    """A node's private listener: its ASGI `app`, the `sessions` of its page, what describes it."""
 
     app: ASGIApp
     sessions: Sessions
-    routes: FastAPI = field(repr=False)
+    described: Callable[[], FastAPI] = field(repr=False)
 
     def login_path(self) -> str:
         """Path and query of a URL that logs a browser in, once and within a minute."""
@@ -70,28 +73,26 @@ def build_front(
 
     `token`: what `HOME/api.token` holds. `hosts`: names of the node beside loopback ones.
     """
-    app = FastAPI(
-        title="dms3",
-        version=__version__,
-        summary="The API of one dms3 node.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-    )
+    app = _application()
     app.add_exception_handler(Dms3Error, _on_error)
     app.add_exception_handler(DisconnectedError, _on_disconnect)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)  # in the middle of a body
     app.add_exception_handler(HTTPException, _on_http_error(table))
     app.add_exception_handler(Exception, _on_unexpected)
     running = Running()
-    for command in table:
-        _add_command(app, node, command, running)
-    _add_files(app, node)
-    _add_events(app, node, running)
+    routes = [_command(node, command, running) for command in table]
+    routes += [*_files(node), *_events(node, running)]
+    for route in routes:
+        add_route(app, route.method, route.path, route.endpoint)
+    _add_websocket(app, node)
     _add_probes(app, node)
     pages = Pages()
-    reference.add_reference(app, pages)
+
+    @cache
+    def described() -> FastAPI:
+        return describe(_application(), routes)
+
+    reference.add_reference(app, pages, described)
     add_page(app, Site(node, table, pages, VIEWS, running.shown), sessions)
     guard = Guard(
         Boundary(app, report),
@@ -101,10 +102,22 @@ def build_front(
         refuse=refusal_page(pages),
     )
     door = dapps.DappDoor(guard, Boundary(dapps.DappPages(node), report))
-    return Front(door, sessions, app)
+    return Front(door, sessions, described)
 
 
-def _add_command(app: FastAPI, node: NodeServices, command: Command, running: Running) -> None:
+def _application() -> FastAPI:
+    return FastAPI(
+        title="dms3",
+        version=__version__,
+        summary="The API of one dms3 node.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+
+
+def _command(node: NodeServices, command: Command, running: Running) -> Described:
     async def endpoint(request: Request) -> Response:
         given = await bodies.json_object(request)
         owner = request.scope[CALLER] is Caller.TOKEN
@@ -122,100 +135,96 @@ def _add_command(app: FastAPI, node: NodeServices, command: Command, running: Ru
             return _Lines(steps)
         return answer(await while_connected(request.receive, _last(steps)))
 
-    app.add_api_route(
-        PREFIX + command.path,
-        endpoint,
-        methods=["POST"],
-        operation_id=command.name.replace(" ", "_"),
-        tags=[command.noun],
-        summary=command.summary,
-        description=command.description or command.summary,
-        response_class=Response,
-        response_model=None,
-        responses=reference.responses(),
-        openapi_extra=reference.request_of(command),
-    )
+    def about() -> dict[str, Any]:
+        return {
+            "operation_id": command.name.replace(" ", "_"),
+            "tags": [command.noun],
+            "summary": command.summary,
+            "description": command.description or command.summary,
+            "responses": reference.responses(),
+            "openapi_extra": reference.request_of(command),
+        }
+
+    return Described("POST", PREFIX + command.path, endpoint, about)
 
 
-def _add_files(app: FastAPI, node: NodeServices) -> None:
+def _files(node: NodeServices) -> Iterator[Described]:
     async def put(request: Request) -> Response:
         return await blobs.answer_put(node, request)
 
-    async def get(request: Request, cid: str) -> Response:
-        return await blobs.answer_get(node, request, cid)
+    async def get(request: Request) -> Response:
+        return await blobs.answer_get(node, request, request.path_params["cid"])
 
-    async def delete(cid: str) -> Response:
-        return await blobs.answer_delete(node, cid)
+    async def delete(request: Request) -> Response:
+        return await blobs.answer_delete(node, request.path_params["cid"])
 
-    for path, endpoint, methods, name, words in (
-        ("/blob", put, ["PUT"], "blob_put", "Upload a file; its id is a PATH for commands"),
-        ("/blob/{cid}", get, ["GET"], "blob_get", "A file by its content identifier, with ranges"),
-        ("/blob/{cid}", get, ["HEAD"], "blob_head", "Size and name of a file"),
-        ("/blob/{cid}", delete, ["DELETE"], "blob_delete", "Forget an upload by its id"),
+    for path, endpoint, method, name, words in (
+        ("/blob", put, "PUT", "blob_put", "Upload a file; its id is a PATH for commands"),
+        ("/blob/{cid}", get, "GET", "blob_get", "A file by its content identifier, with ranges"),
+        ("/blob/{cid}", get, "HEAD", "blob_head", "Size and name of a file"),
+        ("/blob/{cid}", delete, "DELETE", "blob_delete", "Forget an upload by its id"),
     ):
-        app.add_api_route(
-            PREFIX + path,
-            endpoint,
-            methods=methods,
-            operation_id=name,
-            tags=["blob"],
-            summary=words,
-            response_class=Response,
-            response_model=None,
-            responses=reference.file_responses(name),
-            openapi_extra=reference.upload_body() if name == "blob_put" else None,
-        )
+        yield Described(method, PREFIX + path, endpoint, partial(_about_file, name, words))
 
 
-def _add_events(app: FastAPI, node: NodeServices, running: Running) -> None:
+def _about_file(name: str, words: str) -> dict[str, Any]:
+    return {
+        "operation_id": name,
+        "tags": ["blob"],
+        "summary": words,
+        "responses": reference.file_responses(name),
+        "openapi_extra": reference.upload_body() if name == "blob_put" else reference.OF_CID,
+    }
+
+
+def _events(node: NodeServices, running: Running) -> Iterator[Described]:
     async def get(request: Request) -> Response:
         return await events.answer_events(node, request, running)
 
-    async def now() -> Response:
+    async def now(_request: Request) -> Response:
         return answer(running.shown())
 
+    def about_events() -> dict[str, Any]:
+        return {
+            "operation_id": "events",
+            "tags": ["events"],
+            "summary": "Events as they happen: server-sent events, or a WebSocket",
+            "responses": reference.event_responses(),
+            "openapi_extra": reference.event_parameters(),
+        }
+
+    def about_running() -> dict[str, Any]:
+        return {
+            "operation_id": "running",
+            "tags": ["events"],
+            "summary": "The long work that clients wait for, and how far it is",
+            "responses": reference.responses(),
+        }
+
+    yield Described("GET", PREFIX + "/events", get, about_events)
+    yield Described("GET", PREFIX + "/running", now, about_running)
+
+
+def _add_websocket(app: FastAPI, node: NodeServices) -> None:
     async def websocket(socket: WebSocket) -> None:
         await events.answer_websocket(node, socket)
 
-    app.add_api_route(
-        PREFIX + "/events",
-        get,
-        methods=["GET"],
-        operation_id="events",
-        tags=["events"],
-        summary="Events as they happen: server-sent events, or a WebSocket",
-        response_class=Response,
-        response_model=None,
-        responses=reference.event_responses(),
-        openapi_extra=reference.event_parameters(),
-    )
-    app.add_api_websocket_route(PREFIX + "/events", websocket)
-    app.add_api_route(
-        PREFIX + "/running",
-        now,
-        methods=["GET"],
-        operation_id="running",
-        tags=["events"],
-        summary="The long work that clients wait for, and how far it is",
-        response_class=Response,
-        response_model=None,
-        responses=reference.responses(),
-    )
+    app.router.add_websocket_route(PREFIX + "/events", websocket)
 
 
 def _add_probes(app: FastAPI, node: NodeServices) -> None:
-    async def healthz() -> Response:
+    async def healthz(_request: Request) -> Response:
         return PlainTextResponse("alive\n")
 
-    async def readyz() -> Response:
+    async def readyz(_request: Request) -> Response:
         reason = node.ready()
         return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
 
-    async def metrics() -> Response:
+    async def metrics(_request: Request) -> Response:
         return Response(await node.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     for path, endpoint in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
-        app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
+        add_route(app, "GET", path, endpoint)
 
 
 async def _last(steps: AsyncGenerator[Step]) -> Mapping[str, Any]:

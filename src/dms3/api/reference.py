@@ -5,12 +5,15 @@ Source: OpenAPI 3.1. The page is our own HTML without any script or foreign asse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import Response
 
 from dms3.api.answers import JSON, NDJSON, PROBLEM, dumps
+from dms3.api.routes import add_route
 from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Parameter
 from dms3.web.templating import Pages
 
@@ -31,6 +34,16 @@ RESULT_SCHEMA = {
     "type": "object",
     "required": ["v", "data"],
     "properties": {"v": {"const": 1}, "data": {"type": "object"}},
+}
+OF_CID = {
+    "parameters": [
+        {
+            "name": "cid",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "title": "Cid"},
+        }
+    ]
 }
 _FAILED: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -123,17 +136,17 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def add_reference(app: FastAPI, pages: Pages) -> None:
-    """Add /openapi.json and /docs to `app`."""
+def add_reference(app: FastAPI, pages: Pages, described: Callable[[], FastAPI]) -> None:
+    """Add /openapi.json and /docs to `app`; `described` returns its routes as FastAPI sees them."""
 
-    async def openapi_json() -> Response:
-        return Response(dumps(openapi(app)), media_type=JSON)
+    async def openapi_json(_request: Request) -> Response:
+        return Response(dumps(openapi(described())), media_type=JSON)
 
     async def docs(request: Request) -> Response:
-        return pages.html(request, "reference.html", groups=_groups(openapi(app)))
+        return pages.html(request, "reference.html", groups=_groups(openapi(described())))
 
-    app.add_api_route("/openapi.json", openapi_json, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
+    add_route(app, "GET", "/openapi.json", openapi_json)
+    add_route(app, "GET", "/docs", docs)
 
 
 def _groups(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

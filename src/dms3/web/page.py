@@ -6,11 +6,13 @@ comes from a single-use code. What a view shows is in its own module.
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dms3.api.answers import answer
 from dms3.api.guard import CALLER, Caller, session_cookie, session_of
+from dms3.api.routes import add_route
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_US_MAX
@@ -64,14 +66,14 @@ def _add_view(app: FastAPI, site: Site, view: View) -> None:
     async def show(request: Request) -> Response:
         return await site.respond(view, request)
 
-    app.add_api_route(view.path, show, methods=["GET"], include_in_schema=False)
+    add_route(app, "GET", view.path, show)
 
 
 def _add_static(app: FastAPI, pages: Pages, name: str) -> None:
-    async def static() -> Response:
+    async def static(_request: Request) -> Response:
         return pages.static(name)
 
-    app.add_api_route(f"/static/{name}", static, methods=["GET"], include_in_schema=False)
+    add_route(app, "GET", f"/static/{name}", static)
 
 
 def _add_login(app: FastAPI, sessions: Sessions, pages: Pages) -> None:
@@ -107,4 +109,4 @@ def _add_login(app: FastAPI, sessions: Sessions, pages: Pages) -> None:
         ("/logout", logout, "POST"),
         ("/api/v1/login", login_link, "POST"),
     ):
-        app.add_api_route(path, endpoint, methods=[method], include_in_schema=False)
+        add_route(app, method, path, endpoint)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dms3.api.guard import CALLER, Caller, session_of
+from dms3.api.routes import add_route
 from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_FRESH_US_MAX
@@ -86,13 +87,13 @@ def add_settings(app: FastAPI, site: Site, sessions: Sessions) -> None:
             return await _again(site, request, error, "protect")
         return RedirectResponse("/settings#protect", 303)
 
-    async def back() -> Response:
+    async def back(_request: Request) -> Response:
         """For whoever looks again at what a form has answered."""
         return RedirectResponse("/settings", 303)
 
     for path, endpoint in (("/settings/words", words), ("/settings/protect", protect)):
-        app.add_api_route(path, endpoint, methods=["POST"], include_in_schema=False)
-        app.add_api_route(path, back, methods=["GET"], include_in_schema=False)
+        add_route(app, "POST", path, endpoint)
+        add_route(app, "GET", path, back)
 
 
 def _same(passphrase: str, again: str) -> None:

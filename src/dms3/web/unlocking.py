@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from dms3.api.routes import add_route
 from dms3.core.errors import Dms3Error
 from dms3.node.services import NodeServices
 from dms3.web.forms import fields
@@ -30,4 +31,4 @@ def add_unlocking(app: FastAPI, node: NodeServices, pages: Pages) -> None:
             return locked_page(pages, request, error.http_status, str(error))
         return RedirectResponse("/", 303)
 
-    app.add_api_route("/unlock", unlock, methods=["POST"], include_in_schema=False)
+    add_route(app, "POST", "/unlock", unlock)
