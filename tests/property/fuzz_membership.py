@@ -9,7 +9,7 @@ from dms3.chain.membership import (
     prove_seed,
     prove_work,
 )
-from dms3.chain.membrane import Invite, Seed, Who, Work, check, gates_of, membrane_values
+from dms3.chain.membrane import Immune, Invite, Seed, Who, Work, check, gates_of, membrane_values
 from dms3.chain.networks import (
     VERSION,
     At,
@@ -38,8 +38,10 @@ _PROOFS = [
     encode_proof(prove_seed(_ADMIN, _CLUB, _TO, _NOW_US)),
     encode_proof(prove_work(_CLUB, _TO, _NOW_US, 4)),
 ]
-_MEMBRANES = [_BOTH, Seed(_ADMIN.public), Work(20)]
+_IMMUNE = Immune(_BOTH.by, 2, (b"d" * 32,))
+_MEMBRANES = [_BOTH, Seed(_ADMIN.public), Work(20), Immune(_BOTH.by, 1)]
 _NETWORK = make_network("club", _BOTH, b"s" * 32, local=False)
+_WATCH = make_network("watch", _IMMUNE, b"s" * 32, local=False)
 _INVITATION = Invitation(
     VERSION,
     encode_network(_NETWORK),
@@ -79,7 +81,7 @@ SEEDS = {
         *(encode_values(membrane_values(each), "membrane") for each in _MEMBRANES),
         encode_values({"outer": "open", "inner": {"x": membrane_values(_BOTH)}}, "membrane"),
     ],
-    "network": [encode_network(_NETWORK)],
+    "network": [encode_network(_NETWORK), encode_network(_WATCH)],
     "invitation": [encode(_INVITATION)],
     "invitation as text": [invitation_text(_INVITATION).encode()],
 }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dms3.chain.dna import Dna, EntryKind
 from dms3.chain.operations import ChainHead, Change, Close, Commit, Committed, Query, Rejected
 from dms3.core.errors import Failure
 from dms3.core.ids import RequestId
@@ -225,3 +226,21 @@ def test_no_chain_no_commit():
     assert device.note().code == "not_found"
     assert device.call("head", DNA.id).code == "not_found"
     assert device.call("nothing", None).code == "method_unknown"
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_proof_stands_where_the_kind_of_an_entry_asks_for_one(gated):
+    admin = {"scheme": "invite", "by": ["ab" * 32], "needed": 1}
+    inner = {"note": admin} if gated else {"other": admin}
+    dna = Dna("gated", entries=(EntryKind("note"), EntryKind("other")),
+              membrane={"outer": "open", "inner": inner})  # fmt: skip
+    device = Device()
+    device.ports["validation.judge"] = lambda _: Valid()
+    device.begin(dna)
+    made = device.commit(Change("create", "note", {"text": "one"}, proof=b"shown"), dna=dna)
+    assert isinstance(made, Committed)
+    (target,) = made.actions
+    changed = Change("update", "note", {"text": "two"}, target=target, proof=b"shown")
+    assert isinstance(device.commit(changed, dna=dna), Committed)
+    shown = [each.action.proof for each in device.chain[3:]]
+    assert shown == [b"shown" if gated else b""] * 2
