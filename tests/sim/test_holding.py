@@ -128,7 +128,9 @@ def test_who_was_away_asks_for_what_it_missed_and_not_for_what_it_holds():
     assert more > many, "and thirty times as much was missed"
 
 
-@pytest.mark.parametrize("hours", [3, pytest.param(72, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "hours", [3, pytest.param(72, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
 def test_who_was_off_for_hours_or_days_compares_as_soon_as_it_is_back(hours):
     """Its presence is over, and so are those that it knew; nothing that it held is let go."""
     app = AppWorld(2, 3)
