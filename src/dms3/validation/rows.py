@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dms3.chain.action import SignedAction
@@ -80,22 +81,30 @@ class PendingRow:
 
 
 class Rows:
-    """The committed rows, with what this event has written over them; `desk` takes the writes."""
+    """The committed rows, with what was written over them; `desk` takes the writes.
+
+    What is written `late` is seen at once, and goes to the desk with the next other write or with
+    `flush`.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._view: View
         self._fresh: dict[tuple[str, bytes], bytes | None] = {}
         self._keys: dict[str, list[bytes]] = {}
+        self._late: dict[tuple[str, bytes], bytes | None] = {}
+        self._is_late = False
 
     def load(self, view: View) -> None:
         """Read through `view` from now on."""
         self._view = view
 
     def settle(self) -> None:
-        """The event is over: the view shows its writes."""
+        """The event is over: the view shows its writes, but for the late ones."""
         self._fresh.clear()
         self._keys.clear()
+        for (table, key), value in self._late.items():
+            self._note(table, key, value)
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The newest value under `key`, or None."""
@@ -105,13 +114,31 @@ class Rows:
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write a row."""
-        self._note(table, key, value)
-        self._desk.persist(table, key, value)
+        self._write(table, key, value)
 
     def drop(self, table: str, key: bytes) -> None:
         """Remove a row."""
-        self._note(table, key, None)
-        self._desk.delete(table, key)
+        self._write(table, key, None)
+
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        """What is written within is late."""
+        self._is_late = True
+        try:
+            yield
+        finally:
+            self._is_late = False
+
+    @property
+    def has_late(self) -> bool:
+        """Whether anything is to be flushed."""
+        return bool(self._late)
+
+    def flush(self) -> None:
+        """Write what is late."""
+        late, self._late = self._late, {}
+        for (table, key), value in late.items():
+            self._tell(table, key, value)
 
     def range(self, table: str, start: bytes, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """At most `limit` newest pairs with key >= `start`, in order."""
@@ -139,6 +166,21 @@ class Rows:
                 return
             start = rows[-1][0] + b"\0"
             page = min(4 * page, _PAGE_MAX)
+
+    def _write(self, table: str, key: bytes, value: bytes | None) -> None:
+        self._note(table, key, value)
+        if self._is_late:
+            self._late[table, key] = value
+            return
+        if self._late:
+            self.flush()
+        self._tell(table, key, value)
+
+    def _tell(self, table: str, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._desk.delete(table, key)
+        else:
+            self._desk.persist(table, key, value)
 
     def _note(self, table: str, key: bytes, value: bytes | None) -> None:
         if (table, key) not in self._fresh:

@@ -47,6 +47,7 @@ from dms3.validation.telling import TOPIC
 __all__ = ["MINORS", "NAME", "PROTOCOL", "Validation"]
 
 NAME = "validation"
+_LATE = "late rows"
 _READS = ("get", "links", "activity")
 _TOO_OFTEN = Failure("limit_reached", "You ask too often; wait a moment.", Retry.LATER)
 _ELSEWHERE = Failure("not_found", "This node is not in that app.", Retry.OTHER_PEER)
@@ -128,9 +129,13 @@ class Validation:
         return self._desk.next_alarm()
 
     def _take(self) -> list[Effect]:
-        self._parts.judging.settle()
-        self._parts.holding.write_counts()
-        self._parts.rows.settle()
+        parts = self._parts
+        parts.judging.settle()
+        if not parts.rows.has_late:
+            parts.holding.write_counts()
+        elif not self._desk.has_alarm(_LATE):
+            self._desk.after(_LATE, 0, parts.rows.flush)
+        parts.rows.settle()
         return self._desk.take()
 
     # Questions
@@ -255,7 +260,17 @@ class Validation:
     # Own actions, and what is asked of what is here
 
     def _keep(self, asked: KeepRecords, request: RequestId) -> None:
-        self._parts.deciding.keep(asked.overlay, asked.records)
+        """Machine "source" has them on disk, and asks again after a crash: it is answered at once.
+
+        The rows are written with the next event, before any peer can have answered for them: so
+        whoever finds them published finds them here, too.
+        """
+        deciding = self._parts.deciding
+        if any(deciding.find(asked.overlay, each.signed.hash) for each in asked.records):
+            deciding.keep(asked.overlay, asked.records)  # somebody may be told of it
+        else:
+            with self._parts.rows.late():
+                deciding.keep(asked.overlay, asked.records)
         self._desk.reply(request, None)
 
     def _trace(self, hash_: Cid, request: RequestId) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from dms3.chain.operations import OpenApp
+from dms3.chain.operations import KeepRecords, OpenApp
 from dms3.chain.sandboxing import Judged
 from dms3.core.limits import IN_HAND_US_MAX, SECOND_US
 from dms3.core.verdict import Abandoned, Valid
 from dms3.validation import in_hand
 from unit.chain.chain_kit import DNA, Chain
-from unit.validation.validation_kit import Rig, begun, op, ops
+from unit.validation.validation_kit import PLAIN, Rig, begun, op, ops
 
 TABLES = ("actions", "ops", "entries", "pending", "index")
 
@@ -179,3 +179,26 @@ def test_what_was_given_up_is_written_once_too():
     rig.release("sandbox.judge")
     assert rig.restarted().state(record) == "abandoned"
     rig.rules = lambda _: Judged(Valid(), 1)
+
+
+def test_own_actions_are_answered_at_once_and_written_with_the_next_event():
+    rig, chain = Rig(), begun()
+    before = written(rig)
+    assert rig.begin("keep", KeepRecords(PLAIN.id, tuple(chain.records))) in rig.replies
+    assert written(rig) == before
+    assert rig.state(chain.records[2]) == "integrated"
+    first = rig.fetch("activity", chain.signing.public)
+    assert [each.state for each in first.ops] == ["integrated"] * 3, "it can be read"
+    rig.go(0)
+    assert written(rig)["actions"] == before["actions"] + 3
+    assert rig.fetch("activity", chain.signing.public) == first
+    assert rig.restarted().fetch("activity", chain.signing.public) == first
+    assert rig.call("figures", PLAIN.id).states == rig.restarted().call("figures", PLAIN.id).states
+
+
+def test_own_actions_are_written_before_what_comes_behind_them():
+    rig, chain = Rig(), begun()
+    rig.begin("keep", KeepRecords(PLAIN.id, tuple(chain.records)))
+    other = begun(number=2)
+    assert set(rig.codes(*ops(other.records[0]))) == {"held"}
+    assert rig.restarted().state(chain.records[2]) == "integrated"
