@@ -267,7 +267,7 @@ def receipt_rows(folder: Path) -> list[Row]:
             f"signed by {signers} others at least; all share two processors"),
         row("the same: processor for each op and node",
             1_000 * cost / (RECEIPTS * OPS * PEERS), "ms", None,
-            "writing, being looked at every 20 ms, and what ten nodes do anyway"),
+            "writing, being looked at every 20 ms, and what the nodes do anyway"),
     ]  # fmt: skip
 
 
