@@ -58,7 +58,18 @@ def shared_ranges(
 def covers(ranges: Sequence[bytes], wanted: Sequence[bytes]) -> bool:
     """Whether every range of `wanted` lies in one of `ranges`."""
     known = frozenset(ranges)
-    return all(any(path[:length] in known for length in range(len(path) + 1)) for path in wanted)
+    return all(_lies_in(known, path) for path in wanted)
+
+
+def common(one: Sequence[bytes], two: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The ranges of what lies in both, in order."""
+    both = ((one, frozenset(two)), (two, frozenset(one)))
+    found = {path for ranges, other in both for path in ranges if _lies_in(other, path)}
+    return tuple(sorted(found))
+
+
+def _lies_in(known: frozenset[bytes], path: bytes) -> bool:
+    return any(path[:length] in known for length in range(len(path) + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dms3.core.limits import (
 from dms3.core.neighbourhood import Duty
 from dms3.core.overlay import Neighbours, NodeAt
 from dms3.core.reconcile import Tree
-from dms3.core.shared_ranges import Standing, covers, shared_ranges
+from dms3.core.shared_ranges import Standing, common, covers, shared_ranges
 
 _STEPS = 16  # of an uptime: one that changes by less changes nothing
 _TRIES_MAX = 5
@@ -28,7 +28,11 @@ _TRIES_MAX = 5
 
 @dataclass(slots=True)
 class _Visit:
-    """What was compared with a neighbour, and when (monotonic); `again_us`: not before."""
+    """What was compared with a neighbour, and when (monotonic); `again_us`: not before.
+
+    `ranges`: as far as the two have shared them ever since. While others came between, nobody
+    brought this node what was written there.
+    """
 
     ranges: tuple[bytes, ...]
     at_us: int
@@ -135,6 +139,8 @@ class Repairing:
             wanted, others = standings[: len(near)], standings[len(near) :]
             found = shared_ranges(self._own, wanted, others, self._duty)
             self._shared = dict(zip(near, found, strict=True))
+            for peer, visit in self._visits.items():
+                visit.ranges = common(visit.ranges, self._shared.get(peer, ()))
 
     def _may(self, peer: PeerId, now_us: int) -> bool:
         visit = self._visits.get(peer)

@@ -94,6 +94,19 @@ def test_a_death_makes_those_due_who_share_more_now():
     assert choice.ranges == (EVERYTHING,)
 
 
+def test_who_shares_again_what_a_crowd_had_come_between_is_due_again():
+    repairing = seen(NAMES[:12])
+    before = [repairing.pick(peer).ranges for peer in all_visited(repairing)]
+    repairing.see(near(NAMES[:40]))
+    all_visited(repairing, 1)
+    repairing.see(near(NAMES[:12]))
+    repairing.next(2)
+    after = [repairing.pick(peer).ranges for peer in NAMES[:12]]
+    assert sorted(after) == sorted(before)
+    assert len(all_visited(repairing, 2)) > 6
+    assert all_visited(repairing, 3) == []
+
+
 def test_uptimes_that_change_a_little_change_nothing():
     repairing = seen(NAMES[:12], 0.9)
     all_visited(repairing)
