@@ -236,12 +236,7 @@ def summary(journey: Mapping[str, Any], wanted: int, met: int) -> str:
         return "It is of somebody else; who holds all of it is known to its author."
     signers = {signer for op in far["ops"] for signer in op["signers"]}
     if far["complete"]:
-        if all(op["enough"] == "uptime" for op in far["ops"]):
-            least = min(op["uptime"] for op in far["ops"])
-            return f"Enough nodes hold it: uptime {least:.1f} of {wanted}."
-        if any(op["enough"] == "near" for op in far["ops"]):
-            return f"All who lie near it hold it: {_nodes(len(signers))} signed a receipt."
-        return f"Everybody holds it: {_nodes(len(signers))} signed a receipt."
+        return _held(far["ops"], wanted, len(signers))
     if signers:
         done = sum(bool(op["enough"]) for op in far["ops"])
         parts = f"{done} of {len(far['ops'])} parts are held by enough"
@@ -250,6 +245,16 @@ def summary(journey: Mapping[str, Any], wanted: int, met: int) -> str:
         f"{_nodes(met)} can be asked to hold it, and will be" if met else "nobody else was met yet"
     )
     return f"It is kept here; {who}."
+
+
+def _held(ops: Sequence[Mapping[str, Any]], wanted: int, signers: int) -> str:
+    """Why those who hold all parts of an action are enough."""
+    reasons = {op["enough"] for op in ops}
+    if reasons == {"uptime"}:
+        least = min(op["uptime"] for op in ops)
+        return f"Enough nodes hold it: uptime {least:.1f} of {wanted}."
+    who = "All who lie near it hold it" if "near" in reasons else "Everybody holds it"
+    return f"{who}: {_nodes(signers)} signed a receipt."
 
 
 def is_identifier(text: str) -> bool:
