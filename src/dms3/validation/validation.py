@@ -263,13 +263,14 @@ class Validation:
         """Machine "source" has them on disk, and asks again after a crash: it is answered at once.
 
         The rows are written with the next event, before any peer can have answered for them: so
-        whoever finds them published finds them here, too.
+        whoever finds them published finds them here, too. No more than one bundle is late.
         """
-        deciding = self._parts.deciding
-        if any(deciding.find(asked.overlay, each.signed.hash) for each in asked.records):
-            deciding.keep(asked.overlay, asked.records)  # somebody may be told of it
+        deciding, rows = self._parts.deciding, self._parts.rows
+        known = any(deciding.find(asked.overlay, each.signed.hash) for each in asked.records)
+        if known or rows.has_late:
+            deciding.keep(asked.overlay, asked.records)  # of what is known somebody may be told
         else:
-            with self._parts.rows.late():
+            with rows.late():
                 deciding.keep(asked.overlay, asked.records)
         self._desk.reply(request, None)
 

@@ -202,3 +202,18 @@ def test_own_actions_are_written_before_what_comes_behind_them():
     other = begun(number=2)
     assert set(rig.codes(*ops(other.records[0]))) == {"held"}
     assert rig.restarted().state(chain.records[2]) == "integrated"
+
+
+def test_no_more_than_one_bundle_is_late_however_many_come():
+    """As after a backup was restored: thousands of own actions are kept in one turn of the node."""
+    rig, chain = Rig(), begun()
+    late = rig.machine._parts.rows
+    rig.begin("keep", KeepRecords(PLAIN.id, tuple(chain.records)))
+    first = len(late._late)
+    most = 0
+    for number in range(6):
+        rig.begin("keep", KeepRecords(PLAIN.id, (chain.create({"text": str(number)}, "note"),)))
+        most = max(most, len(late._late))
+    assert most <= first
+    rig.go(0)
+    assert rig.restarted().state(chain.records[-1]) == "integrated"
