@@ -10,12 +10,12 @@ Bounded, told once, and nobody is believed: see `answering.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dms3.chain.messages import ChainQuestion, Reconcile, decode_reconciled
 from dms3.chain.ops import Op, op_id
-from dms3.core.cid import DAG_CBOR, Cid
+from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Failure
@@ -33,10 +33,14 @@ Ring = tuple[NodeAt, ...]
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """An op that came: where it lies, who brought it, how often its verdict was waited for."""
+    """An op that came: where it lies, who brought it, how often its verdict was waited for.
+
+    `action`: what it is of.
+    """
 
     at: int
     peer: PeerId
+    action: Cid
     waits: int = 0
 
 
@@ -80,7 +84,8 @@ class Passing:
         for op in ops:
             name = op_id(op) if op.kind == "activity" else b""
             if name and len(place.news) < PASSED_MAX and self._holding.op(overlay, name) is None:
-                place.news[name] = _News(int.from_bytes(op.location, "big"), peer)
+                at = int.from_bytes(op.location, "big")
+                place.news[name] = _News(at, peer, op.signed.hash)
         self._later(place)
 
     def _later(self, place: _Place) -> None:
@@ -110,14 +115,13 @@ class Passing:
 
     def _waits(self, place: _Place, name: bytes, one: _News) -> bool:
         """Whether an op is not told now: it was not taken, or has no verdict yet."""
-        row = self._holding.op(place.overlay, name)
-        if row is None:
+        held = self._holding.action(place.overlay, one.action)
+        if held is None:
             return True
-        held = self._holding.action(place.overlay, Cid.of_digest(DAG_CBOR, row.action))
-        if held is not None and held.state in SHOWN:
-            return False
+        if held.state in SHOWN:
+            return self._holding.op(place.overlay, name) is None
         if one.waits + 1 < PASS_TRIES_MAX:  # later comparing tells it
-            place.news[name] = _News(one.at, one.peer, one.waits + 1)
+            place.news[name] = replace(one, waits=one.waits + 1)
         return True
 
     def _ask(self, place: _Place, ring: Ring, names: tuple[bytes, ...]) -> None:

@@ -10,7 +10,7 @@ from dms3.core.ids import PeerId
 from dms3.core.limits import CHAIN_NAMES_MAX, PASS_TRIES_MAX, PASS_US, PASSED_MAX, SECOND_US
 from dms3.core.overlay import distance, location
 from dms3.validation.reconciling import Reconciling
-from unit.chain.chain_kit import T0
+from unit.chain.chain_kit import DNA, T0
 from unit.validation.town_kit import SILENT, Town, written
 from unit.validation.validation_kit import ALICE_PEER, OTHERS, PLAIN, Rig, begun, op, ops
 
@@ -103,6 +103,25 @@ def test_what_waits_for_its_verdict_is_told_when_it_has_one_and_not_waited_for_f
     rig.go(60)
     assert told(rig) == []
     assert rig.machine._parts.alignment.passing._places[PLAIN.id].news == {}
+
+
+def test_what_is_still_in_hand_is_told_when_it_has_its_verdict():
+    """Whoever shows two halves different actions can choose when: just before the period ends."""
+    rig, chain = rig_among(*OTHERS[:3]), begun(DNA)
+    rig.codes(*ops(*chain.records), dna=DNA)
+    rig.go(SOON)
+    rig.asked.clear()
+    first = chain.create({"text": "first"})
+    rig.codes(*ops(first), dna=DNA)
+    rig.go(PASS_US / SECOND_US - 0.5)
+    rig.hold("sandbox.judge")
+    last = chain.create({"text": "last"})
+    rig.begin_publish(*ops(last), dna=DNA)
+    rig.go(0.6)
+    assert [name for _, names in told(rig) for name in names] == [op_id(op(first, "activity"))]
+    rig.release("sandbox.judge")
+    rig.go(SOON)
+    assert op_id(op(last, "activity")) in [name for _, names in told(rig) for name in names]
 
 
 def test_many_at_once_are_told_in_few_questions_and_no_more_than_may_be(monkeypatch):
