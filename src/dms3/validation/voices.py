@@ -90,7 +90,10 @@ class Voices:
     def lacks_own(self, overlay: OverlayId, agent: bytes) -> bool:
         """Whether a warrant of this node's person would count, and there is none."""
         own = self._admission.asked(overlay)
-        return bool(own) and all(each.root != own for each in self._of(overlay, agent))
+        voices = self._of(overlay, agent)
+        return bool(own) and not any(
+            each.root == own and self._is_true(overlay, each) for each in voices
+        )
 
     # Changes
 
@@ -140,6 +143,13 @@ class Voices:
             row, names = decode(_Row, data), key[len(overlay) :]
             yield _Voice(names[:_KEY], names[_KEY:], row.root)
 
+    def _is_true(self, overlay: OverlayId, one: _Voice) -> bool:
+        """Whether the person whom the issuer names is known to be behind it."""
+        return one.root in self._people.behind(overlay, one.issuer)
+
+    def _weighs(self, overlay: OverlayId, one: _Voice) -> bool:
+        return self._admission.counts(overlay, one.root) and self._is_true(overlay, one)
+
     def _look(self, overlay: OverlayId, one: _Voice) -> None:
         self._people.look(overlay, one.issuer)
         self._people.look(overlay, one.agent)
@@ -148,8 +158,7 @@ class Voices:
         """Count again what counts, and have it looked at who is in when that has changed."""
         found: dict[bytes, set[bytes]] = {}
         for each in self._of(overlay):
-            counts = self._admission.counts(overlay, each.root)
-            if counts and each.root in self._people.behind(overlay, each.issuer):
+            if self._weighs(overlay, each):
                 for root in self._people.behind(overlay, each.agent):
                     found.setdefault(root, set()).add(each.root)
         weighed = {root: frozenset(by) for root, by in found.items()}
@@ -161,13 +170,16 @@ class Voices:
         self._desk.call("dht.warned", overlay, _nothing)
 
     def _has_room(self, overlay: OverlayId, one: _Voice) -> bool:
-        """Make room, at the cost of what counts for no overlay of this node."""
+        """Make room, at the cost of what counts for no overlay of this node.
+
+        Anybody may name a member as the person behind them, so only who is known to be it is safe.
+        """
         counts = self._admission.counts(overlay, one.root)
         of_one = list(self._of(overlay, one.agent))
         if len(of_one) < VOICES_MAX and self._counts.get(overlay, 0) < VOICES_ALL_MAX:
             return True
         among = of_one if len(of_one) >= VOICES_MAX else self._of(overlay)
-        idle = (each for each in among if not self._admission.counts(overlay, each.root))
+        idle = (each for each in among if not self._weighs(overlay, each))
         gone = next(idle, None) if counts else None
         if gone is not None:
             self._drop(overlay, gone)

@@ -257,3 +257,51 @@ def test_who_has_come_before_the_app_runs_is_looked_up_then():
     rig.call("open", OpenApp(PLAIN))
     rig.go(10)
     assert against(rig, chain) == 2
+
+
+# Liars who say that a member is behind them, and have two holders that agree
+
+
+def pretender(number, person):
+    """A chain of somebody who names `person`, who has not certified that key."""
+    liar = Chain(key(number), person, PLAIN)
+    liar.add("dna")
+    liar.add("proof", proof=b"invited")
+    liar.add("agent", certificate=certificate(key(number), key(number + 1), PLAIN))
+    return liar
+
+
+def believed(rig, *liars):
+    records = [each for liar in liars for each in liar.records]
+    rig.network = lambda fetch: [(peer, fetched(fetch, *records)) for peer in OTHERS[:2]]
+
+
+def test_who_pretends_to_be_this_person_does_not_speak_for_it():
+    rig, (chain, evidence) = member(), accused()
+    own = rig.own.root
+    liar = pretender(30, own)
+    heeding(rig, own=own.public, by=tuple(sorted((*BY, own.public))))
+    known(rig, ANN, chain)
+    believed(rig, liar)
+    hear(rig, warrant=by(liar, chain, evidence))
+    rig.go(WAIT)
+    assert [each.agent for each in rig.warrants] == [chain.signing.public]
+
+
+def test_pretenders_take_no_place_of_a_member(monkeypatch):
+    monkeypatch.setattr(voices, "VOICES_MAX", 3)
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, BEN, chain)
+    liars = [pretender(30 + 2 * number, BEN.root) for number in range(3)]
+    believed(rig, *liars)
+    for liar in liars:
+        hear(rig, warrant=by(liar, chain, evidence))
+    rig.go(5)
+    for each in (ANN, BEN):
+        assert hear(rig, warrant=by(each, chain, evidence)) is True
+    assert against(rig, chain) == 2
+    for liar in (pretender(40 + 2 * number, BEN.root) for number in range(3)):
+        believed(rig, liar)
+        hear(rig, warrant=by(liar, chain, evidence))
+        rig.go(5)
+    assert against(rig, chain) == 2
