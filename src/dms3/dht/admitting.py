@@ -168,7 +168,9 @@ class Door:
         """A node has shown whose it is: what was said of them is to be looked up."""
         if peer not in closed.shown:
             if len(closed.shown) >= MEMBERS_ADMITTED_MAX:
-                del closed.shown[next(iter(closed.shown))]
+                oldest = next(iter(closed.shown))
+                del closed.shown[oldest]
+                self._admission.expel(overlay, oldest)  # whom warrants would not find any more
             if isinstance(closed.membrane, Immune) and len(self._newcomers) < MEMBERS_ADMITTED_MAX:
                 self._newcomers[closed.membrane.apps or (overlay,), root] = None
         closed.shown[peer] = root

@@ -12,6 +12,7 @@ from dms3.core.limits import CERTIFICATE_LIFE_US, PRESENCE_LIFE_US, SECOND_US
 from dms3.core.overlay import PUBLIC, AskNear, JoinOverlay
 from dms3.crypto.certificate import issue_certificate
 from dms3.crypto.signing import SigningKey
+from dms3.dht import admitting
 from dms3.dht.meeting import meeting_point
 from dms3.dht.messages import Find, Get, Question
 from dms3.dht.presence import Ticket, decode_presence, issue_presence
@@ -315,6 +316,20 @@ def test_whom_enough_members_have_warned_of_is_put_out_and_told_so():
     world.go(600)
     assert nodes[2].peer in known(nodes[0]), "a pardon lets it in again"
     assert nodes[2].ask("standing", CLUB) == ""
+
+
+def test_a_crowd_that_shows_itself_keeps_nobody_in_whom_members_warn_of(monkeypatch):
+    """Whose node it is, is forgotten for later ones: it is not admitted without that."""
+    world, nodes = club(4, membrane=IMMUNE, proof=b"")
+    door, admission = nodes[0].machine._door, nodes[0].machine.admission
+    monkeypatch.setattr(admitting, "MEMBERS_ADMITTED_MAX", 1)
+    closed = door._closed[CLUB]
+    shown = closed.shown
+    first = next(iter(shown))
+    assert admission.admits(CLUB, first, world.now.wall_us)
+    door._meets(CLUB, closed, key_of(9).peer_id, root_of(9).public)
+    assert first not in shown
+    assert not admission.admits(CLUB, first, world.now.wall_us)
 
 
 def test_whom_members_have_warned_of_does_not_join():
