@@ -25,7 +25,6 @@ from dms3.gossip.messages import (
     Question,
     Recent,
     decode_recent,
-    mark_of,
     split,
 )
 
@@ -84,10 +83,10 @@ class Comparing:
 
     def answer(self, channel: Channel, mark: bytes) -> bytes:
         """What this node keeps, for a partner whose newest ids have that mark."""
-        names = self._means.memory.recent(channel)
-        if mark_of(names) == mark:
+        memory = self._means.memory
+        if memory.mark(channel) == mark:
             return encode(Recent(same=True))
-        return encode(Recent(b"".join(names)))
+        return encode(Recent(b"".join(memory.recent(channel))))
 
     def _later(self, overlay: OverlayId) -> None:
         rest_us = self._rest_us[overlay]
@@ -105,8 +104,9 @@ class Comparing:
             self.with_peer(overlay, partners[drawn % len(partners)])
 
     def _compare(self, channel: Channel, peer: PeerId) -> None:
-        mine = self._means.memory.recent(channel)
-        body = encode(Question(channel.overlay, channel.topic, mark=mark_of(mine)))
+        memory = self._means.memory
+        mine = memory.recent(channel)
+        body = encode(Question(channel.overlay, channel.topic, mark=memory.mark(channel)))
 
         def answered(answer: Any) -> None:
             if isinstance(answer, Failure) and answer.code == NOT_ADMITTED:

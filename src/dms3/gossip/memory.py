@@ -21,7 +21,7 @@ from dms3.core.limits import (
     GOSSIP_SEEN_US,
     GOSSIP_SETTLED_US,
 )
-from dms3.gossip.messages import Channel
+from dms3.gossip.messages import Channel, mark_of
 
 Dropped = Callable[[str], None]
 """Told why something had to go before its time."""
@@ -29,11 +29,15 @@ Dropped = Callable[[str], None]
 
 @dataclass(slots=True)
 class _Window:
-    """Of one channel: id -> when it was heard, id -> (body, when), both the oldest first."""
+    """Of one channel: id -> when it was heard, id -> (body, when), both the oldest first.
+
+    `mark`: of the newest ids, b"" since they have changed.
+    """
 
     seen: dict[bytes, int] = field(default_factory=dict)
     kept: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     size: int = 0
+    mark: bytes = b""
 
 
 class Memory:
@@ -60,6 +64,14 @@ class Memory:
         """The newest ids whose bodies are given out, the oldest first."""
         window = self._windows.get(channel)
         return [] if window is None else list(window.kept)[-GOSSIP_RECENT_MAX:]
+
+    def mark(self, channel: Channel) -> bytes:
+        """What these ids have in common with no other ones; reckoned once, whoever asks."""
+        window = self._windows.get(channel)
+        if window is None:
+            return mark_of(())
+        window.mark = window.mark or mark_of(self.recent(channel))
+        return window.mark
 
     def sizes(self, channel: Channel) -> tuple[int, int, int]:
         """Ids known, bodies given out, and their bytes."""
@@ -91,6 +103,7 @@ class Memory:
         if name in window.kept:
             return
         window.kept[name] = (body, now_us)
+        window.mark = b""
         window.size += len(body)
         self._size += len(body)
         while len(window.kept) > GOSSIP_KEPT_MAX or window.size > GOSSIP_KEPT_BYTES_MAX:
@@ -124,6 +137,7 @@ class Memory:
     def _unkeep(self, window: _Window, now_us: int) -> None:
         name = next(iter(window.kept))
         body, at_us = window.kept.pop(name)
+        window.mark = b""
         window.size -= len(body)
         self._size -= len(body)
         if now_us - at_us < GOSSIP_SETTLED_US:

@@ -405,3 +405,22 @@ def test_a_peer_that_names_unknown_overlays_without_end_is_looked_for_ever_more_
     quiet = looks(1_200, named=False)
     looks(600, named=True)
     assert looks(1_200, named=True) <= quiet + 12, "a few looks more than without it"
+
+
+def test_what_is_kept_is_hashed_once_however_many_compare(monkeypatch):
+    reckoned = []
+
+    def counted(names):
+        reckoned.append(len(names))
+        return mark_of(names)
+
+    monkeypatch.setattr(memory, "mark_of", counted)
+    kept, channel = Memory(lambda _: None), Channel(OVERLAY, TOPIC)
+    for number in range(3):
+        kept.keep(channel, bytes([number]) * 16, b"body", number)
+    marks = {kept.mark(channel) for _ in range(9)}
+    assert (marks, reckoned) == ({mark_of(kept.recent(channel))}, [3])
+    kept.keep(channel, b"n" * 16, b"body", 4)
+    assert kept.mark(channel) not in marks
+    kept.expire(10**12)
+    assert kept.mark(channel) == mark_of([])
