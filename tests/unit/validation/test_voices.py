@@ -271,7 +271,7 @@ def pretender(number, person):
     return liar
 
 
-def believed(rig, *liars):
+def believed(rig, *liars: Chain):
     records = [each for liar in liars for each in liar.records]
     rig.network = lambda fetch: [(peer, fetched(fetch, *records)) for peer in OTHERS[:2]]
 
