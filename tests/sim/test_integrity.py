@@ -54,6 +54,6 @@ def test_a_fork_that_is_known_too_late_fails_the_run(monkeypatch):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("bad", range(HOLDERS_MIN))
 def test_a_fork_is_found_as_long_as_one_honest_holder_sees_both(bad):
-    for seed in range(20):
+    for seed in range(10):
         outcome = integrity(100 * bad + seed, bad)
         assert outcome.ok, (seed, outcome.violation)
