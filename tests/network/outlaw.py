@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from dms3.chain.action import SignedAction
-from dms3.chain.operations import Committed, IssueWarrant, JudgeRecords
+from dms3.chain.operations import Committed
+from dms3.chain.operations_validation import IssueWarrant, JudgeRecords
 from dms3.chain.warrant import rule_evidence
 from dms3.cli.main import main
 from dms3.core.ids import OverlayId, RequestId

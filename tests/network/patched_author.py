@@ -1,6 +1,6 @@
 """dms3 whose own judge says yes to everything: what a dishonest author runs."""
 
-from dms3.chain.operations import JudgeRecords
+from dms3.chain.operations_validation import JudgeRecords
 from dms3.cli.main import main
 from dms3.core.ids import RequestId
 from dms3.core.verdict import Valid

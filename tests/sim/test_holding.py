@@ -11,7 +11,8 @@ import pytest
 from dms3.chain.action import VERSION, Action, SignedAction, sign_action
 from dms3.chain.entry import make_entry
 from dms3.chain.messages import PROTOCOL, ChainQuestion, Publish, decode_chain_question
-from dms3.chain.operations import Change, Commit, Committed, GetActivity, GetRecord
+from dms3.chain.operations import Change, Commit, Committed
+from dms3.chain.operations_validation import GetActivity, GetRecord
 from dms3.chain.ops import encode_op, ops_of
 from dms3.core.codec import encode
 from dms3.core.errors import Dms3Error

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from dms3.chain.operations import Activity, Begin, ChainHead, GetActivity, OpenApp
+from dms3.chain.operations import Begin, ChainHead
+from dms3.chain.operations_validation import Activity, GetActivity, OpenApp
 from dms3.core.limits import SECOND_US
 from dms3.sim.checkers import ViolationError
 from dms3.sim.faults import FaultPlan

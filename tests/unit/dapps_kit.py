@@ -16,13 +16,15 @@ from dms3.chain.operations import (
     Change,
     Commit,
     Committed,
+    Record,
+    Rejected,
+)
+from dms3.chain.operations_validation import (
     Found,
     GetLinks,
     GetRecord,
     LinkRecord,
     OpFigures,
-    Record,
-    Rejected,
 )
 from dms3.chain.sandboxing import Called, CallFunction, Loaded, Program
 from dms3.core.cid import Cid

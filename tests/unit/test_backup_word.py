@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dms3.chain.operations import Block, Pardon
+from dms3.chain.operations_validation import Block, Pardon
 from dms3.core.machine import Persist
 from unit.test_backup import OTHER_KEYS, Kept, bring_back
 from unit.validation.test_warranting import convicted, forked, lawless

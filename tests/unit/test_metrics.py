@@ -1,6 +1,6 @@
 """Figures for Prometheus: what a delivery service did is among them."""
 
-from dms3.chain.operations import OpFigures, RepairFigures
+from dms3.chain.operations_validation import OpFigures, RepairFigures
 from dms3.node.delivering import Figures
 from dms3.node.metrics import Metrics
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dms3.chain.operations import Recall
+from dms3.chain.operations_validation import Recall
 from dms3.core.admission import Admission
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, RequestId, Token, short

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dms3.chain.manifest import parse_manifest
-from dms3.chain.operations import ChainHead, OpFigures
+from dms3.chain.operations import ChainHead
+from dms3.chain.operations_validation import OpFigures
 from dms3.core.multibase import encode_base32
 from dms3.core.overlay import OverlayFigures
 from dms3.libp2p.peer_id import peer_id_text

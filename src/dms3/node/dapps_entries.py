@@ -9,18 +9,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from dms3.chain.operations import (
+from dms3.chain.operations import Change, Commit, Committed, Published
+from dms3.chain.operations_validation import (
     Activity,
-    Change,
-    Commit,
-    Committed,
     Found,
     GetActivity,
     GetLinks,
     GetRecord,
     LinkRecord,
     OpState,
-    Published,
     Warranted,
 )
 from dms3.core.cid import Cid

@@ -16,23 +16,25 @@ from dms3.chain.dna import Dna
 from dms3.chain.entry import make_entry
 from dms3.chain.operations import (
     AcceptSession,
-    Activity,
     ChainHead,
     Change,
     Close,
     Commit,
     Committed,
-    Found,
-    GetActivity,
-    GetLinks,
-    GetRecord,
-    LinkRecord,
     Propose,
     Published,
     Query,
     Record,
     SendTo,
     Session,
+)
+from dms3.chain.operations_validation import (
+    Activity,
+    Found,
+    GetActivity,
+    GetLinks,
+    GetRecord,
+    LinkRecord,
 )
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from dms3.chain.membrane import Open
-from dms3.chain.operations import Begin, ChainHead, OpenApp
+from dms3.chain.operations import Begin, ChainHead
+from dms3.chain.operations_validation import OpenApp
 from dms3.chain.values import encode_values
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, Root

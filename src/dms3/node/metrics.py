@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from dms3.chain.operations import OpFigures
+from dms3.chain.operations_validation import OpFigures
 from dms3.core.limits import SECOND_US
 from dms3.core.overlay import OverlayFigures
 from dms3.gossip.grounds import Counts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from dms3.chain.operations import OpFigures
+from dms3.chain.operations_validation import OpFigures
 
 _STATES = ("pending", "integrated", "rejected", "abandoned")
 _DONE = ("brought", "offered", "dropped", "refused", "barred", "far", "absent")

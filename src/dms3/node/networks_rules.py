@@ -18,7 +18,7 @@ from dms3.chain.membrane import (
     founders,
     membrane_values,
 )
-from dms3.chain.operations import WarnedOf
+from dms3.chain.operations_validation import WarnedOf
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, Root
 from dms3.core.multibase import encode_base32

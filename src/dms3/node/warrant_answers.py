@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dms3.chain.action import decode_signed, plain
-from dms3.chain.operations import Block, Pardon, Warranted
+from dms3.chain.operations_validation import Block, Pardon, Warranted
 from dms3.chain.warrant import decode_evidence
 from dms3.core.errors import Dms3Error
 from dms3.core.multibase import encode_base32

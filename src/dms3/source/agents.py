@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from dms3.chain.agent import AgentPlace, check_agent, decode_agent, issue_agent
 from dms3.chain.agent_messages import PROTOCOL, AgentQuestion
-from dms3.chain.operations import Activity, GetActivity
+from dms3.chain.operations_validation import Activity, GetActivity
 from dms3.core.codec import encode
 from dms3.core.errors import Blame, DecodeError, Dms3Error, Failure, Retry
 from dms3.core.ids import OverlayId, Root, short

@@ -21,7 +21,7 @@ from dms3.chain.agent_messages import (
     decode_session_reply,
     sign_decline,
 )
-from dms3.chain.operations import Activity, Found, GetActivity, GetRecord
+from dms3.chain.operations_validation import Activity, Found, GetActivity, GetRecord
 from dms3.core.errors import DecodeError, Dms3Error, Retry
 from dms3.core.ids import short
 from dms3.core.limits import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dms3.chain.operations import IssueWarrant, ShutOut
+from dms3.chain.operations_validation import IssueWarrant, ShutOut
 from dms3.core.desk import Operation
 from dms3.core.errors import Failure
 from dms3.core.ids import RequestId

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dms3.chain.messages import ChainQuestion
-from dms3.chain.operations import OpFigures, RepairFigures
+from dms3.chain.operations_validation import OpFigures, RepairFigures
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId, RequestId

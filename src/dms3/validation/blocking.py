@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dms3.chain.action import SignedAction
-from dms3.chain.operations import ShutOut
+from dms3.chain.operations_validation import ShutOut
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.errors import Failure, Retry

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 from dms3.chain.action import SignedAction, decode_signed
-from dms3.chain.operations import Block, Pardon, Warranted
+from dms3.chain.operations_validation import Block, Pardon, Warranted
 from dms3.chain.warrant import Evidence, decode_evidence
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode

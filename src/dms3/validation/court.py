@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dms3.chain.operations import Block, Pardon, WarnedOf, Warranted
+from dms3.chain.operations_validation import Block, Pardon, WarnedOf, Warranted
 from dms3.core.admission import Admission
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, RequestId

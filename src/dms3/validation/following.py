@@ -1,6 +1,6 @@
 """Following an agent: its activity as most of the nodes near its key say, and what they differ in.
 
-Source: `chain/operations.py`, GetActivity; docs/chains.md, "What is read". Every action is signed
+Source: `chain/operations_validation.py`, GetActivity; docs/chains.md, "What is read". Every action is signed
 by the agent, so nobody can add one; what one holder hides another shows, and so forks are seen as
 soon as one honest holder has both sides.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 from dms3.chain.action import GENESIS, Action, SignedAction
 from dms3.chain.agent import check_revocation, decode_revocation
 from dms3.chain.messages import Fetch
-from dms3.chain.operations import Activity, GetActivity
+from dms3.chain.operations_validation import Activity, GetActivity
 from dms3.chain.rules import ends_chain, next_author
 from dms3.core.cid import Cid
 from dms3.core.codec import INTEGER_MAX

@@ -1,6 +1,6 @@
 """Links from a base: those of this node and of several holders joined, without the unlinked.
 
-Source: `chain/operations.py`, GetLinks; docs/chains.md, "What is read". Pages are read on until
+Source: `chain/operations_validation.py`, GetLinks; docs/chains.md, "What is read". Pages are read on until
 the limit is met; of pages of unequal length only what all of them cover is taken.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dms3.chain.messages import Fetch
-from dms3.chain.operations import GetLinks, LinkRecord
+from dms3.chain.operations_validation import GetLinks, LinkRecord
 from dms3.chain.ops import Op, op_id
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk

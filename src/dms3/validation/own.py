@@ -1,6 +1,6 @@
 """Own actions before they are kept: judged one after another, each seeing those before it.
 
-Source: `chain/operations.py`, JudgeRecords. The author judges as everybody else will, and waits for
+Source: `chain/operations_validation.py`, JudgeRecords. The author judges as everybody else will, and waits for
 what its rules refer to; what cannot be found in time is named, and nothing was refused.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dms3.chain.operations import JudgeRecords
+from dms3.chain.operations_validation import JudgeRecords
 from dms3.core.desk import Desk
 from dms3.core.errors import Failure, Retry
 from dms3.core.ids import RequestId

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from dms3.chain.messages import ChainQuestion, Reconcile, Reconciled, decode_reconciled
-from dms3.chain.operations import RepairFigures
+from dms3.chain.operations_validation import RepairFigures
 from dms3.core.codec import encode
 from dms3.core.desk import Desk
 from dms3.core.errors import DecodeError, Failure

@@ -1,7 +1,7 @@
 """Machine "validation": it joins its parts and gives each its events.
 
-Source: docs/chains.md, "How an op is judged"; `chain/operations.py` lists what it is asked. Which
-apps are open is not kept: the node opens them at every start, and what waited goes on then.
+Source: docs/chains.md, "How an op is judged"; `chain/operations_validation.py` lists what it is
+asked. Which apps are open is not kept: the node opens them at every start, and what waited goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from typing import Any
 
 from dms3.chain.membrane import membrane_values
 from dms3.chain.messages import MINORS, PROTOCOL, decode_chain_question, decode_receipt_note
-from dms3.chain.operations import KeepRecords, NoteReceipts, OpenApp, OpFigures, OpState, Recall
+from dms3.chain.operations import NoteReceipts
+from dms3.chain.operations_validation import (
+    KeepRecords,
+    OpenApp,
+    OpFigures,
+    OpState,
+    Recall,
+)
 from dms3.core.admission import STRANGER, Admission
 from dms3.core.cid import Cid
 from dms3.core.codec import encode

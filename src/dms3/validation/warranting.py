@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dms3.chain.action import Action, SignedAction
-from dms3.chain.operations import Committed, IssueWarrant, Warranted
+from dms3.chain.operations import Committed
+from dms3.chain.operations_validation import IssueWarrant, Warranted
 from dms3.chain.ops import Op
 from dms3.chain.warrant import (
     NO_OFFENCE,

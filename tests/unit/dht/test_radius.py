@@ -338,6 +338,22 @@ def test_many_rows_of_one_location_come_in_order_of_their_keys():
     assert found == [*keys, nearer]
 
 
+def test_a_crowd_at_one_location_is_found_in_a_few_reads():
+    """Whoever fills a key of many slots would have each put to a full node read it 300 times."""
+    at, nearer = bytes(31) + b"\1", OWN
+    rows = Rows({("held", key): b"" for key in (*(at + b"%03d" % n for n in range(100)), nearer)})
+    reads = []
+    plain = rows.range
+
+    def counted(*asked: object):
+        reads.append(asked)
+        return plain(*asked)
+
+    rows.range = counted
+    assert next(farthest_first(rows, "held", b"", OWN))[0] == at + b"000"
+    assert len(reads) < 10
+
+
 # What others have told
 
 

@@ -17,11 +17,9 @@ from dms3.chain.messages import (
     Published,
     decode_chain_question,
 )
-from dms3.chain.operations import (
+from dms3.chain.operations import Begin, Change, Commit
+from dms3.chain.operations_validation import (
     Activity,
-    Begin,
-    Change,
-    Commit,
     Found,
     GetRecord,
     JudgeRecords,

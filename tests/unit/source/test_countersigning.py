@@ -3,7 +3,8 @@
 import pytest
 
 from dms3.chain.entry import decode_entry
-from dms3.chain.operations import AcceptSession, GetRecord, Propose
+from dms3.chain.operations import AcceptSession, Propose
+from dms3.chain.operations_validation import GetRecord
 from dms3.chain.session import (
     decode_agreed,
 )

@@ -14,7 +14,8 @@ from dms3.chain.agent_messages import (
     sign_decline,
 )
 from dms3.chain.entry import decode_entry, entry_hash, make_entry
-from dms3.chain.operations import GetActivity, Propose
+from dms3.chain.operations import Propose
+from dms3.chain.operations_validation import GetActivity
 from dms3.chain.session import (
     accept_session,
     decode_acceptance,

@@ -1,7 +1,7 @@
 """Warrants written to the own chain, and agents that are answered no more."""
 
 from dms3.chain.action import encode_signed
-from dms3.chain.operations import IssueWarrant, ShutOut
+from dms3.chain.operations_validation import IssueWarrant, ShutOut
 from dms3.chain.warrant import Evidence, encode_evidence
 from dms3.core.errors import Failure
 from dms3.core.verdict import Invalid

@@ -3,7 +3,15 @@
 import pytest
 
 from dms3.chain.dna import Dna, EntryKind
-from dms3.chain.operations import ChainHead, Change, Close, Commit, Committed, Query, Rejected
+from dms3.chain.operations import (
+    ChainHead,
+    Change,
+    Close,
+    Commit,
+    Committed,
+    Query,
+    Rejected,
+)
 from dms3.core.errors import Failure
 from dms3.core.ids import RequestId
 from dms3.core.limits import BUNDLE_ACTIONS_MAX, COMMITS_WAITING_MAX

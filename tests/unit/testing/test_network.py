@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dms3.chain.operations import GetActivity
+from dms3.chain.operations_validation import GetActivity
 from dms3.core.errors import Dms3Error
 from dms3.core.multibase import decode_base32
 from dms3.testing import network

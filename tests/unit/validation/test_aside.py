@@ -1,6 +1,6 @@
 """Ops that were not taken: so many of each overlay, and a flood in one costs no other its place."""
 
-from dms3.chain.operations import Block, Pardon
+from dms3.chain.operations_validation import Block, Pardon
 from dms3.core.ids import OverlayId
 from dms3.core.limits import BARRED_KEPT_US, FAR_KEPT_US, SECOND_US
 from dms3.validation import aside

@@ -1,6 +1,6 @@
 """Bounds of convictions and blocks: who gives way, and what is remembered of a pardon."""
 
-from dms3.chain.operations import Block, OpenApp, Pardon
+from dms3.chain.operations_validation import Block, OpenApp, Pardon
 from dms3.core.errors import Failure
 from dms3.core.limits import WARRANT_RETRY_US, WARRANT_TRIES_MAX
 from unit.validation.test_warranting import BAD, WAIT, convicted, forked, lawless, member

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dms3.chain.operations import KeepRecords, OpenApp
+from dms3.chain.operations_validation import KeepRecords, OpenApp
 from dms3.chain.sandboxing import Judged
 from dms3.core.limits import IN_HAND_US_MAX, SECOND_US
 from dms3.core.verdict import Abandoned, Valid

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dms3.chain.operations import GetRecord, OpenApp, Pardon
+from dms3.chain.operations_validation import GetRecord, OpenApp, Pardon
 from dms3.chain.ops import op_id
 from dms3.chain.receipt import check_receipt, decode_receipt
 from dms3.chain.sandboxing import Judged

@@ -6,7 +6,12 @@ import pytest
 
 from dms3.chain.entry import make_entry
 from dms3.chain.messages import Fetched
-from dms3.chain.operations import GetActivity, GetLinks, GetRecord, JudgeRecords
+from dms3.chain.operations_validation import (
+    GetActivity,
+    GetLinks,
+    GetRecord,
+    JudgeRecords,
+)
 from dms3.chain.ops import decode_op, encode_op
 from dms3.chain.sandboxing import Judged
 from dms3.core.errors import Failure

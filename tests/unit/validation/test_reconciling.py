@@ -12,7 +12,7 @@ from dms3.chain.messages import (
     decode_fetched,
     decode_reconciled,
 )
-from dms3.chain.operations import Block
+from dms3.chain.operations_validation import Block
 from dms3.chain.ops import encode_op, op_id
 from dms3.core.codec import encode
 from dms3.core.errors import Failure

@@ -1,7 +1,7 @@
 """A key that its root has taken back is told with its activity; nobody else takes it back."""
 
 from dms3.chain.agent import AgentPlace, issue_agent, revoke_agent
-from dms3.chain.operations import GetActivity
+from dms3.chain.operations_validation import GetActivity
 from unit.chain.chain_kit import T0, Chain
 from unit.validation.validation_kit import PLAIN, Rig, begun, holding, key
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dms3.chain.membrane import Who
-from dms3.chain.operations import OpenApp, Pardon, Recall, WarnedOf
+from dms3.chain.operations_validation import OpenApp, Pardon, Recall, WarnedOf
 from dms3.chain.ops import encode_op
 from dms3.chain.warrant import fork_evidence, rule_evidence
 from dms3.core.admission import Heeded

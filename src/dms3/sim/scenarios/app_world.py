@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dms3.chain.operations import Begin, Change, Commit, Committed, OpenApp
+from dms3.chain.operations import Begin, Change, Commit, Committed
+from dms3.chain.operations_validation import OpenApp
 from dms3.core.codec import decode
 from dms3.core.errors import Failure
 from dms3.core.limits import SECOND_US, UPTIME_NEWCOMER_PPM

@@ -13,16 +13,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from dms3.chain.operations import (
-    Begin,
-    Change,
-    Commit,
-    Committed,
-    Found,
-    GetLinks,
-    GetRecord,
-    OpenApp,
-)
+from dms3.chain.operations import Begin, Change, Commit, Committed
+from dms3.chain.operations_validation import Found, GetLinks, GetRecord, OpenApp
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import PeerId

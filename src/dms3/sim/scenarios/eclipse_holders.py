@@ -25,7 +25,8 @@ from dms3.chain.messages import (
     decode_fetched,
     decode_published,
 )
-from dms3.chain.operations import Change, Commit, Committed, Found, GetRecord
+from dms3.chain.operations import Change, Commit, Committed
+from dms3.chain.operations_validation import Found, GetRecord
 from dms3.chain.ops import decode_op, op_id
 from dms3.chain.receipt import issue_receipt
 from dms3.core.cid import Cid

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dms3.chain.action import VERSION, Action, sign_action
 from dms3.chain.entry import make_entry
 from dms3.chain.messages import PROTOCOL, ChainQuestion, Publish
-from dms3.chain.operations import ChainHead, IssueWarrant, Record
+from dms3.chain.operations import ChainHead, Record
+from dms3.chain.operations_validation import IssueWarrant
 from dms3.chain.ops import encode_op, ops_of
 from dms3.chain.warrant import rule_evidence
 from dms3.core.codec import encode
