@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dms3.core.limits import HELD_SLOT_BYTES_MAX
 from dms3.core.machine import View
 from dms3.core.overlay import LOCATION_BYTES
 
@@ -29,6 +30,9 @@ def farthest_first(
     def far(key: bytes) -> int:
         return int.from_bytes(key[len(base) : len(base) + LOCATION_BYTES], "big") ^ at
 
+    def behind(key: bytes) -> bytes:
+        return key[len(base) : len(base) + LOCATION_BYTES] + b"\xff" * HELD_SLOT_BYTES_MAX
+
     def page(start: bytes, last: bytes) -> Rows:
         rows = view.range(table, base + start, _PAGE)
         return [row for row in rows if base <= row[0][: len(base) + LOCATION_BYTES] <= base + last]
@@ -43,6 +47,8 @@ def farthest_first(
                 rows = page(rows[-1][0][len(base) :] + b"\0", last)
         elif len(rows) < _PAGE:
             yield from sorted(rows, key=lambda row: (-far(row[0]), row[0]))
+        elif far(rows[0][0]) == far(rows[-1][0]) and not page(behind(rows[0][0]), last):
+            yield from walk(far(rows[0][0]) ^ at, _BITS)  # a crowd at one location, nothing else
         else:
             near = at >> (_BITS - 1 - bits) & 1
             yield from walk(beginning << 1 | 1 - near, bits + 1)
