@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dms3.chain.messages import Reconcile, Reconciled
 from dms3.core import reconcile
+from dms3.core import shared_ranges as shared_ranges_module
 from dms3.core.codec import encode
 from dms3.core.limits import (
     RECONCILE_LISTED_MAX,
@@ -330,6 +331,29 @@ def test_a_third_node_that_lies_very_near_costs_only_the_finest_ranges():
         missed += both and not inside and nodes[1] in holds(key, nodes, duty)
     assert shared > 100
     assert missed <= shared // 20, "of keys that both twins hold nearly all are compared"
+
+
+def test_a_crowd_beside_a_node_costs_bounded_work(monkeypatch):
+    """Keys that begin alike are cheap to make; each range would be looked at to its last part."""
+    monkeypatch.setattr(shared_ranges_module, "SHARED_VISITS_MAX", 300)
+    rng, duty = random.Random(8), Duty()
+    crowd = [Standing(rng.getrandbits(248), 1.0) for _ in range(60)]
+    nodes = [*crowd, *(Standing(rng.getrandbits(256), 1.0) for _ in range(3))]
+    visited = []
+    plain = shared_ranges_module._Walk._holders
+
+    def counted(walk, near):
+        visited.append(walk.depth)
+        return plain(walk, near)
+
+    monkeypatch.setattr(shared_ranges_module._Walk, "_holders", counted)
+    found = shared_ranges(nodes[0], nodes[1:41], nodes[41:], duty)
+    assert max(map(visited.count, visited)) == 300
+    assert len(visited) <= 300 * (SHARED_DEPTH_MAX + 1)
+    for ranges, other in zip(found, nodes[1:41], strict=True):
+        for path in ranges:
+            key = sum(way << (252 - 4 * step) for step, way in enumerate(path))
+            assert {nodes[0], other} <= set(holds(key, nodes, duty))
 
 
 def test_few_nodes_share_everything():

@@ -64,6 +64,7 @@ DOUBTED_MAX = 1_024  # entries of dropped ops that may be of no use any more
 DOUBT_SLICE_ROWS = 64  # actions read at once to find out: 5 ms
 SHARED_DEPTH_MAX = 6  # steps of four bits: finer parts of the space have few nodes in any overlay
 SHARED_RANGES_MAX = 1_024  # that two nodes share; of more, finer ones are left to others
+SHARED_VISITS_MAX = 4_096  # ranges looked at for all neighbours, half a second; then coarser ones
 
 # membranes
 ADMINS_MAX = 16  # keys that one membrane names: a board, not an electorate

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
-from dms3.core.limits import SHARED_DEPTH_MAX, SHARED_RANGES_MAX
+from dms3.core.limits import SHARED_DEPTH_MAX, SHARED_RANGES_MAX, SHARED_VISITS_MAX
 from dms3.core.neighbourhood import Duty
 
 _BITS = 256
@@ -41,13 +41,17 @@ def shared_ranges(
 
     `others`: all other live nodes that are known. At most SHARED_RANGES_MAX ranges of each: where a
     third node lies so near to one of the two that every other fine range is shared, those are left
-    out, and the keys in them are others' to compare.
+    out, and the keys in them are others' to compare. So are the finer ranges where a crowd of nodes
+    lies so near to each other that looking at them takes more than SHARED_VISITS_MAX steps.
     """
     near = [(0, node.share, node.at) for node in (own, *wanted, *others)]
     found: dict[int, tuple[bytes, ...]] = {}
     for depth in range(SHARED_DEPTH_MAX, -1, -1):
         left = [node.at for node in wanted if node.at not in found]
-        shared = _Walk(own.at, duty, depth).shared(b"", near, left)
+        try:
+            shared = _Walk(own.at, duty, depth).shared(b"", near, left)
+        except _CrowdedError:
+            continue
         ranges = ((at, shared.get(at, [])) for at in left)
         found |= {at: tuple(paths) for at, paths in ranges if len(paths) <= SHARED_RANGES_MAX}
         if len(found) == len(wanted):
@@ -72,21 +76,32 @@ def _lies_in(known: frozenset[bytes], path: bytes) -> bool:
     return any(path[:length] in known for length in range(len(path) + 1))
 
 
-@dataclass(frozen=True, slots=True)
+class _CrowdedError(Exception):
+    """A walk takes too many steps."""
+
+
+@dataclass(slots=True)
 class _Walk:
-    """A walk through the ranges that the node at `own` may hold, of `depth` steps at most."""
+    """A walk through the ranges that the node at `own` may hold, of `depth` steps at most.
+
+    `visits`: how many ranges were looked at.
+    """
 
     own: int
     duty: Duty
     depth: int
+    visits: int = 0
 
     def shared(
         self, path: bytes, near: Sequence[_Near], wanted: Iterable[int]
     ) -> dict[int, list[bytes]]:
         """The ranges of `path` that are shared with each of `wanted` (locations), if any.
 
-        `near`: all nodes that may hold anything there.
+        `near`: all nodes that may hold anything there. Raises _CrowdedError.
         """
+        self.visits += 1
+        if self.visits > SHARED_VISITS_MAX:
+            raise _CrowdedError
         holders = self._holders(near)
         held = {at: sure for _, _, at, sure in holders}
         if self.own not in held:
