@@ -23,7 +23,7 @@ from dms3.chain.entry import (
     seal_private,
 )
 from dms3.chain.judging import shown_to_rules
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import bases_of, decode_op, encode_op, op_id, ops_of
 from dms3.chain.rules import check_action, needed
 from dms3.chain.values import WHOLE_MAX, WHOLE_MIN

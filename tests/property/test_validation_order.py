@@ -8,7 +8,7 @@ import random
 import pytest
 
 from dms3.chain.entry import make_entry
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import Op
 from dms3.core.ids import PeerId
 from dms3.core.limits import CHAIN_OPS_MAX

@@ -11,20 +11,14 @@ from typing import Any
 
 from dms3.chain.action import Action, sign_action
 from dms3.chain.entry import make_entry
-from dms3.chain.operations import (
-    ChainHead,
-    Change,
-    Commit,
-    Committed,
-    Record,
-    Rejected,
-)
+from dms3.chain.operations import ChainHead, Change, Commit, Committed, Rejected
 from dms3.chain.operations_validation import (
     Found,
     GetLinks,
     GetRecord,
     LinkRecord,
     OpFigures,
+    Record,
 )
 from dms3.chain.sandboxing import Called, CallFunction, Loaded, Program
 from dms3.core.cid import Cid

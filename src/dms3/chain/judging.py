@@ -10,7 +10,7 @@ from typing import Any
 
 from dms3.chain.action import plain
 from dms3.chain.entry import decode_entry
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.session import decode_agreed
 from dms3.chain.values import decode_values
 from dms3.core.errors import DecodeError

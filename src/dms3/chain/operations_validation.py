@@ -33,11 +33,22 @@ from typing import Literal
 
 from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna
-from dms3.chain.operations import Record
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId
 from dms3.core.limits import GET_PATIENCE_US
 from dms3.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An action and its entry's bytes (None: it has none, or a private one that is not mine).
+
+    `sealed`: of an own private entry, what others hold of it.
+    """
+
+    signed: SignedAction
+    entry: bytes | None = field(default=None, repr=False)
+    sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

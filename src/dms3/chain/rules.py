@@ -16,7 +16,7 @@ from dms3.chain.agent import check_agent, check_revocation, decode_agent, decode
 from dms3.chain.dna import Dna
 from dms3.chain.entry import Entry, decode_entry, entry_hash
 from dms3.chain.membrane import Membrane, Who, check
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.session import check_session
 from dms3.chain.warrant import check_evidence
 from dms3.core.cid import Cid

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from dms3.chain.operations import ChainHead, Committed, Query, Record, RevokeAgent
-from dms3.chain.operations_validation import OpFigures
+from dms3.chain.operations import ChainHead, Committed, Query, RevokeAgent
+from dms3.chain.operations_validation import OpFigures, Record
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId
 from dms3.core.limits import QUERY_RECORDS_MAX

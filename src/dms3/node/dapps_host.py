@@ -24,7 +24,6 @@ from dms3.chain.operations import (
     Propose,
     Published,
     Query,
-    Record,
     SendTo,
     Session,
 )
@@ -35,6 +34,7 @@ from dms3.chain.operations_validation import (
     GetLinks,
     GetRecord,
     LinkRecord,
+    Record,
 )
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root

@@ -9,8 +9,8 @@ from typing import Any
 
 from dms3.chain.action import name_of, plain
 from dms3.chain.entry import decode_entry
-from dms3.chain.operations import ChainHead, Committed, Published, Record, Session
-from dms3.chain.operations_validation import Activity, Found, LinkRecord, OpState
+from dms3.chain.operations import ChainHead, Committed, Published, Session
+from dms3.chain.operations_validation import Activity, Found, LinkRecord, OpState, Record
 from dms3.core.errors import DecodeError
 from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Abandoned, Invalid, Verdict

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from dms3.chain.action import encode_signed
 from dms3.chain.agent import AgentPlace, issue_agent
-from dms3.chain.operations import Begin, Close, Record
+from dms3.chain.operations import Begin, Close
+from dms3.chain.operations_validation import Record
 from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.ids import OverlayId, RequestId

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dms3.chain.action import SignedAction, check_signature
 from dms3.chain.messages import PROTOCOL, ChainQuestion, Fetch, decode_fetched
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import Op, decode_op
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dms3.chain.action import SignedAction, check_signature
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import Activity, GetActivity
+from dms3.chain.operations_validation import Activity, GetActivity, Record
 from dms3.chain.rules import ends_chain, next_author
 from dms3.core.codec import decode, encode
 from dms3.core.errors import Failure

@@ -14,7 +14,8 @@ from dms3.chain.action import VERSION, Action, SignedAction, sign_action
 from dms3.chain.agent import AgentPlace, issue_agent
 from dms3.chain.dna import Dna
 from dms3.chain.entry import SALT_BYTES, make_entry, seal_private
-from dms3.chain.operations import Change, Commit, Record
+from dms3.chain.operations import Change, Commit
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import Cid
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import BUNDLE_ACTIONS_MAX, COMMIT_BYTES_MAX

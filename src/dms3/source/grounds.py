@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from dms3.chain.dna import Dna
 from dms3.chain.entry import open_private, seal_private
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
 from dms3.core.errors import Dms3Error

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from dms3.chain.messages import PROTOCOL
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import KeepRecords
+from dms3.chain.operations_validation import KeepRecords, Record
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
 from dms3.core.desk import Operation

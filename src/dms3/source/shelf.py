@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dms3.chain.action import SignedAction, decode_signed, encode_signed
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import Cid
 from dms3.core.codec import decode, encode
 from dms3.core.desk import Desk

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import PUBLISH_ACTIONS_MAX, PUBLISH_NODES_MAX

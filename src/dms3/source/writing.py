@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dms3.chain.action import SignedAction
-from dms3.chain.operations import Commit, Committed, Record, Rejected
-from dms3.chain.operations_validation import Found, GetRecord, JudgeRecords
+from dms3.chain.operations import Commit, Committed, Rejected
+from dms3.chain.operations_validation import Found, GetRecord, JudgeRecords, Record
 from dms3.core.cid import Cid
 from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure, Retry

@@ -7,7 +7,7 @@ by two holders that lie; a verdict that rests on it convicts neither the author 
 from __future__ import annotations
 
 from dms3.chain.action import SignedAction
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId
 from dms3.core.limits import ACCUSED_KEPT_MAX, ACCUSED_OPEN_MAX

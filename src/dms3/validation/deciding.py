@@ -12,8 +12,7 @@ from typing import Protocol
 
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import PROTOCOL, OpResult, ReceiptNote
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import OpState
+from dms3.chain.operations_validation import OpState, Record
 from dms3.chain.ops import Op, ops_of
 from dms3.chain.receipt import issue_receipt
 from dms3.chain.rules import is_ahead

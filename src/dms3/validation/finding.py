@@ -1,6 +1,6 @@
 """Finding a record: what lies under a hash, an action or an entry, and what has happened to it.
 
-Source: `chain/operations_validation.py`, GetRecord; docs/chains.md, "What is read". The rows here and several
+Source: GetRecord; docs/chains.md, "What is read". The rows here and several
 holders are joined; what is not known here to be valid is judged before it is shown.
 """
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import Fetch
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import Found, GetRecord
+from dms3.chain.operations_validation import Found, GetRecord, Record
 from dms3.chain.ops import Op
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk

@@ -1,6 +1,6 @@
 """Following an agent: its activity as most of the nodes near its key say, and what they differ in.
 
-Source: `chain/operations_validation.py`, GetActivity; docs/chains.md, "What is read". Every action is signed
+Source: GetActivity; docs/chains.md, "What is read". Every action is signed
 by the agent, so nobody can add one; what one holder hides another shows, and so forks are seen as
 soon as one honest holder has both sides.
 """

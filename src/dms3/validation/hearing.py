@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from dms3.chain.action import SignedAction
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import Op, decode_op
 from dms3.chain.warrant import FALSE, accused_of, check_evidence, decode_news
 from dms3.core.errors import DecodeError, Failure, Retry

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.admission import Admission
 from dms3.core.desk import Desk
 from dms3.core.ids import OverlayId, PeerId

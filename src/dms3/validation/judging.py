@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna, program_of
 from dms3.chain.judging import shown_to_rules
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.rules import check_action, needed
 from dms3.chain.sandboxing import Judge, Judged, Program
 from dms3.chain.warrant import accused_of, check_warrant

@@ -1,6 +1,6 @@
 """Links from a base: those of this node and of several holders joined, without the unlinked.
 
-Source: `chain/operations_validation.py`, GetLinks; docs/chains.md, "What is read". Pages are read on until
+Source: GetLinks; docs/chains.md, "What is read". Pages are read on until
 the limit is met; of pages of unequal length only what all of them cover is taken.
 """
 

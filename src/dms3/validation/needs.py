@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from dms3.chain.action import KEY_BYTES, SignedAction, plain
 from dms3.chain.entry import decode_entry
 from dms3.chain.judging import shown_to_rules
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.core.cid import DAG_CBOR, Cid
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId

@@ -1,6 +1,6 @@
 """Own actions before they are kept: judged one after another, each seeing those before it.
 
-Source: `chain/operations_validation.py`, JudgeRecords. The author judges as everybody else will, and waits for
+Source: docs/chains.md, JudgeRecords. The author judges as everybody else will, and waits for
 what its rules refer to; what cannot be found in time is named, and nothing was refused.
 """
 

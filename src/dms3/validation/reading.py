@@ -13,7 +13,7 @@ from functools import partial
 
 from dms3.chain.action import SignedAction
 from dms3.chain.messages import Fetch
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import Op, encode_op
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk

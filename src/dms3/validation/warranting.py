@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dms3.chain.action import Action, SignedAction
-from dms3.chain.operations import Committed
 from dms3.chain.operations_validation import IssueWarrant, Warranted
 from dms3.chain.ops import Op
 from dms3.chain.warrant import (
@@ -24,7 +23,7 @@ from dms3.chain.warrant import (
 )
 from dms3.core.cid import Cid
 from dms3.core.desk import Desk
-from dms3.core.errors import DecodeError
+from dms3.core.errors import DecodeError, Failure
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
     PUBLISHERS_KEPT_MAX,
@@ -209,7 +208,7 @@ class Warranting:
             return
 
         def written(body: Any) -> None:
-            if isinstance(body, Committed):
+            if not isinstance(body, Failure):
                 self._written.setdefault(overlay, []).append(self._desk.now.mono_us)
                 self._tell(overlay, one, body.actions[0])
             elif body.code != "not_found" and tries < WARRANT_TRIES_MAX:

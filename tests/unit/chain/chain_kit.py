@@ -7,7 +7,7 @@ from dms3.chain.action import Action, SignedAction, sign_action
 from dms3.chain.agent import AgentPlace, issue_agent
 from dms3.chain.dna import Dna, EntryKind, LinkKind
 from dms3.chain.entry import make_entry, seal_private
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.rules import check_action
 from dms3.chain.session import Preflight, accept_session, propose_session, session_entry
 from dms3.core.cid import Cid

@@ -8,7 +8,7 @@ import pytest
 from dms3.chain.action import check_signature, encode_signed, sign_action
 from dms3.chain.agent import revoke_agent
 from dms3.chain.entry import make_entry
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.rules import RULES, check_action, is_ahead, needed
 from dms3.chain.session import decode_preflight
 from dms3.core.cid import DAG_CBOR, Cid

@@ -8,7 +8,7 @@ import pytest
 from dms3.chain.action import encode_signed, sign_action
 from dms3.chain.entry import make_entry
 from dms3.chain.judging import shown_to_rules
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.session import decode_preflight
 from dms3.chain.warrant import Evidence, encode_evidence
 from dms3.core.multibase import encode_base32

@@ -4,8 +4,8 @@ from collections import deque
 from itertools import count
 
 from dms3.chain.action import decode_signed
-from dms3.chain.operations import Propose, Record
-from dms3.chain.operations_validation import Activity, Found
+from dms3.chain.operations import Propose
+from dms3.chain.operations_validation import Activity, Found, Record
 from dms3.chain.whereabouts import NAME, validate
 from dms3.core.errors import Failure, Retry
 from dms3.core.ids import RequestId

@@ -7,7 +7,7 @@ import pytest
 from dms3.chain.action import sign_action
 from dms3.chain.entry import make_entry, seal_private
 from dms3.chain.messages import OpResult, ReceiptNote
-from dms3.chain.operations import Record
+from dms3.chain.operations_validation import Record
 from dms3.chain.ops import Op, encode_op, op_id, ops_of
 from dms3.chain.receipt import issue_receipt
 from dms3.chain.sandboxing import Judged

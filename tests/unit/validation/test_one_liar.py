@@ -5,8 +5,7 @@ from dataclasses import replace
 from dms3.chain.agent import AgentPlace, issue_agent, revoke_agent
 from dms3.chain.dna import Dna, EntryKind
 from dms3.chain.messages import Fetched
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import GetActivity, GetLinks
+from dms3.chain.operations_validation import GetActivity, GetLinks, Record
 from dms3.chain.sandboxing import Judged
 from dms3.core.verdict import Invalid, Valid
 from unit.chain.chain_kit import DNA, T0, Chain

@@ -4,8 +4,7 @@ import pytest
 
 from dms3.chain.action import encode_signed, sign_action
 from dms3.chain.messages import decode_chain_question
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import Block, GetActivity, GetRecord, Pardon
+from dms3.chain.operations_validation import Block, GetActivity, GetRecord, Pardon, Record
 from dms3.chain.ops import encode_op
 from dms3.chain.sandboxing import Judged
 from dms3.chain.warrant import (

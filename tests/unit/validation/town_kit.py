@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from dms3.chain.messages import ChainQuestion
-from dms3.chain.operations import Record
-from dms3.chain.operations_validation import RepairFigures
+from dms3.chain.operations_validation import Record, RepairFigures
 from dms3.core.errors import Failure
 from dms3.core.ids import PeerId
 from dms3.crypto.certificate import PEER_ID_PREFIX

@@ -21,13 +21,14 @@ from dms3.chain.messages import (
     decode_fetched,
     decode_published,
 )
-from dms3.chain.operations import Committed, NoteReceipts, Record
+from dms3.chain.operations import Committed, NoteReceipts
 from dms3.chain.operations_validation import (
     IssueWarrant,
     JudgeRecords,
     KeepRecords,
     OpenApp,
     OpState,
+    Record,
 )
 from dms3.chain.ops import Op, encode_op, ops_of
 from dms3.chain.sandboxing import Judge, Judged

@@ -26,9 +26,8 @@ from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.faults import FaultPlan, draw_plan
 from dms3.sim.places import address_of
 from dms3.sim.scenario import Scenario
-from dms3.sim.scenarios.chain_members import ChainMembers
-from dms3.sim.scenarios.chain_rules import DNA, TEXT_CHARS_MAX, sandbox
-from dms3.sim.scenarios.members import empty_library
+from dms3.sim.scenarios.chain_members import ChainMembers, chain_ports
+from dms3.sim.scenarios.chain_rules import DNA, TEXT_CHARS_MAX
 from dms3.sim.seeds import stream
 from dms3.sim.wiring import Wiring
 from dms3.sim.world import Build, Port, SimNode, World
@@ -89,7 +88,7 @@ class ChainScenario(Scenario):
 
     def ports(self) -> Mapping[str, Port]:
         """A sandbox that knows the one app, an empty library, a person who answers nothing."""
-        return {"library": empty_library, "sandbox": sandbox, "dapps": _nobody}
+        return {**chain_ports(), "dapps": _nobody}
 
     def checkers(self) -> Sequence[Checker]:
         """What was acknowledged is there."""

@@ -17,8 +17,9 @@ from dms3.dht.presence import Verified
 from dms3.dht.providers import provider_type
 from dms3.node.inbox import Hosted
 from dms3.sim.scenarios.chain_parts import chain_parts
-from dms3.sim.scenarios.members import Members
-from dms3.sim.world import SimNode
+from dms3.sim.scenarios.chain_rules import sandbox
+from dms3.sim.scenarios.members import Members, empty_library
+from dms3.sim.world import Port, SimNode
 from dms3.source.grounds import Own
 
 
@@ -47,6 +48,11 @@ class ChainMembers:
         if index not in self._trees:
             self._trees[index] = KeyTree.of_words(words_of_entropy(_drawn(index)[:16]))
         return self._trees[index]
+
+
+def chain_ports() -> dict[str, Port]:
+    """A sandbox that knows the one app, an empty library."""
+    return {"library": empty_library, "sandbox": sandbox}
 
 
 def _drawn(index: int) -> bytes:

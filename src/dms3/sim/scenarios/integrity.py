@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dms3.chain.operations import ChainHead, Change, Commit, Query, Record
-from dms3.chain.warrant import FALSE
+from dms3.chain.operations import ChainHead, Change, Commit, Query
+from dms3.chain.operations_validation import Record
 from dms3.core.codec import decode
 from dms3.core.ids import PeerId
 from dms3.core.limits import GOSSIP_PERIOD_US, SECOND_US, WARRANT_WAIT_US_MAX
@@ -25,7 +25,7 @@ from dms3.sim.checkers import Checker, ViolationError
 from dms3.sim.faults import FaultPlan
 from dms3.sim.scenarios.chain import ChainScenario
 from dms3.sim.scenarios.chain_rules import DNA, TEXT_CHARS_MAX
-from dms3.sim.scenarios.integrity_deeds import false_warrant, note_behind, shown_to
+from dms3.sim.scenarios.integrity_deeds import RULES, false_warrant, note_behind, shown_to
 from dms3.sim.scenarios.integrity_members import IntegrityMembers, Lawless, Silent
 from dms3.sim.world import SimNode, World
 from dms3.validation.convicting import ConvictionRow
@@ -38,7 +38,7 @@ TOLD_US = WARRANT_WAIT_US_MAX + 2 * GOSSIP_PERIOD_US
 FOUND_US = 2 * GOSSIP_PERIOD_US
 """From when one honest node has both sides of the fork to its conviction by all of them."""
 FIRST = 3  # nodes through which the others join; they hide nothing
-OUTLAWS = ("lawless", "forker", "framer", "colluder", "second colluder")
+OUTLAWS = tuple(RULES)
 """The last nodes, the last one first."""
 
 
@@ -201,14 +201,13 @@ class _Just(Checker):
         """Every verdict is just, and all heard of it soon after the first knew."""
         del world
         scenario = self._scenario
-        rules = dict(zip(OUTLAWS, ("short", "", FALSE, FALSE, FALSE), strict=True))
         keys = {DNA.id + scenario.agent(name): name for name in OUTLAWS}
         for node in scenario.honest:
             for key, data in sorted(node.disk.table(CONVICTIONS).items()):
                 row = decode(ConvictionRow, data)
                 if key not in keys:
                     raise ViolationError(f"node {node.index} has convicted an honest agent")
-                if row.rule != rules[keys[key]]:
+                if row.rule != RULES[keys[key]]:
                     raise ViolationError(f"{keys[key]} is convicted of {row.rule!r}")
         for name, seen in scenario.convicted_us.items():
             spread_us = max(seen.values()) - min(seen.values())

@@ -8,16 +8,25 @@ from __future__ import annotations
 from dms3.chain.action import VERSION, Action, sign_action
 from dms3.chain.entry import make_entry
 from dms3.chain.messages import PROTOCOL, ChainQuestion, Publish
-from dms3.chain.operations import ChainHead, Record
-from dms3.chain.operations_validation import IssueWarrant
+from dms3.chain.operations import ChainHead
+from dms3.chain.operations_validation import IssueWarrant, Record
 from dms3.chain.ops import encode_op, ops_of
-from dms3.chain.warrant import rule_evidence
+from dms3.chain.warrant import FALSE, rule_evidence
 from dms3.core.codec import encode
 from dms3.core.overlay import AskNodes, NodeAt
 from dms3.crypto.signing import SigningKey
 from dms3.sim.places import address_of
 from dms3.sim.scenarios.chain_rules import DNA
 from dms3.sim.world import SimNode
+
+RULES = {
+    "lawless": "short",
+    "forker": "",
+    "framer": FALSE,
+    "colluder": FALSE,
+    "second colluder": FALSE,
+}
+"""Who of the outlaws is convicted by which rule; a fork breaks none of the app."""
 
 
 def note_behind(
