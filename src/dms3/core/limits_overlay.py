@@ -105,6 +105,7 @@ VOICES_MAX = 32  # who warns of one agent, as far as it is kept: twice the keys 
 VOICES_TOLD_MAX = 16  # warrants of one agent by others that are handed on: as many as may count
 VOICES_ALL_MAX = 4_096  # of one app, 100 bytes each; those that count for no network go first
 VOICE_ROOTS_MAX = 4  # people who are behind one agent, and say so too
+PEOPLE_MAX = 2 * VOICES_ALL_MAX + 64  # agents of one app whose people are known, 150 bytes each
 VOICE_ASKS_MAX = 64  # agents whose people are being looked up
 RECALLS_OPEN_MAX = 4  # people against whom warrants are looked up at once...
 RECALLS_KEPT_MAX = 1_024  # ...who wait for that, or were looked up lately...

@@ -20,6 +20,7 @@ from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     CHAIN_FETCH_MAX,
+    PEOPLE_MAX,
     VOICE_ASKS_MAX,
     VOICE_ROOTS_MAX,
     WARRANT_RETRY_US,
@@ -42,21 +43,33 @@ class _Row:
     roots: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who uses it: `found` is told of an overlay in which somebody has become known.
+
+    `needed`: the agents of an overlay who have to be known.
+    """
+
+    found: Callable[[OverlayId], None]
+    needed: Callable[[OverlayId], set[bytes]]
+
+
 class People:
-    """The table; `found` is told of an overlay in which somebody has become known."""
+    """The table; `told` uses it."""
 
     def __init__(
         self,
         desk: Desk,
         holding: Holding,
         holders: Holders,
-        found: Callable[[OverlayId], None],
+        told: Told,
     ) -> None:
         self._desk = desk
         self._rows = holding.rows
         self._serving = Serving(holding)
         self._holders = holders
-        self._found = found
+        self._told = told
+        self._counts: dict[OverlayId, int] = {}
         self._asking: dict[tuple[OverlayId, bytes], int] = {}  # -> how often
 
     def behind(self, overlay: OverlayId, agent: bytes) -> tuple[bytes, ...]:
@@ -78,6 +91,7 @@ class People:
 
     def shut(self, overlay: OverlayId) -> None:
         """Nothing is judged there any more."""
+        self._counts.pop(overlay, None)
         for key in [key for key in self._asking if key[0] == overlay]:
             self._desk.no_alarm(_alarm(key))
             del self._asking[key]
@@ -102,9 +116,25 @@ class People:
     def _keep(self, key: tuple[OverlayId, bytes], signed: Iterable[SignedAction]) -> bool:
         roots = _behind(*key, list(signed))
         if roots:
+            self._make_room(key[0])
             self._rows.put(PEOPLE, key[0] + key[1], encode(_Row(_VERSION, roots)))
-            self._found(key[0])
+            self._counts[key[0]] += 1
+            self._told.found(key[0])
         return bool(roots)
+
+    def _make_room(self, overlay: OverlayId) -> None:
+        """Forget those for whom nobody asks any more, when there are many."""
+        if self._counts.get(overlay, PEOPLE_MAX) < PEOPLE_MAX:
+            return
+        agents = [key[len(overlay) :] for key, _ in self._rows.under(PEOPLE, overlay)]
+        self._counts[overlay] = len(agents)
+        if len(agents) < PEOPLE_MAX:
+            return
+        needed = self._told.needed(overlay)
+        gone = [agent for agent in agents if agent not in needed]
+        for agent in gone:
+            self._rows.drop(PEOPLE, overlay + agent)
+        self._counts[overlay] -= len(gone)
 
 
 def _fetch(agent: bytes) -> Fetch:

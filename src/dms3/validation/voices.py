@@ -20,7 +20,7 @@ from dms3.core.ids import OverlayId
 from dms3.core.limits import VOICES_ALL_MAX, VOICES_MAX, VOICES_TOLD_MAX
 from dms3.validation.holders import Holders
 from dms3.validation.holding import Holding
-from dms3.validation.people import People
+from dms3.validation.people import People, Told
 
 VOICES = "voices"
 _VERSION = 1
@@ -53,7 +53,7 @@ class Voices:
         self._desk = desk
         self._rows = holding.rows
         self._admission = admission
-        self._people = People(desk, holding, holders, self._weigh)
+        self._people = People(desk, holding, holders, Told(self._weigh, self._named))
         self._against: dict[OverlayId, dict[bytes, frozenset[bytes]]] = {}  # root -> by whom
         self._counts: dict[OverlayId, int] = {}
 
@@ -142,6 +142,10 @@ class Voices:
         for key, data in self._rows.under(VOICES, overlay + agent):
             row, names = decode(_Row, data), key[len(overlay) :]
             yield _Voice(names[:_KEY], names[_KEY:], row.root)
+
+    def _named(self, overlay: OverlayId) -> set[bytes]:
+        """Who warns, and of whom."""
+        return {agent for each in self._of(overlay) for agent in (each.issuer, each.agent)}
 
     def _is_true(self, overlay: OverlayId, one: _Voice) -> bool:
         """Whether the person whom the issuer names is known to be behind it."""

@@ -9,7 +9,7 @@ from dms3.chain.warrant import fork_evidence, rule_evidence
 from dms3.core.admission import Heeded
 from dms3.core.ids import OverlayId
 from dms3.core.limits import RECALL_US, WARRANT_RETRY_US
-from dms3.validation import voices
+from dms3.validation import people, voices
 from unit.chain.chain_kit import Chain, certificate, key
 from unit.validation.test_warranting import (
     WAIT,
@@ -305,3 +305,19 @@ def test_pretenders_take_no_place_of_a_member(monkeypatch):
         hear(rig, warrant=by(liar, chain, evidence))
         rig.go(5)
     assert against(rig, chain) == 2
+
+
+def test_who_is_behind_agents_of_whom_nothing_is_said_is_forgotten(monkeypatch):
+    """Rows outlive the voices that asked for them: keys without end would fill the table."""
+    monkeypatch.setattr(people, "PEOPLE_MAX", 4)
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, chain)
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    strangers = [begun(PLAIN, 30 + number) for number in range(6)]
+    known(rig, *strangers)
+    for each in strangers:
+        rig.machine._parts.court.voices._people.look(PLAIN.id, each.signing.public)
+    rig.call("pardon", Pardon(PLAIN.id, begun(PLAIN, 40).signing.public))  # ends the event
+    assert len(rig.disk.values["people"]) == 4
+    assert against(rig, chain) == 1
+    assert against(heeding(rig.restarted()), chain) == 1
