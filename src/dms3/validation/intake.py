@@ -1,7 +1,7 @@
 """Ops that peers publish: decoded, bounded, kept, judged, and answered with receipts.
 
 Source: docs/wire.md, "/dms3/chain/1"; docs/attacks.md, "Somebody in an app's overlay". A verdict
-is made once per action and serves all its ops. What is taken is durable before it is judged; the
+is made once per action and serves all its ops. What is told is durable before it is told; the
 answer waits for verdicts a little, and what is decided later is said in a note.
 """
 
