@@ -28,6 +28,7 @@ RADII_TOLD_MAX = 8  # content types in one answer: so many a node hardly knows
 GOSSIP_PERIOD_US = 5 * SECOND_US  # between two rounds with a partner while something differs
 GOSSIP_REST_US = 60 * SECOND_US  # the same while nothing does
 RECONCILE_LISTED_MAX = 32  # items of a range from which on it is split and not listed
+RECONCILE_LEAF_MAX = 256  # items of a range that are kept together: 40 bytes of memory for each
 RECONCILE_RANGES_MAX = 64  # ranges of one question: 6 ms of the answerer, 64 KB of its answer
 RECONCILE_OPEN_MAX = 4_096  # unequal ranges of one comparison; others are found the next time
 RECONCILE_QUESTIONS_MAX = 32  # of one comparison: a liar's sets never become equal

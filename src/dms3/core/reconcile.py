@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dms3.core.codec import INTEGER_MAX, need
-from dms3.core.limits import RECONCILE_LISTED_MAX, RECONCILE_OPEN_MAX, RECONCILE_RANGES_MAX
+from dms3.core.limits import (
+    RECONCILE_LEAF_MAX,
+    RECONCILE_LISTED_MAX,
+    RECONCILE_OPEN_MAX,
+    RECONCILE_RANGES_MAX,
+)
 
 ID_BYTES = 32
 LOCATED_BYTES = 4
@@ -87,7 +92,7 @@ class UnfitError(Exception):
 
 
 class _Inner:
-    """A range with RECONCILE_LISTED_MAX items or more; `ways`: bytes of a leaf, or another one."""
+    """A range with RECONCILE_LEAF_MAX items or more; `ways`: bytes of a leaf, or another one."""
 
     __slots__ = ("count", "total", "ways")
 
@@ -139,7 +144,7 @@ class Tree:
             inner.count -= 1
             inner.total = (inner.total - number) % _MODULUS
         for depth, inner in enumerate(trail):
-            if inner.count < RECONCILE_LISTED_MAX:
+            if inner.count < RECONCILE_LEAF_MAX:
                 self._change(trail[:depth], place, b"".join(_leaves(inner)))
                 break
         return True
@@ -163,15 +168,16 @@ class Tree:
         node, path = self._at(asked.path), asked.path
         if (_count(node), _mark(_count(node), _total(node))) == (asked.count, asked.mark):
             return Told(equal=True)
-        if isinstance(node, bytes):
+        if isinstance(node, bytes) and _count(node) < RECONCILE_LISTED_MAX:
             return Told(ids=tuple(place[LOCATED_BYTES:] for place in _places(node)))
         while True:
-            filled = [way for way in range(_WAYS) if _count(node.ways[way])]
-            only = node.ways[filled[0]]
-            if len(filled) > 1 or isinstance(only, bytes):
+            ways = _ways(node, len(path))
+            filled = [way for way in range(_WAYS) if _count(ways[way])]
+            only = ways[filled[0]]
+            if len(filled) > 1 or _count(only) < RECONCILE_LISTED_MAX:
                 break
             node, path = only, path + bytes((filled[0],))
-        below = (_summary(path + bytes((way,)), node.ways[way]) for way in filled)
+        below = (_summary(path + bytes((way,)), ways[way]) for way in filled)
         return Told(at=path, below=tuple(below))
 
     # Small parts
@@ -194,11 +200,9 @@ class Tree:
 
     def _at(self, path: bytes) -> _Node:
         node = self._root
-        for depth, way in enumerate(path):
+        for way in path:
             if isinstance(node, bytes):
-                return b"".join(
-                    place for place in _places(node) if _is_under(place, path[depth:], depth)
-                )
+                return _under(node, path)
             node = node.ways[way]
         return node
 
@@ -319,6 +323,17 @@ def _find(leaf: bytes, place: bytes) -> tuple[int, bool]:
     return at, leaf[at : at + PLACE_BYTES] == place
 
 
+def _under(leaf: bytes, path: bytes) -> bytes:
+    """The part of a leaf in the range `path`."""
+    whole = bytes(high << 4 | low for high, low in zip(path[::2], path[1::2], strict=False))
+    half = path[-1] << 4 if len(path) & 1 else None
+    first = whole if half is None else whole + bytes((half,))
+    last = whole if half is None else whole + bytes((half | 15,))
+    begin, _ = _find(leaf, first.ljust(PLACE_BYTES, b"\0"))
+    end, there = _find(leaf, last.ljust(PLACE_BYTES, b"\xff"))
+    return leaf[begin : end + PLACE_BYTES * there]
+
+
 def _count(node: _Node) -> int:
     return len(node) // PLACE_BYTES if isinstance(node, bytes) else node.count
 
@@ -356,14 +371,21 @@ def _behind(node: _Node, place: bytes, depth: int) -> Iterator[bytes]:
         yield from _behind(node.ways[way], place if way == first else b"", depth + 1)
 
 
-def _grown(leaf: bytes, depth: int) -> _Node:
+def _ways(node: _Node, depth: int) -> list[_Node]:
+    """The sixteen parts of a range; out of a leaf they are cut."""
+    if isinstance(node, _Inner):
+        return node.ways
+    ways: list[list[bytes]] = [[] for _ in range(_WAYS)]
+    for place in _places(node):
+        ways[_step(place, depth)].append(place)
+    return [b"".join(way) for way in ways]
+
+
+def _grown(leaf: _Node, depth: int) -> _Node:
     """A leaf, split when it has too many places."""
-    if len(leaf) < RECONCILE_LISTED_MAX * PLACE_BYTES:
+    if _count(leaf) < RECONCILE_LEAF_MAX:
         return leaf
     inner = _Inner()
-    ways: list[list[bytes]] = [[] for _ in range(_WAYS)]
-    for place in _places(leaf):
-        ways[_step(place, depth)].append(place)
     inner.count, inner.total = _count(leaf), _total(leaf)
-    inner.ways = [_grown(b"".join(way), depth + 1) for way in ways]
+    inner.ways = [_grown(way, depth + 1) for way in _ways(leaf, depth)]
     return inner
