@@ -121,13 +121,15 @@ class Publishing(Part):
     def _pending(self, chain: Chain) -> Iterator[Record]:
         """The records whose publishing was not complete, in order, as many as there is room for."""
         assert self._view is not None, "read before the start"
+        room = self._waiting.room  # nothing is taken before validation has kept it
         for _, value in scan(self._view, PENDING, chain.key):
-            if self._waiting.full:
+            if room <= 0:
                 self._left_on_disk = True
                 return
             action = Cid.decode(value)
             record = self._grounds.shelf.record(action)
             if record is not None and action not in self._waiting:
+                room -= 1
                 yield record
 
     def _take(self, chain: Chain, records: Records) -> None:

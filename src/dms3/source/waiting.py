@@ -87,9 +87,14 @@ class Waiting:
         return iter(self._items.values())
 
     @property
+    def room(self) -> int:
+        """For how many other actions there is room."""
+        return max(0, PUBLISH_ACTIONS_MAX - len(self._items))
+
+    @property
     def full(self) -> bool:
         """Whether no other action has room."""
-        return len(self._items) >= PUBLISH_ACTIONS_MAX
+        return not self.room
 
     def find(self, action: Cid) -> Item | None:
         """The action with that hash, if it is on its way."""

@@ -249,6 +249,22 @@ def test_an_app_that_was_removed_asks_nobody():
     assert device.rows.of("pending") == {}
 
 
+def test_a_start_takes_up_as_many_as_there_is_room_for_and_the_rest_later(monkeypatch):
+    monkeypatch.setattr("dms3.source.waiting.PUBLISH_ACTIONS_MAX", 4)
+    monkeypatch.setattr("dms3.source.publishing.PUBLISH_ACTIONS_MAX", 4)
+    overlay = Overlay(1)
+    overlay.holders[0].code = "busy"
+    device = begun(overlay)
+    actions = [device.note(str(number)).actions[0] for number in range(10)]
+    device.kept.clear()
+    device.restart()
+    device.begin()
+    assert sum(len(asked.records) for asked in device.kept) == 4
+    overlay.holders[0].code = "held"
+    device.wait(20 * PUBLISH_RETRY_US_MAX)
+    assert all(published(device, action).complete for action in actions)
+
+
 def test_when_it_cannot_be_kept_for_reading_it_is_tried_again():
     device = begun(Overlay(1))
     device.failing["validation.keep"] = Failure("limit_reached", "Later.")
