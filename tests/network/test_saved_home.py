@@ -129,4 +129,4 @@ def test_a_migration_keeps_a_copy_that_the_program_before_it_opens(
 
 
 def test_there_is_a_home_for_each_finished_issue() -> None:
-    assert {"issue-2", "issue-3", "issue-4", "issue-5"} <= set(SAVED)
+    assert {"issue-2", "issue-3", "issue-4", "issue-5", "issue-6"} <= set(SAVED)
