@@ -11,6 +11,7 @@ from dms3.core.errors import Dms3Error
 from dms3.node.dapps_folder import SHIPPED
 from dms3.sdk import Client
 from network.app_network import AppNetwork, apps, called, until
+from network.homes import contents
 from network.test_marker import Wiretap
 
 SECRET = "The heron waits beside the ninth lock at Marsworth"
@@ -152,8 +153,8 @@ def test_a_draft_never_leaves_the_device_readable(tmp_path: Path) -> None:
                 needles = [SECRET.encode(), SECRET.encode("utf-16-le"), b"Marsworth"]
                 assert b"public words" not in tap.bytes, "what travels is encrypted, too"
                 assert len(tap.bytes) > 10_000
-                files = [path for path in (tmp_path / "net").rglob("*") if path.is_file()]
-                for place in (bytes(tap.bytes), *(path.read_bytes() for path in files)):
+                files = (data for _, data in contents(tmp_path / "net"))
+                for place in (bytes(tap.bytes), *files):
                     assert not any(needle in place for needle in needles)
         finally:
             await network.stop()

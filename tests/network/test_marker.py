@@ -6,6 +6,7 @@ from typing import Self
 
 from dms3.cli.dev import DevNetwork
 from dms3.sdk import Client
+from network.homes import contents
 from network.nodes import Network
 
 MARKER = "The heron waits beside the ninth lock at Marsworth"
@@ -94,12 +95,10 @@ async def look(network: DevNetwork, tmp_path: Path, tap: Wiretap) -> None:
     for needle in needles:
         assert needle not in tap.bytes
     looked_at = 0
-    for path in sorted((tmp_path / "net").rglob("*")):
-        if path.is_file():
-            looked_at += 1
-            data = path.read_bytes()
-            for needle in needles:
-                assert needle not in data, f"{path.relative_to(tmp_path)} holds document text"
+    for path, data in contents(tmp_path / "net"):
+        looked_at += 1
+        for needle in needles:
+            assert needle not in data, f"{path.relative_to(tmp_path)} holds document text"
     assert looked_at > 10, "the homes were not where they were looked for"
     assert network.nodes
 

@@ -27,6 +27,7 @@ from dms3.node.delivery_secrets import service_secrets
 from dms3.node.home import Home
 from dms3.node.node import Node, open_node
 from dms3.node.settings import Settings
+from network.homes import contents
 from unit.delivery_kit import ALICE, BOB, World
 from unit.dm3_kit import Stream
 from unit.fronts import in_loop
@@ -107,8 +108,7 @@ def marks_of(envelope: Envelope) -> dict[str, bytes]:
 
 
 def files_with(folder: Path, mark: bytes) -> list[str]:
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [str(path.relative_to(folder)) for path in found if mark in path.read_bytes()]
+    return [str(path.relative_to(folder)) for path, data in contents(folder) if mark in data]
 
 
 @contextlib.asynccontextmanager

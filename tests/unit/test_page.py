@@ -158,6 +158,16 @@ async def test_the_first_load_is_small_and_its_files_are_kept():
     assert page.headers["cache-control"] == "no-store"
 
 
+@in_loop
+async def test_a_browser_finds_the_icon_where_it_looks_by_itself():
+    client = await logged_in()
+    client.cookies.clear()
+    found = await client.get("/favicon.ico")
+    assert found.status_code == 307
+    icon = await client.get(found.headers["location"])
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+
+
 def test_another_content_has_another_address():
     pages = Pages()
     before = pages.address("page.js")

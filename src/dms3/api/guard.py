@@ -31,7 +31,7 @@ CALLER = "dms3.caller"  # key in an ASGI scope
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = (
     *("/", "/login", "/docs", "/openapi.json"),
-    *("/static/style.css", "/static/page.js", "/static/icon.svg"),
+    *("/static/style.css", "/static/page.js", "/static/icon.svg", "/favicon.ico"),
     *("/healthz", "/readyz", "/metrics"),
 )
 UPLOAD_PATH = "/api/v1/blob"

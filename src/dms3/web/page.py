@@ -57,6 +57,7 @@ def add_page(app: FastAPI, site: Site, sessions: Sessions) -> None:
         _add_view(app, site, view)
     for name in pages.names:
         _add_static(app, pages, name)
+    _add_icon(app, pages)
     add_unlocking(app, site.node, pages)
     _add_login(app, sessions, pages)
     settings.add_settings(app, site, sessions)
@@ -74,6 +75,15 @@ def _add_static(app: FastAPI, pages: Pages, name: str) -> None:
         return pages.static(name)
 
     add_route(app, "GET", f"/static/{name}", static)
+
+
+def _add_icon(app: FastAPI, pages: Pages) -> None:
+    """What a browser asks for where no page names an icon: an answer of the API, or an error."""
+
+    async def icon(_request: Request) -> Response:
+        return RedirectResponse(pages.address("icon.svg"), 307)
+
+    add_route(app, "GET", "/favicon.ico", icon)
 
 
 def _add_login(app: FastAPI, sessions: Sessions, pages: Pages) -> None:
