@@ -24,6 +24,7 @@ from dms3.node.home import Home
 
 OPS_OF_ONE = 3  # record, entry, activity
 ROUNDS, LOOPS = 5, 20
+PAUSE_SECONDS, REST_SECONDS_MAX = 0.5, 60.0
 TABLES = {"actions": 1, "entries": 1, "ops": OPS_OF_ONE, "index": OPS_OF_ONE - 1}
 _COPY = """
 WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < ?)
@@ -49,8 +50,18 @@ def costs(home: Path, sizes: tuple[int, ...], start: Start, loop: Loop) -> list[
         held = size
         with start() as running:
             loop(running, LOOPS)
+            rest(running)
             found.append((size, 1_000 * statistics.median(rounds(running, loop)) / LOOPS))
     return found
+
+
+def rest(running: Running) -> None:
+    """Wait until the node has made from its rows what it keeps in memory, and has nothing to do."""
+    for _ in range(int(REST_SECONDS_MAX / PAUSE_SECONDS)):
+        before = spent(running.process.pid).total
+        time.sleep(PAUSE_SECONDS)
+        if spent(running.process.pid).total - before < PAUSE_SECONDS / 10:
+            return
 
 
 def rounds(running: Running, loop: Loop) -> list[float]:
