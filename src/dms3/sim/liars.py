@@ -11,11 +11,13 @@ from typing import Protocol
 
 from dms3.core.codec import encode
 from dms3.core.ids import PeerId
-from dms3.core.machine import Effect, Event, Machine, Now, Reply, Requested, View
+from dms3.core.machine import Effect, Event, Machine, Now, Reply, Requested
+from dms3.core.network import BUCKET_SIZE
 from dms3.core.overlay import PUBLIC, location
-from dms3.dht.messages import PROTOCOL, Nodes, Values, decode_question
+from dms3.dht.messages import PROTOCOL, Code, Codes, Nodes, Values, decode_question
 from dms3.dht.presence import issue_presence, node_location
 from dms3.libp2p.peer_id import NodeKey
+from dms3.sim.impostor import Impostor
 from dms3.sim.places import address_of
 from dms3.sim.seeds import SeededEntropy, stream
 from dms3.sim.world import WALL_START_US
@@ -35,7 +37,7 @@ class Somebody(Protocol):
     peer: PeerId
 
 
-class Liar:
+class Liar(Impostor):
     """Stands before the `honest` dht of node `index` of `nodes`; `friends` lie as well.
 
     `lies`: in which ways; `told`: how many it has told.
@@ -49,24 +51,12 @@ class Liar:
         index: int,
         lies: Sequence[Lie] = (),
     ) -> None:
-        self._honest = honest
+        super().__init__(honest)
         self._nodes = nodes
         self._friends = sorted(friends)[:FRIENDS]
         self._lies = lies or LIES
         self._random = stream(index, "lies")
         self.told = 0
-
-    def on_start(self, view: View, now: Now) -> list[Effect]:
-        """As the honest one."""
-        return self._honest.on_start(view, now)
-
-    def on_timer(self, now: Now) -> list[Effect]:
-        """As the honest one."""
-        return self._honest.on_timer(now)
-
-    def next_timer(self) -> int | None:
-        """As the honest one."""
-        return self._honest.next_timer()
 
     def on_event(self, event: Event, now: Now) -> list[Effect]:
         """A lie to who looks for nodes or values; what is to be held is taken, and never given."""
@@ -151,3 +141,26 @@ LIES: tuple[Lie, ...] = (
     Liar.nothing,
 )
 """The ways that are answers."""
+
+
+class Sybil(Impostor):
+    """Stands before a production dht, around `key`; `crowd`: presences of all who do so."""
+
+    def __init__(self, honest: Machine, key: bytes, crowd: Sequence[bytes]) -> None:
+        super().__init__(honest)
+        self._key = key
+        self._crowd = tuple(crowd)[:BUCKET_SIZE]
+
+    def on_event(self, event: Event, now: Now) -> list[Effect]:
+        """There is nothing, and nobody but us; what is put is held, so it says."""
+        if not (isinstance(event, Requested) and event.protocol == PROTOCOL):
+            return self._honest.on_event(event, now)
+        question = decode_question(event.body)
+        if question.find is not None and question.find.target == location(self._key):
+            return [Reply(event.request, encode(Nodes(self._crowd)))]
+        if question.get is not None and question.get.key == self._key:
+            return [Reply(event.request, encode(Values((), False, self._crowd)))]
+        keys = [each.key for each in question.offers] + [each.key for each in question.puts]
+        if keys == [self._key]:
+            return [Reply(event.request, encode(Codes((int(Code.HELD),))))]
+        return self._honest.on_event(event, now)

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dms3.core.codec import encode
 from dms3.core.errors import Failure
 from dms3.core.ids import PeerId
 from dms3.core.limits import NEIGHBOURS_MAX, REPUT_US, SECOND_US, SIM_PRESENCES_KEPT_MAX
-from dms3.core.machine import Effect, Entropy, Event, Machine, Now, Reply, Requested, View
-from dms3.core.network import BUCKET_SIZE
+from dms3.core.machine import Entropy
 from dms3.core.overlay import HOLDERS_MIN, PUBLIC, Content, GetContent, Got, PutContent, location
-from dms3.dht.messages import PROTOCOL, Code, Codes, Nodes, Values, decode_question
 from dms3.dht.presence import Verified, issue_presence, node_location
 from dms3.libp2p.peer_id import NodeKey
 from dms3.sim.bare import BareNode, BareWorld, Made
 from dms3.sim.ground import Ground
+from dms3.sim.liars import Sybil
 from dms3.sim.places import address_of
 from dms3.sim.scenarios.bare_members import bare_dht, peer_book
 from dms3.sim.scenarios.notes import NOTE, Note, new_note, note_type
@@ -61,41 +59,6 @@ class _Siege:
         """Whether a node may be nearer to both notes than every honest one."""
         widest = max(self.nearest, other.nearest)
         return (self.at ^ other.at).bit_length() <= widest.bit_length()
-
-
-class Sybil:
-    """Stands before a production dht, around `key`; `crowd`: presences of all who do so."""
-
-    def __init__(self, honest: Machine, key: bytes, crowd: Sequence[bytes]) -> None:
-        self._honest = honest
-        self._key = key
-        self._crowd = tuple(crowd)[:BUCKET_SIZE]
-
-    def on_start(self, view: View, now: Now) -> list[Effect]:
-        """As an honest one."""
-        return self._honest.on_start(view, now)
-
-    def on_timer(self, now: Now) -> list[Effect]:
-        """As an honest one."""
-        return self._honest.on_timer(now)
-
-    def next_timer(self) -> int | None:
-        """As an honest one."""
-        return self._honest.next_timer()
-
-    def on_event(self, event: Event, now: Now) -> list[Effect]:
-        """There is nothing, and nobody but us; what is put is held, so it says."""
-        if not (isinstance(event, Requested) and event.protocol == PROTOCOL):
-            return self._honest.on_event(event, now)
-        question = decode_question(event.body)
-        if question.find is not None and question.find.target == location(self._key):
-            return [Reply(event.request, encode(Nodes(self._crowd)))]
-        if question.get is not None and question.get.key == self._key:
-            return [Reply(event.request, encode(Values((), False, self._crowd)))]
-        keys = [each.key for each in question.offers] + [each.key for each in question.puts]
-        if keys == [self._key]:
-            return [Reply(event.request, encode(Codes((int(Code.HELD),))))]
-        return self._honest.on_event(event, now)
 
 
 class Surrounded:
