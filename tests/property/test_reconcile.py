@@ -13,6 +13,7 @@ from dms3.core import reconcile
 from dms3.core import shared_ranges as shared_ranges_module
 from dms3.core.codec import encode
 from dms3.core.limits import (
+    RECONCILE_LEAF_MAX,
     RECONCILE_LISTED_MAX,
     RECONCILE_RANGES_MAX,
     SHARED_DEPTH_MAX,
@@ -128,6 +129,40 @@ def test_the_way_to_a_single_location_is_skipped():
     told = tree.told(Tree().summary(EVERYTHING))
     assert told.at == path_of(SPOTS[1] + bytes(32), 2 * LOCATED_BYTES)
     assert len(told.below) > 8
+
+
+@pytest.mark.parametrize("more", [0, 300])
+def test_sets_with_equal_sums_are_told_apart(more):
+    """Who makes many ops can choose such sets; what one side alone has must not stay hidden."""
+    rest = drawn(7, more)
+    one, other = ([*rest, *(bytes(35) + bytes((n,)) for n in pair)] for pair in ((1, 4), (2, 3)))
+    mine, theirs = tree_of(one), tree_of(other)
+    assert len(mine) == len(theirs)
+    assert mine.summary(EVERYTHING) != theirs.summary(EVERYTHING)
+    session = Exchange().compare(mine, theirs)
+    assert {id_[-1] for id_ in session.missing} == {2, 3}
+    assert {id_[-1] for id_ in session.lacking} == {1, 4}
+
+
+def test_a_hash_is_what_the_wire_says():
+    """Computed by the words of docs/wire.md alone."""
+
+    def hashed(items: list[bytes], depth: int) -> bytes:
+        if len(items) < RECONCILE_LEAF_MAX:
+            return hashlib.sha256(b"\0" + b"".join(items)).digest()
+        ways = [
+            [each for each in items if path_of(each, depth + 1)[-1] == way] for way in range(16)
+        ]
+        return hashlib.sha256(b"\1" + b"".join(hashed(way, depth + 1) for way in ways)).digest()
+
+    for count in (0, 1, RECONCILE_LEAF_MAX - 1, RECONCILE_LEAF_MAX, 3 * RECONCILE_LEAF_MAX):
+        items = sorted(drawn(count, count))
+        tree = Tree()
+        for number, place in enumerate(items):
+            tree.add(place)
+            if number % 10 == 0:
+                tree.summary(EVERYTHING)  # what was hashed before is hashed again
+        assert tree.summary(EVERYTHING).mark == hashed(items, 0)[:16]
 
 
 # Two sets

@@ -1,10 +1,12 @@
-"""Two sets made equal: ranges are compared by count and sum, unequal ones split, small ones told.
+"""Two sets made equal: ranges are compared by count and hash, unequal ones split, small ones told.
 
-Source: Meyer, "Range-Based Set Reconciliation" (2023); docs/wire.md, "/dms3/chain/1". An item is a
-location and an id; it stands at its *place*: the first bytes of the location, then the id, so that
-many items of one location are split as well as those of many. A *path* is the beginning of places,
-one byte for each four bits. Who answers keeps nothing between questions. Ids are SHA-256 values, so
-a sum of them cannot be aimed at more cheaply than a hash; who asks, and when, is not said here.
+Source: Meyer, "Range-Based Set Reconciliation" (2023); Merkle, "A Digital Signature Based on a
+Conventional Encryption Function" (1987); docs/wire.md, "/dms3/chain/1". An item is a location and
+an id; it stands at its *place*: the first bytes of the location, then the id, so that many items of
+one location are split as well as those of many. A *path* is the beginning of places, one byte for
+each four bits. A range is hashed as a tree, because a sum of ids, though cheaper to keep, can be
+hit: who makes many items finds two sets of equal sums (Wagner, "A Generalized Birthday Problem",
+2002). Who answers keeps nothing between questions; who asks, and when, is not said here.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ EVERYTHING = b""
 """The path of all places."""
 
 _WAYS = 16
-_MODULUS = 1 << (8 * ID_BYTES)
+_OF_PLACES, _OF_WAYS = b"\0", b"\1"  # before what is hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,17 @@ class UnfitError(Exception):
 
 
 class _Inner:
-    """A range with RECONCILE_LEAF_MAX items or more; `ways`: bytes of a leaf, or another one."""
+    """A range with RECONCILE_LEAF_MAX items or more, and what its sixteenths are.
 
-    __slots__ = ("count", "total", "ways")
+    `digest`: b"" until somebody asks for it, and again when something in the range changes.
+    """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0
-        self.ways: list[bytes | _Inner] = [b""] * _WAYS
+    __slots__ = ("count", "digest", "ways")
+
+    def __init__(self, count: int, ways: list[bytes | _Inner]) -> None:
+        self.count = count
+        self.digest = b""
+        self.ways = ways
 
 
 _Node = bytes | _Inner
@@ -107,7 +112,7 @@ _Node = bytes | _Inner
 
 
 class Tree:
-    """A set of places with the sums of its ranges; equal sets have equal trees."""
+    """A set of places with the hashes of its ranges; equal sets have equal trees."""
 
     def __init__(self) -> None:
         self._root: _Node = b""
@@ -126,10 +131,9 @@ class Tree:
         if there:
             return False
         self._change(trail, place, _grown(leaf[:at] + place + leaf[at:], len(trail)))
-        number = _number(place)
         for inner in trail:
             inner.count += 1
-            inner.total = (inner.total + number) % _MODULUS
+            inner.digest = b""
         return True
 
     def remove(self, place: bytes) -> bool:
@@ -139,10 +143,9 @@ class Tree:
         if not there:
             return False
         self._change(trail, place, leaf[:at] + leaf[at + PLACE_BYTES :])
-        number = _number(place)
         for inner in trail:
             inner.count -= 1
-            inner.total = (inner.total - number) % _MODULUS
+            inner.digest = b""
         for depth, inner in enumerate(trail):
             if inner.count < RECONCILE_LEAF_MAX:
                 self._change(trail[:depth], place, b"".join(_leaves(inner)))
@@ -151,8 +154,7 @@ class Tree:
 
     def summary(self, path: bytes) -> Summary:
         """Of the range `path`."""
-        node = self._at(path)
-        return Summary(path, _count(node), _mark(_count(node), _total(node)))
+        return _summary(path, self._at(path))
 
     def places(self, path: bytes = EVERYTHING) -> Iterator[bytes]:
         """Those in the range, in order; the set must not change meanwhile."""
@@ -166,7 +168,7 @@ class Tree:
     def told(self, asked: Summary) -> Told:
         """What is said to a partner of whom `asked` is known."""
         node, path = self._at(asked.path), asked.path
-        if (_count(node), _mark(_count(node), _total(node))) == (asked.count, asked.mark):
+        if _summary(path, node) == asked:
             return Told(equal=True)
         if isinstance(node, bytes) and _count(node) < RECONCILE_LISTED_MAX:
             return Told(ids=tuple(place[LOCATED_BYTES:] for place in _places(node)))
@@ -302,10 +304,6 @@ def _is_under(place: bytes, path: bytes, depth: int) -> bool:
     return all(_step(place, depth + more) == way for more, way in enumerate(path))
 
 
-def _number(place: bytes) -> int:
-    return int.from_bytes(place[LOCATED_BYTES:], "big")
-
-
 def _places(leaf: bytes) -> Iterator[bytes]:
     return (leaf[at : at + PLACE_BYTES] for at in range(0, len(leaf), PLACE_BYTES))
 
@@ -338,19 +336,17 @@ def _count(node: _Node) -> int:
     return len(node) // PLACE_BYTES if isinstance(node, bytes) else node.count
 
 
-def _total(node: _Node) -> int:
+def _digest(node: _Node) -> bytes:
     if isinstance(node, bytes):
-        return sum(_number(place) for place in _places(node)) % _MODULUS
-    return node.total
-
-
-def _mark(count: int, total: int) -> bytes:
-    data = total.to_bytes(ID_BYTES, "big") + count.to_bytes(8, "big")
-    return hashlib.sha256(data).digest()[:MARK_BYTES]
+        return hashlib.sha256(_OF_PLACES + node).digest()
+    if not node.digest:
+        ways = b"".join(_digest(way) for way in node.ways)
+        node.digest = hashlib.sha256(_OF_WAYS + ways).digest()
+    return node.digest
 
 
 def _summary(path: bytes, node: _Node) -> Summary:
-    return Summary(path, _count(node), _mark(_count(node), _total(node)))
+    return Summary(path, _count(node), _digest(node)[:MARK_BYTES])
 
 
 def _leaves(node: _Node) -> Iterator[bytes]:
@@ -385,7 +381,4 @@ def _grown(leaf: _Node, depth: int) -> _Node:
     """A leaf, split when it has too many places."""
     if _count(leaf) < RECONCILE_LEAF_MAX:
         return leaf
-    inner = _Inner()
-    inner.count, inner.total = _count(leaf), _total(leaf)
-    inner.ways = [_grown(way, depth + 1) for way in _ways(leaf, depth)]
-    return inner
+    return _Inner(_count(leaf), [_grown(way, depth + 1) for way in _ways(leaf, depth)])
