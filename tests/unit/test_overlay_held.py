@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from dms3.cli.views import shown
+from dms3.cli.lines import shown
 from dms3.cli.views_network import NETWORK_VIEWS
 from dms3.core.ids import OverlayId
 from dms3.core.overlay import PUBLIC, OverlayFigures, RadiusFigures

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dms3.cli.generated import ALL_VIEWS as VIEWS
+from dms3.cli.lines import shown
 from dms3.cli.output import Output, plain
-from dms3.cli.views import shown
+from dms3.cli.views import VIEWS
 from dms3.node.commands import TABLE
 
 

@@ -1,4 +1,4 @@
-from dms3.cli.views import shown
+from dms3.cli.lines import shown
 from dms3.cli.views_dapp import DAPP_VIEWS
 from dms3.node.commands import TABLE
 

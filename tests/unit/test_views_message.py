@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dms3.cli.generated import ALL_VIEWS
+from dms3.cli.views import VIEWS
 
 PERSON = {
     "id": "bob.eth", "name": "bob", "names": ["bob.eth"], "address": "", "root": "",
@@ -18,7 +18,7 @@ ROW = {
 
 
 def text(command: str, data: dict[str, Any]) -> list[str]:
-    return ["".join(piece for piece, _ in line) for line in ALL_VIEWS[command](data)]
+    return ["".join(piece for piece, _ in line) for line in VIEWS[command](data)]
 
 
 def conversation(**row: Any) -> list[str]:

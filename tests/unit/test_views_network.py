@@ -1,6 +1,6 @@
 """How networks look on a terminal: who is in, and who was put out by whom."""
 
-from dms3.cli.views import shown
+from dms3.cli.lines import shown
 from dms3.cli.views_network import NETWORK_VIEWS
 
 BOB, CAROL = "b" * 64, "c" * 64

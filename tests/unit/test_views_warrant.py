@@ -1,6 +1,6 @@
 """How the answers of the `warrant` commands look on a terminal."""
 
-from dms3.cli.views import shown
+from dms3.cli.lines import shown
 from dms3.cli.views_warrant import WARRANT_VIEWS
 from dms3.node.commands import TABLE
 

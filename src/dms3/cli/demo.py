@@ -19,8 +19,8 @@ from dms3.cli.demo_apps import AppTour
 from dms3.cli.demo_messages import MessageTour, TourError, expect
 from dms3.cli.demo_survival import SurvivalTour
 from dms3.cli.dev import DevNetwork, node_names
+from dms3.cli.lines import counted
 from dms3.cli.samples import long_words, split_documents, text_files
-from dms3.cli.views import counted
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import DEMO_NODES_MIN
 from dms3.sdk import Client

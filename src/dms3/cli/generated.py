@@ -19,13 +19,7 @@ import typer
 
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
-from dms3.cli.views import VIEWS, View
-from dms3.cli.views_chain import CHAIN_VIEWS
-from dms3.cli.views_dapp import DAPP_VIEWS
-from dms3.cli.views_message import MESSAGE_VIEWS
-from dms3.cli.views_name import NAME_VIEWS
-from dms3.cli.views_network import NETWORK_VIEWS
-from dms3.cli.views_warrant import WARRANT_VIEWS
+from dms3.cli.views import VIEWS
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import PASSPHRASE_BYTES_MAX, UPLOADS_MAX
 from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Parameter, Secret
@@ -33,15 +27,6 @@ from dms3.node.table import BlobOrPath, Command, FolderUrl, InputPath, Json, Par
 if TYPE_CHECKING:
     from dms3.sdk import SyncClient
 
-ALL_VIEWS: Mapping[str, View] = {
-    **VIEWS,
-    **MESSAGE_VIEWS,
-    **NAME_VIEWS,
-    **DAPP_VIEWS,
-    **CHAIN_VIEWS,
-    **WARRANT_VIEWS,
-    **NETWORK_VIEWS,
-}
 OUTPUT = "_output"  # keyword of `-o FILE`
 
 
@@ -75,7 +60,7 @@ def run(command: Command, shared: Shared, typed: Mapping[str, Any]) -> None:
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # means: not importable
     from dms3.sdk import SyncClient  # noqa: PLC0415 - 100 ms that help does not need
 
-    out = Output(as_json=shared.json, view=ALL_VIEWS.get(command.name))
+    out = Output(as_json=shared.json, view=VIEWS.get(command.name))
     target = typed.get(OUTPUT)
     if command.download and shared.json and not target:
         raise Dms3Error("argument_invalid", "With --json the content needs a file: -o FILE.")

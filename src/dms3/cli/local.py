@@ -18,7 +18,7 @@ import typer
 
 from dms3.cli.output import Output
 from dms3.cli.shared import Shared
-from dms3.cli.views import VIEWS, check_line
+from dms3.cli.views_local import LOCAL_VIEWS, check_line
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Local:
         self._out = Output(as_json=shared.json)
 
     def _with(self, view: str) -> Output:
-        return Output(as_json=self._shared.json, view=VIEWS[view])
+        return Output(as_json=self._shared.json, view=LOCAL_VIEWS[view])
 
     def up(  # noqa: PLR0913, PLR0917 - one parameter per flag
         self,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dms3.cli.views import Line, View, shown
+from dms3.cli.lines import Line, View, shown
 from dms3.core.errors import Dms3Error
 
 if TYPE_CHECKING:

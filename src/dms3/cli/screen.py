@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dms3.cli.lines import Line
 from dms3.cli.output import cell
-from dms3.cli.views import Line
 
 COLUMNS_MAX = 6  # a list whose rows have more is shown row by row
 QUIET_MODULES = 2  # white border of a QR code; ISO 18004 wants 4, telephones are content with 2

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dms3.cli.views import Line, View, counted, size
+from dms3.cli.lines import Line, View, counted, size
 
 _STANDING = {
     "writable": "",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dms3.cli.views import Line, View, counted, size
+from dms3.cli.lines import Line, View, counted, size
 
 WORDS_MAX = 160  # of content on one line
 

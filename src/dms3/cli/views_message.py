@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dms3.cli.views import Line, View, counted, got, size
+from dms3.cli.lines import Line, View, counted, got, size
 
 _STATES = {
     "halted": ("waits: there is nowhere to send it yet", "yellow"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dms3.cli.views import Line, View, counted, size
+from dms3.cli.lines import Line, View, counted, size
 from dms3.cli.views_message import VOUCHERS, moment
 
 

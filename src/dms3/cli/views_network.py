@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dms3.cli.views import Line, View, counted, size, until
+from dms3.cli.lines import Line, View, counted, size, until
 
 _KINDS = {"public": "what is public", "app": "app", "network": "network"}
 

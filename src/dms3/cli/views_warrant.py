@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dms3.cli.views import Line, View
+from dms3.cli.lines import Line, View
 
 _STANDING = {
     "convicted": "convicted: nothing more of it is taken here",
