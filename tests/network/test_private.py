@@ -27,7 +27,7 @@ from dms3.node.home import Home
 from dms3.node.metrics import Metrics
 from dms3.node.node import Node, open_node, packs_key
 from dms3.node.people import People
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.node.settings import Settings
 from dms3.node.table import BlobOrPath, Result
 

@@ -10,7 +10,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.ids import Root, SpaceId
 from dms3.core.machine import Now
 from dms3.node.documents import Documents
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.search.operations import (
     GivenGrant,
     Grants,

@@ -12,7 +12,7 @@ from dms3.core.ids import PeerId, Root, SpaceId
 from dms3.core.machine import Now
 from dms3.crypto.certificate import PEER_ID_PREFIX
 from dms3.node.documents import Documents
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.search.messages import GrantMessage, decode_grant_message
 from dms3.search.operations import FoundHit, Grants, PeerHit, PeersFound, Unreached
 

@@ -19,7 +19,8 @@ from dms3.core.cid import Cid
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import BLOB_NAME_CHARS_MAX, BLOB_PATH_CHARS_MAX, INLINE_IMAGE_BYTES_MAX
 from dms3.node.car_export import CAR_ENDING
-from dms3.node.services import Content, NodeServices
+from dms3.node.services import NodeServices
+from dms3.node.services_content import Content
 from dms3.node.table import BlobOrPath
 
 _PICTURES = (

@@ -28,7 +28,7 @@ _AROUND_BYTES = 6_100  # of an envelope, beside the message: measured with an em
 
 
 class Inside:
-    """The content of an attachment, for whoever streams files (`node/services.py`, Content)."""
+    """The content of an attachment, for whoever streams files (`node/services_content.py`)."""
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name = name

@@ -1,7 +1,7 @@
 """What `store backup` and `store restore` do at a running node, shaped for programs and people.
 
-Source: docs/interfaces.md, `store backup`. Implements `BackupServices` of node/services.py. A home
-where no node runs is made from a backup by the command line (`cli/restoring.py`).
+Source: docs/interfaces.md, `store backup`. Implements `BackupServices` of node/services_store.py. A
+home where no node runs is made from a backup by the command line (`cli/restoring.py`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from dms3.node.services import NodeServices, SearchAsked
+from dms3.node.services import NodeServices
+from dms3.node.services_store import SearchAsked
 from dms3.node.table import About, BlobOrPath, FolderUrl, Result, Secret, Step, command
 
 Contact = Annotated[str, About("a contact: name, or beginning of the root", "--with", "CONTACT")]

@@ -20,7 +20,7 @@ from dms3.node.dapps_running import App
 from dms3.node.node import Node
 from dms3.node.publishing import plain_text, search_public
 from dms3.node.publishing import publish as publish_space
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.node.table import Progress, Result, Step
 from dms3.search.kind import DAPP
 

@@ -1,7 +1,7 @@
 """Spaces and documents, here and at peers: what the `store` and `search` commands do.
 
 Source: docs/interfaces.md. Joins the library with the sharing and fetch machines and shapes
-answers for programs and people. Implements `DocumentServices` of node/services.py.
+answers for programs and people. Implements `DocumentServices` of node/services_store.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dms3.node.checking import Verified
 from dms3.node.node import Node
 from dms3.node.noting import Changed
 from dms3.node.publishing import plain_text
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.node.table import BlobOrPath, Progress, Result, Step
 from dms3.p2p.contacts import ROOT_HEX_CHARS_MIN, Contact
 from dms3.search.operations import Grants, Share, Unshare

@@ -29,7 +29,8 @@ from dms3.node.home import Home
 from dms3.node.metrics import Metrics
 from dms3.node.node import Node, open_node
 from dms3.node.opened import Opened
-from dms3.node.services import Content, Health, Upload
+from dms3.node.services import Health
+from dms3.node.services_content import Content, Upload
 from dms3.node.settings import Settings
 from dms3.node.spooled import Spooled
 from dms3.node.watching import Log

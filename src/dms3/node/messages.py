@@ -1,7 +1,7 @@
 """Messages with people: what the `message` commands do, over machine "mailbox" and its tables.
 
 Source: docs/messages.md. Finds out who is meant by a name, asks the machine, and shapes answers for
-programs and people. Implements `MessageServices` of node/services.py.
+programs and people. Implements `MessageServices` of node/services_message.py.
 """
 
 from __future__ import annotations

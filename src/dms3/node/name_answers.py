@@ -1,6 +1,6 @@
 """What the `name` commands do: asks machine "names" and shapes answers for programs and people.
 
-Source: docs/names.md. Decides nothing itself. Implements `NameServices` of node/services.py.
+Source: docs/names.md. Decides nothing itself. Implements `NameServices` of node/services_name.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The person, their contacts and other nodes: what the `id`, `contact` and `peer` commands do.
 
 Source: docs/interfaces.md. Asks the peer book and the identity, and shapes answers for programs and
-people; decides nothing itself. Implements `PeopleServices` of node/services.py.
+people; decides nothing itself. Implements `PeopleServices` of node/services_people.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, SpaceId
 from dms3.core.overlay import HOLDERS_MIN, PUBLIC
 from dms3.libp2p.peer_id import peer_id_text
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.node.table import Progress, Result, Step
 from dms3.search.condition import parse_conditions
 from dms3.search.kind import check_kind

@@ -19,7 +19,7 @@ from dms3.node.finding import Question
 from dms3.node.message_search import MESSAGES, place_messages
 from dms3.node.node import Node
 from dms3.node.publishing import plain_text
-from dms3.node.services import SearchAsked
+from dms3.node.services_store import SearchAsked
 from dms3.search.operations import Grants, PeersFound, SearchPeers
 from dms3.search.query import parse_query
 from dms3.search.snippet import find_marks

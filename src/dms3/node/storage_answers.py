@@ -1,6 +1,7 @@
 """Where conversations are kept, and by which devices: what the `message storage` commands do.
 
-Source: docs/storage.md; storage/operations.py. Implements `StorageServices` of node/services.py.
+Source: docs/storage.md; storage/operations.py. Implements `StorageServices` of
+node/services_storage.py.
 """
 
 from __future__ import annotations
