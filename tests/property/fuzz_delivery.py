@@ -13,8 +13,8 @@ from dms3.dm3.canonical import parse
 from dms3.dm3.envelope import enclose
 from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.message import MessageType, compose
+from dms3.dm3.postmark import stamped
 from dms3.dm3.profile import ServiceProfile, UserProfile
-from dms3.io.mailroom import stamped
 
 MOST = 1 << 16
 KEYS = ProfileKeys.of_seed(bytes(range(32)))

@@ -1,15 +1,15 @@
-"""What waits at a delivery service: accounts, envelopes, and marks of those that were picked up.
+"""What waits at a delivery service: envelopes, and marks of those that were picked up.
 
 Source: docs/delivery.md, "What lies here"; tables `mail_*` of `io/schema.py`. Senders' names lie
 encrypted and are found by keyed hash; whatever is acknowledged is found by index. It neither opens
-an envelope nor decides whether one is taken. Nothing of it is in a backup (`node/backing.py`).
+an envelope nor decides whether one is taken; whom it is for is in `io/mailroom_accounts.py`.
+Nothing of it is in a backup (`node/backing.py`).
 """
 
-# ruff: noqa: S608 - column lists are constants of this file, everything else is bound
+# ruff: noqa: S608 - the column list is a constant of this file, everything else is bound
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -22,56 +22,24 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from dms3.core.database import Connection, Database
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import (
-    DM3_RECORD_BYTES_MAX,
     MAIL_ACCOUNT_MESSAGES_MAX,
-    MAIL_ACCOUNTS_MAX,
     MAIL_CONVERSATIONS_FETCHED_MAX,
     MAIL_FETCH_BYTES_MAX,
     MAIL_INTERVAL_SECONDS,
     MAIL_INTERVALS_SECONDS,
-    MAIL_KEYS_NOTED_MAX,
-    MAIL_PROFILES_NOTED_MAX,
     MAIL_SEEN_MS,
     MAIL_SENDER_MESSAGES_MAX,
     MAIL_SWEEP_ROWS_MAX,
 )
 from dms3.core.machine import Entropy
-from dms3.dm3.canonical import canonical, parse
-from dms3.dm3.envelope import Envelope
-from dms3.dm3.profile import decode_signed_profile
+from dms3.dm3.postmark import delivered
 from dms3.io.delivery_total import check_total, held
 
 SEED_BYTES = 32
 MARK_BYTES = 16  # of a keyed hash: 2**64 envelopes until two are taken for one
 NONCE_BYTES = 12
 _SECOND_MS = 1_000
-_KEY = "key:"  # how the mark of a key begins, and no mark of a profile
-_METADATA = '"metadata":{'  # how the metadata of a canonical envelope begins, and nothing in a text
-_ACCOUNT = "id, address, profile, earlier, rules"
 _MESSAGE = "id, information, sealed, envelope"
-
-
-@dataclass(frozen=True, slots=True)
-class MailAccount:
-    """A receiver. `address`: lower case. `profile`: canonical JSON of the signed profile.
-
-    `earlier`: short hashes of profiles that this one replaced, `replaced`: of keys, each of which
-    was in one of them and has been the account's for the last time. `rules`: canonical JSON.
-    """
-
-    id: int
-    address: str
-    profile: str
-    earlier: tuple[str, ...]
-    replaced: tuple[str, ...]
-    rules: str
-
-    def was_replaced(self, profile: str) -> bool:
-        """Whether a key in `profile` (JSON of a signed one) was the account's and is no longer."""
-        keys = _key_marks(profile)
-        if keys == _key_marks(self.profile):
-            return False
-        return profile_mark(profile) in self.earlier or not set(keys).isdisjoint(self.replaced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,64 +98,16 @@ def service_seed(database: Database, entropy: Entropy) -> bytes:
 
 
 class Mailroom:
-    """The tables of one service; `key`: 32 bytes from which the keys of its columns are made."""
+    """The envelopes of one service; `key`: 32 bytes from which the keys of its columns are made.
+
+    It also counts, with each envelope that comes or goes, what its account has waiting.
+    """
 
     def __init__(self, database: Database, key: bytes, entropy: Entropy) -> None:
         self._database = database
         self._entropy = entropy
         self._marks = _derived(key, b"dms3 mailroom marks")
         self._cipher = AESGCM(_derived(key, b"dms3 mailroom names"))
-
-    # accounts
-
-    def account(self, address: str) -> MailAccount | None:
-        """The account of `address` (lower case), or None."""
-        with self._database.read() as connection:
-            return _account(connection, address)
-
-    def register(self, address: str, profile: str, now_ms: int) -> Future[MailAccount]:
-        """The account of `address`, new or with another profile; what waits there stays.
-
-        The future raises `limit_reached` when the service has all the accounts it takes, or the
-        account all the keys, and `content_invalid` for keys that were replaced.
-        """
-
-        def work(connection: Connection) -> MailAccount:
-            known = _account(connection, address)
-            if known is None:
-                row = connection.execute("SELECT count(*) FROM mail_account").fetchone()
-                if row is not None and row[0] >= MAIL_ACCOUNTS_MAX:
-                    raise Dms3Error(
-                        "limit_reached",
-                        f"This service has {MAIL_ACCOUNTS_MAX} accounts and takes no more.",
-                        hint="Choose another delivery service.",
-                    )
-                connection.execute(
-                    "INSERT INTO mail_account "
-                    "(address, profile, earlier, rules, created_ms, messages, bytes) "
-                    "VALUES (?, ?, '[]', '{}', ?, 0, 0)",
-                    (address, profile, now_ms),
-                )
-            elif known.profile != profile:
-                connection.execute(
-                    "UPDATE mail_account SET profile = ?, earlier = ? WHERE id = ?",
-                    (profile, _replacing(known, profile), known.id),
-                )
-            found = _account(connection, address)
-            assert found is not None, "it was just written"
-            return found
-
-        return self._database.transact(work)
-
-    def set_rules(self, account: int, rules: str) -> Future[None]:
-        """Keep `rules` (canonical JSON) as the spam rules of `account`."""
-
-        def work(connection: Connection) -> None:
-            connection.execute("UPDATE mail_account SET rules = ? WHERE id = ?", (rules, account))
-
-        return self._database.transact(work)
-
-    # envelopes
 
     def keep(self, arrival: Arrival, account_bytes: int, total: int | None) -> Future[bool]:
         """Make `arrival` durable: False when that message of that sender waits or has been here.
@@ -371,87 +291,8 @@ class Mailroom:
         return hmac.digest(self._marks, f"{what}\0{text}".encode(), "sha256")[:MARK_BYTES]
 
 
-def stamped(text: str, envelope: Envelope, postmark: str) -> str:
-    """What `Arrival.envelope` is: `text`, the canonical JSON of `envelope`, cut and lengthened.
-
-    Written anew it would cost a third of what is done with an envelope.
-    """
-    opened = f'"deliveryInformation":{canonical(envelope.delivery)},'
-    head, mark, tail = text.partition(_METADATA)
-    assert tail.startswith(opened), "the first member of canonical metadata"
-    end = "}" if envelope.postmark is None else f',"postmark":{canonical(envelope.postmark)}}}'
-    assert tail.endswith(end), "the last member of a canonical envelope"
-    rest = tail[len(opened) : -len(end)]
-    return f'{head}{mark}{rest},"postmark":{canonical(postmark)}}}'
-
-
-def delivered(envelope: str, information: str, sealed: str = "") -> str:
-    """An envelope as its receiver gets it, JSON text, put together from what `Arrival` has.
-
-    `sealed`: beside it, so that the receiver can check what the sender signed; "" leaves it out.
-    """
-    head, mark, tail = envelope.partition(_METADATA)
-    text = f'{head}{mark}"deliveryInformation":{information},{tail}'
-    if not sealed:
-        return text
-    return f'{text[:-1]},"sealedDeliveryInformation":{json.dumps(sealed)}}}'
-
-
-def profile_mark(profile: str) -> str:
-    """How a replaced profile is remembered: a short hash of its text."""
-    return hmac.digest(b"dms3 profile", profile.encode(), "sha256")[:MARK_BYTES].hex()
-
-
-def _key_marks(profile: str) -> tuple[str, ...]:
-    """How the two keys in `profile` (JSON of a signed one) are remembered when they go."""
-    found = decode_signed_profile(parse(profile, DM3_RECORD_BYTES_MAX)).profile
-    return tuple(
-        _KEY + hmac.digest(purpose, key, "sha256")[:MARK_BYTES].hex()
-        for purpose, key in (
-            (b"dms3 encryption", found.encryption),
-            (b"dms3 signing", found.signing),
-        )
-    )
-
-
-def _replacing(known: MailAccount, profile: str) -> str:
-    """What is remembered of `known` when `profile` replaces its own; raises as `register`."""
-    if known.was_replaced(profile):
-        raise Dms3Error(
-            "content_invalid",
-            "The keys in this profile were replaced by later ones.",
-            hint="A node made of the twelve words begins with the first keys again: give it your "
-            "conversation storage or restore your backup, where the present ones are known. "
-            "Otherwise change to keys that were never used.",
-        )
-    kept = _key_marks(profile)
-    gone = [mark for mark in _key_marks(known.profile) if mark not in kept]
-    replaced = [*known.replaced, *gone]
-    if len(replaced) > MAIL_KEYS_NOTED_MAX:
-        # Forgetting one would let it come back.
-        raise Dms3Error(
-            "limit_reached",
-            f"This account has replaced {len(known.replaced)} keys and changes no more here.",
-            hint="Choose another delivery service.",
-        )
-    earlier = [*known.earlier, profile_mark(known.profile)][-MAIL_PROFILES_NOTED_MAX:]
-    return json.dumps([*earlier, *replaced])
-
-
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key)
-
-
-def _account(connection: Connection, address: str) -> MailAccount | None:
-    row = connection.execute(
-        f"SELECT {_ACCOUNT} FROM mail_account WHERE address = ?", (address,)
-    ).fetchone()
-    if row is None:
-        return None
-    marks: list[str] = json.loads(row[3])
-    earlier = tuple(mark for mark in marks if not mark.startswith(_KEY))
-    replaced = tuple(mark for mark in marks if mark.startswith(_KEY))
-    return MailAccount(row[0], row[1], row[2], earlier, replaced, row[4])
 
 
 def _check_sender(connection: Connection, account: int, sender: bytes) -> None:

@@ -1,7 +1,7 @@
 """A delivery service over a running node: takes envelopes for its accounts and hands them out.
 
 Source: docs/delivery.md; dm3 specification (DM3MTP). The rules are in `delivery/`, the tables in
-`io/mailroom.py`, HTTP in `api/dm3.py`. It has keys of its own, made from a random seed in the
+`io/mailroom*.py`, HTTP in `api/dm3.py`. It has keys of its own, made from a random seed in the
 store, and never talks to another delivery service.
 """
 
@@ -27,10 +27,10 @@ from dms3.delivery.admission import named, read_envelope, read_information
 from dms3.delivery.properties import Properties
 from dms3.dm3.canonical import canonical
 from dms3.dm3.envelope import DeliveryInformation, Envelope
-from dms3.dm3.postmark import stamp
+from dms3.dm3.postmark import delivered, stamp, stamped
 from dms3.dm3.profile import ServiceProfile
 from dms3.dm3.records import data_uri
-from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting, delivered, stamped
+from dms3.io.mailroom import Arrival, Mailroom, Totals, Waiting
 from dms3.node.delivery_accounts import US_PER_MS, US_PER_S, Accounts, Receiver, rules_in
 from dms3.node.delivery_names import Call, Clock, Names
 from dms3.node.delivery_secrets import ServiceSecrets
@@ -70,12 +70,12 @@ class Delivering:
         self.push: Push | None = None
         self.url = ""  # where the node says that it answers
         self._call = call
-        self._room = room = Mailroom(store, secrets.room, entropy)
+        self._room = Mailroom(store, secrets.room, entropy)
         self._keys = keys = secrets.keys
         self._clock = clock
         self._entropy = entropy
         self._names = Names(call, clock)
-        self.accounts = Accounts(room, keys, self._names, clock, entropy)
+        self.accounts = Accounts(store, keys, self._names, clock, entropy)
         self._senders = Senders(self._names, chain, clock)
         self._fetches = asyncio.Semaphore(MAIL_FETCHES_MAX)
         self._deleted = asyncio.Event()

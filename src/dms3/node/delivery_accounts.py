@@ -11,6 +11,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
+from dms3.core.database import Database
 from dms3.core.errors import DecodeError, Dms3Error, Retry
 from dms3.core.limits import DM3_RECORD_BYTES_MAX, MAIL_ACCOUNTS_CACHED_MAX
 from dms3.core.machine import Entropy
@@ -23,7 +24,7 @@ from dms3.dm3.lookup import Resolved
 from dms3.dm3.naming import reference_form, same_name
 from dms3.dm3.profile import SignedProfile, decode_signed_profile, is_signed_by
 from dms3.dm3.token import issue_session, read_session, token_secret
-from dms3.io.mailroom import MailAccount, Mailroom, profile_mark
+from dms3.io.mailroom_accounts import MailAccount, MailAccounts, profile_mark
 from dms3.node.delivery_names import Clock, Names
 
 US_PER_S = 1_000_000
@@ -43,12 +44,12 @@ class Receiver:
 
 
 class Accounts:
-    """The accounts in `room`, whose tokens are signed by `keys`."""
+    """The accounts in `store`, whose tokens are signed by `keys`."""
 
     def __init__(
-        self, room: Mailroom, keys: ProfileKeys, names: Names, clock: Clock, entropy: Entropy
+        self, store: Database, keys: ProfileKeys, names: Names, clock: Clock, entropy: Entropy
     ) -> None:
-        self._room = room
+        self._kept = MailAccounts(store)
         self._names = names
         self._clock = clock
         self._secret = token_secret(keys)
@@ -74,7 +75,7 @@ class Accounts:
         address = address.lower()
         found = self._cached.pop(address, None)
         if found is None:
-            account = await asyncio.to_thread(self._room.account, address)
+            account = await asyncio.to_thread(self._kept.account, address)
             if account is None:
                 return None
             found = _receiver(account)
@@ -115,7 +116,7 @@ class Accounts:
                     hint="Publish it under the name first to go back to it.",
                 )
         now_ms = self._clock.now().wall_us // US_PER_MS
-        account = await asyncio.wrap_future(self._room.register(address, signed.text(), now_ms))
+        account = await asyncio.wrap_future(self._kept.register(address, signed.text(), now_ms))
         self._cache(_receiver(account))
         return issue_session(self._void, address, self._wall_s())
 
@@ -169,7 +170,7 @@ class Accounts:
 
     async def keep_rules(self, receiver: Receiver, rules: SpamRules) -> None:
         """Keep `rules` as those of `receiver`."""
-        await asyncio.wrap_future(self._room.set_rules(receiver.id, canonical(rules.value())))
+        await asyncio.wrap_future(self._kept.set_rules(receiver.id, canonical(rules.value())))
         self._cached.pop(receiver.address, None)
 
     def _secret_of(self, receiver: Receiver) -> str:

@@ -13,7 +13,7 @@ from dms3.delivery.challenges import Challenges
 from dms3.dm3.keys import ProfileKeys
 from dms3.dm3.profile import SignedProfile, UserProfile, sign_profile
 from dms3.dm3.token import issue_session, token_secret
-from dms3.io import mailroom
+from dms3.io import mailroom, mailroom_accounts
 from unit.delivery_kit import ALICE, BOB, MALLORY, World, claims, post_office
 from unit.dm3_kit import Stream
 from unit.fronts import in_loop
@@ -319,7 +319,7 @@ async def test_a_session_does_not_follow_its_name_to_another_account(tmp_path):
 
 @in_loop
 async def test_no_replaced_key_is_forgotten_for_new_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailroom, "MAIL_KEYS_NOTED_MAX", 4)
+    monkeypatch.setattr(mailroom_accounts, "MAIL_KEYS_NOTED_MAX", 4)
     async with post_office(tmp_path) as post:
         path = "/dm3/profile/bob.eth"
         await post.register(BOB)
@@ -331,7 +331,7 @@ async def test_no_replaced_key_is_forgotten_for_new_ones(tmp_path, monkeypatch):
 
 @in_loop
 async def test_the_service_is_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(mailroom, "MAIL_ACCOUNTS_MAX", 1)
+    monkeypatch.setattr(mailroom_accounts, "MAIL_ACCOUNTS_MAX", 1)
     async with post_office(tmp_path) as post:
         await post.register(BOB)
         answer = await post.client.post("/dm3/profile/alice.eth", json=ALICE.signed().value())
