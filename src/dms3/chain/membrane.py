@@ -1,9 +1,9 @@
 """Membranes: who may be in an overlay, and whether a proof says that somebody may.
 
 Source: IPS paper, membranes and appendix D (M(n, phi, z): z is the proof); docs/wire.md,
-"Membership"; docs/networks.md. Pure: what only a node knows (warrants) comes through `Ports`. The
+"Membership"; docs/networks.md. Pure: what only a node knows comes through `Ports`. The
 work that the id of every node costs, and the limit for each network prefix, are kept by
-`dht/routing.py` in all overlays, the open ones too.
+`dht/routing.py` in all overlays, the open ones too. Stake is a port: no ledger is behind it yet.
 """
 
 from __future__ import annotations
@@ -135,16 +135,28 @@ def _no_warrants(_apps: tuple[bytes, ...], _who: Who, _by: tuple[bytes, ...]) ->
     return 0
 
 
+Staked = Callable[[bytes, Who, bytes], int | None]
+"""How much somebody (second) has locked for an overlay (first) by what a proof (third) names.
+
+b"" for a proof: as it stands now. None: there is no ledger to ask.
+"""
+
+
+def no_ledger(_overlay: bytes, _who: Who, _proof: bytes) -> None:
+    """The port of stake where no ledger is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What only a node knows. `warrants`: how many of the people `by` hold a valid one against who.
 
-    Its arguments: ids of the apps in which they do, who, by.
+    Its arguments: ids of the apps in which they do, who, by. `stake`: what a ledger says.
     """
 
     warrants: Callable[[tuple[bytes, ...], Who, tuple[bytes, ...]], int] = field(
         default=_no_warrants
     )
+    stake: Staked = field(default=no_ledger)
 
 
 DATES = ("membrane-expired", "membrane-early")
@@ -162,7 +174,7 @@ def check(
     if isinstance(membrane, Open):
         return Valid()
     if isinstance(membrane, Stake):
-        return Invalid("membrane-stake", "stake needs the ledger")
+        return _check_stake(membrane, ports.stake(overlay, who, proof))
     if isinstance(membrane, Immune):
         return _check_warrants(membrane, overlay, who, ports)
     if who.root in founders(membrane):
@@ -336,6 +348,14 @@ def _check_warrants(membrane: Immune, overlay: bytes, who: Who, ports: Ports) ->
     if against < membrane.needed:
         return Valid()
     return Invalid("membrane-warranted", f"{against} of its admins have warned of them")
+
+
+def _check_stake(membrane: Stake, locked: int | None) -> Valid | Invalid:
+    if locked is None:
+        return Invalid("membrane-stake", "stake needs the ledger")
+    if locked < membrane.amount:
+        return Invalid("membrane-stake", f"{locked} of {membrane.amount} are at stake")
+    return Valid()
 
 
 # The form

@@ -15,7 +15,7 @@ from dms3.chain.action import GENESIS, Action, SignedAction, check_signature, de
 from dms3.chain.agent import check_agent, check_revocation, decode_agent, decode_revocation
 from dms3.chain.dna import Dna
 from dms3.chain.entry import Entry, decode_entry, entry_hash
-from dms3.chain.membrane import Membrane, Who, check
+from dms3.chain.membrane import Membrane, Ports, Staked, Who, check, no_ledger
 from dms3.chain.operations_validation import Record
 from dms3.chain.session import check_session
 from dms3.chain.warrant import check_evidence
@@ -42,6 +42,7 @@ class _Case:
     entry_fault: str
     previous: SignedAction | None
     target: SignedAction | None
+    stake: Staked
 
 
 def check_action(
@@ -49,20 +50,21 @@ def check_action(
     dna: Dna,
     previous: SignedAction | None,
     known: Mapping[Cid, SignedAction],
+    stake: Staked = no_ledger,
 ) -> Verdict:
     """Whether the action of `record` keeps the rules of the system; see `RULES` for their names.
 
     `previous`: the action before it, if it is at hand; `known`: actions by their hash (that one may
     be among them), of which `needed` says which are looked at. What is missing makes it Unresolved,
     named by the bytes of its CID. An action is valid only if the one before it and its target are:
-    that is for the caller to ask.
+    that is for the caller to ask. `stake`: what a ledger says at the block that a proof names.
     """
     signed, action = record.signed, record.signed.action
     before = _at_hand(action.prev, previous, known)
     about = action.target if action.kind in _TARGETED else None
     target = _at_hand(about, previous, known)
     entry, fault = _read(record.entry)
-    case = _Case(signed, action, dna, record.entry, entry, fault, before, target)
+    case = _Case(signed, action, dna, record.entry, entry, fault, before, target, stake)
     for name, rule in _ALONE.items():
         if detail := rule(case):
             return Invalid(name, detail)
@@ -197,7 +199,7 @@ def _membrane(case: _Case) -> str:
         asked = gates.of_kind(action.entry_kind)
         if asked is None and action.proof:
             return "entries of this kind ask for no proof"
-    return "" if asked is None or action.kind == "update" else _opens(action, asked)
+    return "" if asked is None or action.kind == "update" else _opens(case, asked)
 
 
 def _update_membrane(case: _Case) -> str:
@@ -206,12 +208,13 @@ def _update_membrane(case: _Case) -> str:
     if action.kind != "update" or target is None or target.action.root == action.root:
         return ""
     asked = case.dna.gates.of_kind(action.entry_kind)
-    return "" if asked is None else _opens(action, asked)
+    return "" if asked is None else _opens(case, asked)
 
 
-def _opens(action: Action, asked: Membrane) -> str:
+def _opens(case: _Case, asked: Membrane) -> str:
+    action, ports = case.action, Ports(stake=case.stake)  # warrants are the door's business
     who = Who(action.root, action.author)
-    verdict = check(asked, action.dna, who, action.proof, action.time_us)
+    verdict = check(asked, action.dna, who, action.proof, action.time_us, ports)
     return f"{verdict.detail} ({verdict.rule})" if isinstance(verdict, Invalid) else ""
 
 

@@ -31,10 +31,12 @@ class Admission:
     """Closed overlays of this node, and which peers are admitted to them, and until when.
 
     `warrants`: set by whoever knows: how many of some people (third) hold a valid warrant in some
-    apps (first) against somebody (second, as `chain/membrane.py` has them).
+    apps (first) against somebody (second, as `chain/membrane.py` has them). `stake`: its `Staked`,
+    to be set by a ledger.
     """
 
     def __init__(self) -> None:
+        self.stake: Callable[[bytes, Any, bytes], int | None] = lambda *_: None
         self.warrants: Callable[[tuple[bytes, ...], Any, tuple[bytes, ...]], int] = lambda *_: 0
         self._heeded: dict[OverlayId, Heeded] = {}
         self._closed: set[OverlayId] = set()  # asked whether it contains, never iterated
@@ -50,6 +52,10 @@ class Admission:
         self._heeded.pop(overlay, None)
         for key in [key for key in self._until if key[0] == overlay]:
             del self._until[key]
+
+    def staked(self, overlay: bytes, who: Any, proof: bytes) -> int | None:
+        """What `stake` says, whoever has set it."""
+        return self.stake(overlay, who, proof)
 
     # Whom warrants put out
 

@@ -17,6 +17,7 @@ from dms3.chain.membrane import (
     Membrane,
     Open,
     Ports,
+    Stake,
     Who,
     check,
     membrane_of,
@@ -32,7 +33,8 @@ from dms3.crypto.certificate import decode_certificate
 from dms3.dht.presence import CLOSED, Presence, Proven, Ticket, Verified, is_local
 
 _WARRANTED = "membrane-warranted"
-_UNBLAMED = (*DATES, _WARRANTED)  # what another node may see otherwise and be right
+_STAKE = "membrane-stake"
+_UNBLAMED = (*DATES, _WARRANTED, _STAKE)  # what another node may see otherwise and be right
 _FAR = Invalid("membrane-lan", "it is for a local network, and names an address outside")
 
 
@@ -64,7 +66,7 @@ class Door:
     def __init__(self, verified: Verified, admission: Admission) -> None:
         self._verified = verified
         self._admission = admission
-        self._ports = Ports(self._warrants)
+        self._ports = Ports(self._warrants, admission.staked)
         self._closed: dict[OverlayId, _Closed] = {}
         self._newcomers: dict[tuple[tuple[bytes, ...], Root], None] = {}
 
@@ -150,12 +152,12 @@ class Door:
         wrong = self.bars(overlay, closed.shown.get(peer, b""))
         return STRANGER if wrong is None else refused(wrong)
 
-    # Whom warrants put out
+    # Whom warrants put out, or whose stake has gone
 
     def bars(self, overlay: OverlayId, root: bytes) -> Invalid | None:
-        """What keeps the person `root` out of `overlay`, whatever they show: warrants."""
+        """What keeps the person `root` out of `overlay`, whatever they show: warrants, no stake."""
         closed = self._closed.get(overlay)
-        if closed is None or not isinstance(closed.membrane, Immune):
+        if closed is None or not isinstance(closed.membrane, Immune | Stake):
             return None
         verdict = check(closed.membrane, overlay, Who(root), b"", 0, self._ports)
         return verdict if isinstance(verdict, Invalid) else None
@@ -245,8 +247,8 @@ class Door:
         return wrong or found
 
     def _wrong(self, closed: _Closed, proven: Proven, wall_us: int) -> Invalid | None:
-        """What the membrane has against a presence; looked at once, but for warrants."""
-        if proven.data in closed.judged and not isinstance(closed.membrane, Immune):
+        """What the membrane has against a presence; looked at once, unless that may change."""
+        if proven.data in closed.judged and not isinstance(closed.membrane, Immune | Stake):
             return closed.judged[proven.data]
         wrong = _form(proven.presence, local=closed.local) or self._checked(
             closed, proven.presence, wall_us

@@ -36,6 +36,7 @@ class Judgement:
         self.own = PeerId(PEER_ID_PREFIX + signing.public)
         self.bench = Bench(desk, holding, holders)
         self.judging = self.bench.judging
+        self.judging.stake = admission.staked
         self.deciding = Deciding(desk, holding, self.judging, self.bench.charges, signing)
         self.bench.connect(self._borrow)
         seat = Seat(holding, holders, admission, self.own)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from dms3.chain.action import SignedAction
 from dms3.chain.dna import Dna, program_of
 from dms3.chain.judging import shown_to_rules
+from dms3.chain.membrane import Staked, no_ledger
 from dms3.chain.operations_validation import Record
 from dms3.chain.rules import check_action, needed
 from dms3.chain.sandboxing import Judge, Judged, Program
@@ -111,6 +112,7 @@ class Judging:
         self._charges = charges
         self.bringer: Bringer
         self.accusing: Accuser
+        self.stake: Staked = no_ledger
         self._dnas: dict[OverlayId, tuple[Dna, Program | None]] = {}
         self._waiting: dict[tuple[OverlayId, Cid], dict[Case, None]] = {}
         self._line: deque[Case] = deque()
@@ -228,7 +230,7 @@ class Judging:
             else:
                 found[hash_] = before
         previous = None if action.prev is None else found.get(action.prev)
-        verdict = check_action(record, dna, previous, found)
+        verdict = check_action(record, dna, previous, found, self.stake)
         if isinstance(verdict, Valid) and action.kind == "warrant":
             return self._warrant(case)
         if not isinstance(verdict, Unresolved):

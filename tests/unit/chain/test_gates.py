@@ -8,6 +8,7 @@ from dms3.chain.dna import Dna, EntryKind, decode_dna, encode_dna
 from dms3.chain.entry import make_entry
 from dms3.chain.membership import Link, encode_proof, invite
 from dms3.chain.membrane import Immune, Invite, Open, gates_of
+from dms3.chain.rules import check_action
 from dms3.core.errors import DecodeError
 from dms3.core.verdict import Invalid, Valid
 from unit.chain.chain_kit import ALICE, ALICE_ROOT, BOB, BOB_ROOT, T0, Chain, certificate, key
@@ -143,3 +144,24 @@ def test_membranes_are_part_of_the_dna_and_have_to_be_some():
     assert data.count(b"invite") == 1
     with pytest.raises(DecodeError, match="scheme"):
         decode_dna(data.replace(b"invite", b"invito"))
+
+
+def test_stake_is_asked_for_of_whatever_ledger_there_is():
+    dna = dataclasses.replace(CLUB, membrane={"scheme": "stake", "amount": 5})
+    chain = Chain(ALICE, ALICE_ROOT, dna)
+    chain.add("dna")
+    record = chain.draft("proof", proof=b"block 7")
+    asked = []
+
+    def verdict(locked):
+        def stake(overlay, who, proof):
+            asked.append((overlay, who.root, proof))
+            return locked
+
+        return check_action(record, dna, chain.head, {}, stake)
+
+    refused = verdict(4)
+    assert isinstance(refused, Invalid)
+    assert refused.detail == "4 of 5 are at stake (membrane-stake)"
+    assert verdict(5) == Valid()
+    assert asked == [(dna.id, ALICE_ROOT.public, b"block 7")] * 2

@@ -240,7 +240,7 @@ def test_proofs_last_no_longer_than_they_may():
         )
 
 
-def test_the_immune_system_counts_warrants_and_stake_waits_for_the_ledger():
+def test_the_immune_system_counts_warrants():
     asked = []
 
     def against(count):
@@ -258,9 +258,25 @@ def test_the_immune_system_counts_warrants_and_stake_waits_for_the_ledger():
     apps = (b"a" * 32,)
     assert against(1) == Valid()
     assert asked[-1] == (apps, WHO, ADMINS), "a network those of the apps that it names"
-    refused = check(Stake(5), HERE, WHO, b"", NOW)
-    assert refused == Invalid("membrane-stake", "stake needs the ledger")
     assert check(Open(), HERE, WHO, b"whatever", NOW) == Valid()
+
+
+def test_stake_is_what_a_ledger_says_by_the_proof():
+    asked = []
+
+    def staked(locked):
+        def stake(overlay, who, proof):
+            asked.append((overlay, who, proof))
+            return locked
+
+        return check(Stake(5), HERE, WHO, b"block", NOW, Ports(stake=stake))
+
+    refused = check(Stake(5), HERE, WHO, b"block", NOW)
+    assert refused == Invalid("membrane-stake", "stake needs the ledger")
+    assert staked(5) == Valid()
+    assert staked(4) == Invalid("membrane-stake", "4 of 5 are at stake")
+    assert staked(None) == refused
+    assert asked == [(HERE, WHO, b"block")] * 3
 
 
 FORMS = [

@@ -338,3 +338,27 @@ def test_whom_members_have_warned_of_does_not_join():
     refused = nodes[1].ask("join", joining(1, membrane=IMMUNE))
     assert isinstance(refused, Failure)
     assert "membrane-warranted" in refused.message
+
+
+STAKE = {"scheme": "stake", "amount": 5}
+
+
+def test_who_has_locked_enough_by_the_ledger_is_in_until_it_has_not():
+    """No ledger is there yet: what it would say is set by hand."""
+    world, nodes = star(3)
+    refused = nodes[0].ask("join", joining(0, membrane=STAKE, proof=b""))
+    assert isinstance(refused, Failure)
+    assert "stake needs the ledger" in refused.message
+    locked = {root_of(number).public: 5 for number in range(3)}
+    for number, node in enumerate(nodes):
+        node.machine.admission.stake = lambda _overlay, who, _proof: locked[who.root]
+        assert node.ask("join", joining(number, membrane=STAKE, proof=b"")) is None
+    world.go(30)
+    assert known(nodes[0]) == {nodes[1].peer, nodes[2].peer}
+    locked[root_of(2).public] = 4
+    world.disconnect(nodes[2], nodes[0])
+    world.connect(nodes[2], nodes[0])
+    own = nodes[2].machine._standing.presence(CLUB, world.now.wall_us)
+    told = nodes[2].question(nodes[0], Question(CLUB, own, find=FIND))
+    assert (told.code, "membrane-stake" in told.message) == ("not_admitted", True)
+    assert world.conduct == [], "another node may know less of the ledger"

@@ -1,5 +1,7 @@
 """An app with a membrane: who has shown no proof on its connection is told nothing of it."""
 
+import dataclasses
+
 from dms3.core.errors import Failure
 from dms3.core.limits import SECOND_US
 from unit.validation.validation_kit import ALICE_PEER, MALLORY_PEER, PLAIN, Rig, begun, ops
@@ -24,3 +26,14 @@ def test_who_is_not_admitted_reads_and_publishes_nothing():
     assert rig.trace(first) != ()
     admission.on_down(ALICE_PEER)
     assert isinstance(publish(rig, first, ALICE_PEER), Failure)
+
+
+def test_actions_that_ask_for_stake_are_judged_by_what_the_ledger_of_the_node_says():
+    dna = dataclasses.replace(PLAIN, membrane={"scheme": "stake", "amount": 5})
+    chain = begun(dna)
+    poor, rich = Rig(None, dna), Rig(None, dna)
+    rich.machine._admission.stake = lambda *_: 5
+    for rig, state in ((poor, "rejected"), (rich, "integrated")):
+        for record in chain.records:
+            rig.publish(*ops(record), dna=dna)
+        assert {op.state for op in rig.trace(chain.records[1])} == {state}
