@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from dms3.core.cid import DAG_CBOR, RAW, Cid
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACTION_BYTES_MAX,
@@ -195,12 +195,10 @@ def _signed_bytes(data: bytes, signature: bytes) -> bytes:
 
 def decode_action(data: bytes) -> Action:
     """The action whose one byte form is `data`; raises DecodeError, and nothing else."""
-    if len(data) > WARRANT_BYTES_MAX:
-        raise DecodeError(WARRANT_BYTES_MAX, "too long for an action")
+    need_at_most(data, WARRANT_BYTES_MAX, "an action")
     check_items(data, _ITEMS_MAX)
     action = decode(Action, data, strict=True)
-    if len(data) > _bytes_max(action):
-        raise DecodeError(ACTION_BYTES_MAX, "too long for an action")
+    need_at_most(data, _bytes_max(action), "an action")
     if encode(action) != data:  # a field that was left out
         raise DecodeError(0, "not the one byte form of this action")
     return action
@@ -209,8 +207,7 @@ def decode_action(data: bytes) -> Action:
 @lru_cache(maxsize=ACTIONS_DECODED_MAX)  # one action comes in each of its ops, and in its rows
 def decode_signed(data: bytes) -> SignedAction:
     """The signed action in `data`, its signature not yet checked; raises DecodeError only."""
-    if len(data) > SIGNED_WARRANT_BYTES_MAX:
-        raise DecodeError(SIGNED_WARRANT_BYTES_MAX, "too long for a signed action")
+    need_at_most(data, SIGNED_WARRANT_BYTES_MAX, "a signed action")
     check_items(data, _ITEMS_MAX)
     found = decode(_Signed, data, strict=True)
     action = decode_action(found.action)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import CERTIFICATE_AGENT_BYTES_MAX, REVOCATION_BYTES_MAX
 from dms3.crypto.keys import DEVICE_BYTES, DNA_BYTES, GENERATION_MAX
@@ -125,8 +125,7 @@ def check_revocation(revocation: AgentRevocation) -> AgentCertificate | None:
 
 
 def _decoded(cls: type[T], data: bytes, limit: int) -> T:
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for an {cls.__name__}")
+    need_at_most(data, limit, f"an {cls.__name__}")
     found = decode(cls, data, strict=True)
     if not found.signature:
         raise DecodeError(0, "it is not signed")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.chain.action import KEY_BYTES, SESSION_ID_BYTES, SIGNED_BYTES_MAX
-from dms3.core.codec import INTEGER_MAX, check_items, decode, need
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACCEPTANCE_BYTES_MAX,
@@ -234,7 +234,6 @@ def decode_session_reply(data: bytes) -> SessionReply:
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for a {cls.__name__}")
+    need_at_most(data, limit, f"a {cls.__name__}")
     check_items(data, _ITEMS_MAX)
     return decode(cls, data)

@@ -14,7 +14,7 @@ from typing import Any
 from dms3.chain.membrane import Gates, gates_of
 from dms3.chain.sandboxing import PYTHON, WASM, Program
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import check_items, decode, encode, need
+from dms3.core.codec import check_items, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -179,8 +179,7 @@ def encode_dna(dna: Dna) -> bytes:
 
 def decode_dna(data: bytes) -> Dna:
     """The DNA in `data`; raises DecodeError, and nothing else."""
-    if len(data) > DNA_BYTES_MAX:
-        raise DecodeError(DNA_BYTES_MAX, "too long for a DNA")
+    need_at_most(data, DNA_BYTES_MAX, "a DNA")
     check_items(data, _ITEMS_MAX)
     wire = decode(_Wire, data, strict=True)
     if encode(wire) != data:  # a field that was left out

@@ -13,7 +13,7 @@ from typing import Any
 
 from dms3.chain.values import check_values, refuse_values
 from dms3.core.cid import DAG_CBOR, RAW, Cid
-from dms3.core.codec import check_items, decode_plain, encode_plain, need
+from dms3.core.codec import check_items, decode_plain, encode_plain, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ENTRY_BYTES_MAX,
@@ -69,8 +69,7 @@ def entry_hash(data: bytes) -> Cid:
 
 def decode_entry(data: bytes) -> Entry:
     """The entry in `data`; raises DecodeError, and nothing else."""
-    if len(data) > ENTRY_BYTES_MAX:
-        raise DecodeError(ENTRY_BYTES_MAX, "too long for an entry")
+    need_at_most(data, ENTRY_BYTES_MAX, "an entry")
     check_items(data, ENTRY_ITEMS_MAX)
     raw = decode_plain(data)
     if type(raw) is not dict or set(raw) != _FIELDS:
@@ -101,8 +100,7 @@ def seal_private(key: bytes, entry: Cid, data: bytes) -> tuple[Cid, bytes]:
 
 def open_private(key: bytes, entry: Cid, sealed: bytes) -> bytes:
     """The bytes of the private entry with hash `entry`; raises DecodeError when it is not that."""
-    if len(sealed) > SEALED_BYTES_MAX:
-        raise DecodeError(SEALED_BYTES_MAX, "too long for a sealed entry")
+    need_at_most(sealed, SEALED_BYTES_MAX, "a sealed entry")
     filled = open_sealed(_entry_key(key, entry), _ONCE, sealed, entry.binary)
     data, mark, rest = filled.rpartition(b"\x80")
     if not mark or rest.strip(b"\0") or not entry.matches(data):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import INTEGER_MAX, encode, need
+from dms3.core.codec import INTEGER_MAX, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     INVITATION_LIFE_US_MAX,
@@ -205,8 +205,7 @@ def proof_values(proof: Proof) -> dict[str, Any]:
 
 def decode_proof(data: bytes) -> Proof:
     """The proof in `data`, not yet judged; raises DecodeError, and nothing else."""
-    if len(data) > MEMBRANE_PROOF_BYTES_MAX:
-        raise DecodeError(MEMBRANE_PROOF_BYTES_MAX, "too long for a proof of membership")
+    need_at_most(data, MEMBRANE_PROOF_BYTES_MAX, "a proof of membership")
     values = decode_values(data, "proof")
     try:
         return _proof(values)

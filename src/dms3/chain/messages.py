@@ -13,7 +13,7 @@ from typing import TypeVar
 from dms3.chain.action import BASE_BYTES_MAX, KEY_BYTES
 from dms3.chain.ops import OP_BYTES_MAX
 from dms3.chain.receipt import OP_ID_BYTES
-from dms3.core.codec import INTEGER_MAX, check_items, decode, need
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     CHAIN_ANSWER_BYTES_MAX,
@@ -255,8 +255,7 @@ def decode_chain_question(data: bytes) -> ChainQuestion:
     if question.publish is not None:
         return question
     most = CHAIN_SMALL_BYTES_MAX if question.fetch is not None else CHAIN_NAMES_BYTES_MAX
-    if len(data) > most:
-        raise DecodeError(most, "too long for a question without ops")
+    need_at_most(data, most, "a question without ops")
     return question
 
 
@@ -279,8 +278,7 @@ def decode_fetched(data: bytes, limit: int = CHAIN_FETCH_MAX) -> Fetched:
 
 def decode_reconciled(data: bytes, count: int) -> Reconciled:
     """An answer about `count` ranges; raises DecodeError."""
-    if len(data) > RECONCILE_ANSWER_BYTES_MAX:
-        raise DecodeError(RECONCILE_ANSWER_BYTES_MAX, "too long for a Reconciled")
+    need_at_most(data, RECONCILE_ANSWER_BYTES_MAX, "a Reconciled")
     check_items(data, RECONCILE_ANSWER_ITEMS_MAX)
     answer = decode(Reconciled, data)
     if len(answer.ranges) != count:
@@ -302,7 +300,6 @@ def _need_names(ops: tuple[bytes, ...]) -> None:
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for a {cls.__name__}")
+    need_at_most(data, limit, f"a {cls.__name__}")
     check_items(data, CHAIN_MESSAGE_ITEMS_MAX)
     return decode(cls, data)

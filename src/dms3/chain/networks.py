@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dms3.chain.membrane import Immune, Membrane, Open, membrane_of, membrane_values
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import check_items, decode, encode, need
+from dms3.core.codec import check_items, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
@@ -116,8 +116,7 @@ def encode_network(network: Network) -> bytes:
 
 def decode_network(data: bytes) -> Network:
     """The network in `data`; raises DecodeError, and nothing else."""
-    if len(data) > NETWORK_BYTES_MAX:
-        raise DecodeError(NETWORK_BYTES_MAX, "too long for a network")
+    need_at_most(data, NETWORK_BYTES_MAX, "a network")
     check_items(data, _ITEMS_MAX)
     found = decode(Network, data, strict=True)
     if encode(found) != data:
@@ -132,8 +131,7 @@ def invitation_text(invitation: Invitation) -> str:
 
 def parse_invitation(text: str) -> tuple[Invitation, Network]:
     """The invitation written as `text` and its network; raises DecodeError, and nothing else."""
-    if len(text) > TEXT_CHARS_MAX:
-        raise DecodeError(TEXT_CHARS_MAX, "too long for an invitation")
+    need_at_most(text, TEXT_CHARS_MAX, "an invitation")
     joined = "".join(text.split()).lower()
     if not joined.startswith(PREFIX):
         raise DecodeError(0, f"an invitation begins with {PREFIX}")
@@ -142,8 +140,7 @@ def parse_invitation(text: str) -> tuple[Invitation, Network]:
 
 def decode_invitation(data: bytes) -> tuple[Invitation, Network]:
     """The same from its bytes; raises DecodeError, and nothing else."""
-    if len(data) > NETWORK_INVITATION_BYTES_MAX:
-        raise DecodeError(NETWORK_INVITATION_BYTES_MAX, "too long for an invitation")
+    need_at_most(data, NETWORK_INVITATION_BYTES_MAX, "an invitation")
     check_items(data, _ITEMS_MAX)
     found = decode(Invitation, data, strict=True)
     return found, decode_network(found.network)

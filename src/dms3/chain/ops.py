@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from dms3.chain.action import SignedAction, decode_signed, encode_signed
 from dms3.chain.agent import decode_agent, decode_revocation
-from dms3.core.codec import check_items, decode, encode
+from dms3.core.codec import check_items, decode, encode, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ENTRY_BYTES_MAX,
@@ -143,8 +143,7 @@ def decode_op(data: bytes) -> Op:
 
     The signature is not checked yet.
     """
-    if len(data) > OP_BYTES_MAX:
-        raise DecodeError(OP_BYTES_MAX, "too long for an op")
+    need_at_most(data, OP_BYTES_MAX, "an op")
     check_items(data, _ITEMS_MAX)
     found = decode(_Wire, data, strict=True)
     signed = decode_signed(found.action)

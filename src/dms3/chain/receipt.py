@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.core.limits import RECEIPT_BYTES_MAX
@@ -56,8 +56,7 @@ def issue_receipt(key: SigningKey, overlay: bytes, op: bytes, wall_us: int) -> b
 
 def decode_receipt(data: bytes) -> Receipt:
     """The receipt in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > RECEIPT_BYTES_MAX:
-        raise DecodeError(RECEIPT_BYTES_MAX, "too long for a receipt")
+    need_at_most(data, RECEIPT_BYTES_MAX, "a receipt")
     found = decode(Receipt, data, strict=True)
     if not found.signature:
         raise DecodeError(0, "the receipt is not signed")

@@ -17,7 +17,7 @@ from itertools import chain
 from dms3.chain.action import KEY_BYTES, Action
 from dms3.chain.entry import Entry, make_entry
 from dms3.core.cid import DAG_CBOR, Cid
-from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, check_items, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ACCEPTANCE_BYTES_MAX,
@@ -129,8 +129,7 @@ def accept_session(key: SigningKey, session: bytes, seq: int, prev: Cid) -> byte
 
 def decode_preflight(data: bytes) -> Preflight:
     """The preflight in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > PREFLIGHT_BYTES_MAX:
-        raise DecodeError(PREFLIGHT_BYTES_MAX, "too long for a preflight")
+    need_at_most(data, PREFLIGHT_BYTES_MAX, "a preflight")
     check_items(data, _ITEMS_MAX)
     found = decode(Preflight, data, strict=True)
     if not found.signature:
@@ -140,8 +139,7 @@ def decode_preflight(data: bytes) -> Preflight:
 
 def decode_acceptance(data: bytes) -> Acceptance:
     """The acceptance in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > ACCEPTANCE_BYTES_MAX:
-        raise DecodeError(ACCEPTANCE_BYTES_MAX, "too long for an acceptance")
+    need_at_most(data, ACCEPTANCE_BYTES_MAX, "an acceptance")
     found = decode(Acceptance, data, strict=True)
     if not found.signature:
         raise DecodeError(0, "the acceptance is not signed")
@@ -150,8 +148,7 @@ def decode_acceptance(data: bytes) -> Acceptance:
 
 def decode_agreed(data: bytes) -> tuple[Preflight, tuple[Acceptance, ...]]:
     """The session that a countersigned entry carries, not yet checked; raises DecodeError only."""
-    if len(data) > SESSION_BYTES_MAX:
-        raise DecodeError(SESSION_BYTES_MAX, "too long for a session")
+    need_at_most(data, SESSION_BYTES_MAX, "a session")
     check_items(data, _ITEMS_MAX)
     found = decode(Agreed, data, strict=True)
     accepted = tuple(decode_acceptance(each) for each in found.acceptances)

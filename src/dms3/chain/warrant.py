@@ -18,7 +18,7 @@ from dms3.chain.action import (
     decode_signed,
     encode_signed,
 )
-from dms3.core.codec import check_items, decode, encode, need
+from dms3.core.codec import check_items, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import DETAIL_CHARS_MAX, EVIDENCE_BYTES_MAX, WARRANT_NEWS_BYTES_MAX
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid, Verdict
@@ -59,8 +59,7 @@ def encode_evidence(evidence: Evidence) -> bytes:
 
 def decode_evidence(data: bytes) -> Evidence:
     """The evidence in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > EVIDENCE_BYTES_MAX:
-        raise DecodeError(EVIDENCE_BYTES_MAX, "too long for evidence")
+    need_at_most(data, EVIDENCE_BYTES_MAX, "evidence")
     check_items(data, _ITEMS_MAX)
     found = decode(Evidence, data, strict=True)
     if encode(found) != data:
@@ -149,8 +148,7 @@ def encode_news(news: WarrantNews) -> bytes:
 
 def decode_news(data: bytes) -> tuple[SignedAction, bytes]:
     """The warrant, its signature not yet checked, and the op; raises DecodeError, nothing else."""
-    if len(data) > WARRANT_NEWS_BYTES_MAX:
-        raise DecodeError(WARRANT_NEWS_BYTES_MAX, "too long for news of a warrant")
+    need_at_most(data, WARRANT_NEWS_BYTES_MAX, "news of a warrant")
     check_items(data, _ITEMS_MAX)
     found = decode(WarrantNews, data, strict=True)
     signed = decode_signed(found.warrant)

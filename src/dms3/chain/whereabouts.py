@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import OverlayId, PeerId
 from dms3.core.limits import (
@@ -79,8 +79,7 @@ def issue_whereabouts(
 
 def decode_whereabouts(data: bytes) -> Whereabouts:
     """The whereabouts in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > WHEREABOUTS_BYTES_MAX:
-        raise DecodeError(WHEREABOUTS_BYTES_MAX, "too long for whereabouts")
+    need_at_most(data, WHEREABOUTS_BYTES_MAX, "whereabouts")
     return decode(Whereabouts, data, strict=True)
 
 

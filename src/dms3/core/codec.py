@@ -74,6 +74,15 @@ def need(holds: bool, reason: str) -> None:
         raise ValueError(reason)
 
 
+def need_at_most(data: bytes | str, most: int, what: str) -> None:
+    """For a decoder, before it reads: DecodeError for `data` of more than `most` bytes or letters.
+
+    `what`: the thing that was expected, with its article.
+    """
+    if len(data) > most:
+        raise DecodeError(most, f"too long for {what}")
+
+
 def encode_plain(value: Any) -> bytes:
     """Canonical dag-cbor of plain maps, lists, text, integers and bytes (bytes as they are)."""
     return bytes(libipld.encode_dag_cbor(value))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, need
+from dms3.core.codec import INTEGER_MAX, decode, need, need_at_most
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, short
 from dms3.core.limits import CERTIFICATE_BYTES_MAX, CLOCK_AHEAD_US_MAX, DEVICE_NAME_CHARS_MAX
@@ -55,8 +55,7 @@ def issue_certificate(
 
 def decode_certificate(data: bytes) -> Certificate:
     """The certificate in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > CERTIFICATE_BYTES_MAX:
-        raise DecodeError(CERTIFICATE_BYTES_MAX, "too long for a certificate")
+    need_at_most(data, CERTIFICATE_BYTES_MAX, "a certificate")
     certificate = decode(Certificate, data, strict=True)
     if not certificate.signature:
         raise DecodeError(0, "the certificate is not signed")

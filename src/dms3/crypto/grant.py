@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, need
+from dms3.core.codec import INTEGER_MAX, decode, need, need_at_most
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId, Root, SpaceId, short
 from dms3.core.limits import (
@@ -113,8 +113,7 @@ def issue_grant(
 
 def decode_grant(data: bytes) -> Grant:
     """The grant in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > GRANT_BYTES_MAX:
-        raise DecodeError(GRANT_BYTES_MAX, "too long for a grant")
+    need_at_most(data, GRANT_BYTES_MAX, "a grant")
     grant = decode(Grant, data, strict=True)
     if not grant.signature:
         raise DecodeError(0, "the grant is not signed")
@@ -184,8 +183,7 @@ def check_proof(
 
 def decode_proof(data: bytes) -> Proof:
     """The proof in `data` (bounded, not yet checked); raises DecodeError, and nothing else."""
-    if len(data) > GRANT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 64:
-        raise DecodeError(0, "too long for a proof")
+    need_at_most(data, GRANT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 64, "a proof")
     return decode(Proof, data)
 
 

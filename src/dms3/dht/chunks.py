@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.limits import (
     CHUNK_LIFE_US,
@@ -94,8 +94,7 @@ def issue_chunk(key: SigningKey, data: bytes, *, sequence: int, work: int, wall_
 
 def decode_chunk(data: bytes) -> Chunk:
     """The chunk in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > CHUNK_VALUE_BYTES_MAX:
-        raise DecodeError(CHUNK_VALUE_BYTES_MAX, "too long for a chunk")
+    need_at_most(data, CHUNK_VALUE_BYTES_MAX, "a chunk")
     return decode(Chunk, data, strict=True)
 
 

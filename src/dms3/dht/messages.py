@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
-from dms3.core.codec import check_items, decode, need
+from dms3.core.codec import check_items, decode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DHT_ITEMS_MAX,
@@ -230,7 +230,6 @@ def _check_name(name: str, key: bytes) -> None:
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for a {cls.__name__}")
+    need_at_most(data, limit, f"a {cls.__name__}")
     check_items(data, DHT_MESSAGE_ITEMS_MAX)
     return decode(cls, data)

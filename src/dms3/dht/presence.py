@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId, PeerId, Root
 from dms3.core.limits import (
@@ -159,11 +159,9 @@ def _bytes_of(presence: Presence) -> bytes:
 
 def decode_presence(data: bytes) -> Presence:
     """The presence in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > PRESENCE_CLOSED_BYTES_MAX:
-        raise DecodeError(PRESENCE_CLOSED_BYTES_MAX, "too long for a presence")
+    need_at_most(data, PRESENCE_CLOSED_BYTES_MAX, "a presence")
     presence = decode(Presence, data, strict=True)
-    if len(data) > _SIZES[presence.v]:
-        raise DecodeError(_SIZES[presence.v], "too long for a presence of an open overlay")
+    need_at_most(data, _SIZES[presence.v], "a presence of an open overlay")
     if not presence.signature:
         raise DecodeError(0, "the presence is not signed")
     if _bytes_of(presence) != data:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dms3.core.cid import Cid
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     ADDRESS_CHARS_MAX,
@@ -74,8 +74,7 @@ def issue_provider(
 
 def decode_provider(data: bytes) -> ProviderRecord:
     """The record in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > PROVIDER_RECORD_BYTES_MAX:
-        raise DecodeError(PROVIDER_RECORD_BYTES_MAX, "too long for a provider record")
+    need_at_most(data, PROVIDER_RECORD_BYTES_MAX, "a provider record")
     return decode(ProviderRecord, data, strict=True)
 
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from dms3.core.codec import check_items, decode, need
-from dms3.core.errors import DecodeError
+from dms3.core.codec import check_items, decode, need, need_at_most
 from dms3.core.ids import OverlayId
 from dms3.core.limits import (
     GOSSIP_ANSWER_BYTES_MAX,
@@ -159,7 +158,6 @@ def _check_ids(ids: bytes, most: int) -> None:
 
 def _read(cls: type[T], data: bytes, content_bytes: int, items: int) -> T:
     limit = content_bytes + _HEAD_BYTES
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for a {cls.__name__}")
+    need_at_most(data, limit, f"a {cls.__name__}")
     check_items(data, items)
     return decode(cls, data)

@@ -18,6 +18,7 @@ from nacl.exceptions import ValueError as NaclValueError
 from nacl.signing import SigningKey, VerifyKey
 
 from dms3.core import limits
+from dms3.core.codec import need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import PeerId
 from dms3.core.machine import Entropy
@@ -180,8 +181,7 @@ def peer_id_cid(peer: PeerId) -> str:
 
 def parse_peer_id(text: str) -> PeerId:
     """The peer id written as `text`, in either form; raises DecodeError."""
-    if len(text) > _TEXT_CHARS_MAX:
-        raise DecodeError(_TEXT_CHARS_MAX, "too long for a peer id")
+    need_at_most(text, _TEXT_CHARS_MAX, "a peer id")
     if text.startswith(("1", "Qm")):
         return decode_peer_id(decode_base58(text))
     if text.startswith("b"):

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     NAME_CLAIM_BYTES_MAX,
@@ -90,8 +90,7 @@ def sign_claim(key: SigningKey, claim: NameClaim) -> Content:
 
 def decode_claim(data: bytes) -> NameClaim:
     """The claim in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > NAME_CLAIM_BYTES_MAX:
-        raise DecodeError(NAME_CLAIM_BYTES_MAX, "too long for a claim")
+    need_at_most(data, NAME_CLAIM_BYTES_MAX, "a claim")
     return decode(NameClaim, data, strict=True)
 
 

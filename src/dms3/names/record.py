@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     NAME_RECORD_LIFE_US,
@@ -75,8 +75,7 @@ def sign_record(signer: SigningKey, record: ProfileRecord) -> Content:
 
 def decode_record(data: bytes) -> ProfileRecord:
     """The record in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > PROFILE_RECORD_BYTES_MAX:
-        raise DecodeError(PROFILE_RECORD_BYTES_MAX, "too long for a profile record")
+    need_at_most(data, PROFILE_RECORD_BYTES_MAX, "a profile record")
     return decode(ProfileRecord, data, strict=True)
 
 

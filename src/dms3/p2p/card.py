@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
@@ -97,8 +97,7 @@ def encode_card(card: Card) -> bytes:
 
 def decode_card(data: bytes) -> Card:
     """The card in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > CARD_BYTES_MAX:
-        raise DecodeError(CARD_BYTES_MAX, "too long for a contact card")
+    need_at_most(data, CARD_BYTES_MAX, "a contact card")
     card = decode(Card, data, strict=True)
     if not card.signature:
         raise DecodeError(0, "the card is not signed")
@@ -112,8 +111,7 @@ def card_text(card: Card) -> str:
 
 def parse_card(text: str) -> Card:
     """The card written as `text`, not yet checked; raises DecodeError, and nothing else."""
-    if len(text) > TEXT_CHARS_MAX:
-        raise DecodeError(TEXT_CHARS_MAX, "too long for a contact card")
+    need_at_most(text, TEXT_CHARS_MAX, "a contact card")
     joined = "".join(text.split()).lower()
     if not joined.startswith(PREFIX):
         raise DecodeError(0, f"a contact card begins with {PREFIX}")

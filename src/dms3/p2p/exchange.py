@@ -11,8 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import decode, encode
-from dms3.core.errors import DecodeError
+from dms3.core.codec import decode, encode, need_at_most
 from dms3.core.ids import PeerId
 from dms3.core.limits import (
     EXCHANGE_ANSWER_BYTES_MAX,
@@ -76,15 +75,13 @@ class Told:
 
 def decode_ask(body: bytes) -> Ask:
     """The question in `body`; raises DecodeError, and nothing else."""
-    if len(body) > EXCHANGE_QUESTION_BYTES_MAX:
-        raise DecodeError(EXCHANGE_QUESTION_BYTES_MAX, "too long for a question for peers")
+    need_at_most(body, EXCHANGE_QUESTION_BYTES_MAX, "a question for peers")
     return decode(Ask, body)
 
 
 def decode_records(body: bytes) -> Told:
     """The answer `body`, its records verified; raises DecodeError when one does not hold."""
-    if len(body) > EXCHANGE_ANSWER_BYTES_MAX:
-        raise DecodeError(EXCHANGE_ANSWER_BYTES_MAX, "too long for an answer with peers")
+    need_at_most(body, EXCHANGE_ANSWER_BYTES_MAX, "an answer with peers")
     answer = decode(Records, body)
     return Told(tuple(open_record(record) for record in answer.records), answer.words)
 

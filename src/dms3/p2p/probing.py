@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dms3.core.codec import decode, encode
-from dms3.core.errors import DecodeError
+from dms3.core.codec import decode, encode, need_at_most
 from dms3.core.ids import PeerId, Token
 from dms3.core.limits import PROBE_BYTES_MAX, PROBE_TIMEOUT_US, WAKE_PROBE_US
 from dms3.core.machine import Cancel, Effect, Entropy, Now, Request
@@ -27,8 +26,7 @@ class Probe:
 
 def decode_probe(body: bytes) -> Probe:
     """The probe in `body`; raises DecodeError, and nothing else."""
-    if len(body) > PROBE_BYTES_MAX:
-        raise DecodeError(PROBE_BYTES_MAX, "too long for a probe")
+    need_at_most(body, PROBE_BYTES_MAX, "a probe")
     return decode(Probe, body)
 
 

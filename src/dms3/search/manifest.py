@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from dms3.core.cid import Cid
-from dms3.core.codec import INTEGER_MAX, decode, encode, need
+from dms3.core.codec import INTEGER_MAX, decode, encode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DIRECTORY_KEYS,
@@ -107,8 +107,7 @@ def sign_manifest(key: SigningKey, manifest: Manifest) -> Content:
 
 def decode_manifest(data: bytes) -> Manifest:
     """The manifest in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > MANIFEST_BYTES_MAX:
-        raise DecodeError(MANIFEST_BYTES_MAX, "too long for a manifest")
+    need_at_most(data, MANIFEST_BYTES_MAX, "a manifest")
     return decode(Manifest, data, strict=True)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.core.cid import Cid
-from dms3.core.codec import check_items, decode
+from dms3.core.codec import check_items, decode, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     BLOCK_QUESTION_BYTES_MAX,
@@ -124,7 +124,6 @@ def decode_block_question(data: bytes) -> BlockQuestion:
 
 
 def _bounded(cls: type[T], data: bytes, limit: int) -> T:
-    if len(data) > limit:
-        raise DecodeError(limit, f"too long for a {cls.__name__}")
+    need_at_most(data, limit, f"a {cls.__name__}")
     check_items(data, SEARCH_ITEMS_MAX)
     return decode(cls, data)

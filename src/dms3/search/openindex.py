@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dms3.core.cid import DAG_CBOR, Cid
-from dms3.core.codec import check_items, decode, need
+from dms3.core.codec import check_items, decode, need, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     HIT_SNIPPET_CHARS_MAX,
@@ -272,7 +272,6 @@ def merge_terms(shards: Sequence[Words], term: bytes, *, is_prefix: bool) -> lis
 
 
 def _bounded(cls: type[T], data: bytes) -> T:
-    if len(data) > INDEX_BLOCK_BYTES_MAX:
-        raise DecodeError(INDEX_BLOCK_BYTES_MAX, f"too long for {cls.__name__}")
+    need_at_most(data, INDEX_BLOCK_BYTES_MAX, f"{cls.__name__}")
     check_items(data, INDEX_BLOCK_ITEMS_MAX)
     return decode(cls, data)

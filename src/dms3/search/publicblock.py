@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dms3.core.cid import Cid
-from dms3.core.codec import decode
+from dms3.core.codec import decode, need_at_most
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.ids import PeerId, RequestId, SpaceId, Token
 from dms3.core.limits import (
@@ -41,8 +41,7 @@ class PublicQuestion:
 
 def decode_public_question(data: bytes) -> PublicQuestion:
     """A question to /dms3/public/1; raises DecodeError."""
-    if len(data) > PUBLIC_QUESTION_BYTES_MAX:
-        raise DecodeError(PUBLIC_QUESTION_BYTES_MAX, "too long for a PublicQuestion")
+    need_at_most(data, PUBLIC_QUESTION_BYTES_MAX, "a PublicQuestion")
     return decode(PublicQuestion, data)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dms3.core.codec import decode, encode
+from dms3.core.codec import decode, encode, need_at_most
 from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import OverlayId, RequestId, Root, SpaceId, short
@@ -148,8 +148,7 @@ def allows(given: Given, function: str, who: Who, grant: bytes, wall_us: int) ->
 
 def decode_token(data: bytes) -> Token:
     """The capability in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > CAPABILITY_BYTES_MAX:
-        raise DecodeError(CAPABILITY_BYTES_MAX, "too long for a capability")
+    need_at_most(data, CAPABILITY_BYTES_MAX, "a capability")
     return decode(Token, data, strict=True)
 
 

@@ -23,7 +23,7 @@ from dms3.chain.agent_messages import (
 )
 from dms3.chain.operations import Incoming, SendTo
 from dms3.chain.values import decode_values, encode_values
-from dms3.core.codec import decode, encode
+from dms3.core.codec import decode, encode, need_at_most
 from dms3.core.desk import Operation
 from dms3.core.errors import DecodeError, Dms3Error, Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, Root, short
@@ -68,8 +68,7 @@ class Shown:
 
 def decode_shown(data: bytes) -> Shown:
     """The capability in a question, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > CAPABILITY_BYTES_MAX:
-        raise DecodeError(CAPABILITY_BYTES_MAX, "too long for a capability")
+    need_at_most(data, CAPABILITY_BYTES_MAX, "a capability")
     return decode(Shown, data)
 
 

@@ -11,8 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dms3.core.codec import check_items, decode, encode
-from dms3.core.errors import DecodeError
+from dms3.core.codec import check_items, decode, encode, need_at_most
 from dms3.core.limits import (
     STORAGE_CHUNK_ITEMS_MAX,
     STORAGE_ITEM_BYTES_MAX,
@@ -71,8 +70,7 @@ def encode_chunk(items: Sequence[Item]) -> bytes:
 
 def decode_chunk(data: bytes) -> tuple[Item, ...]:
     """The items of a chunk; raises DecodeError, and nothing else."""
-    if len(data) > CHUNK_BYTES_MAX:
-        raise DecodeError(CHUNK_BYTES_MAX, "too long for a chunk")
+    need_at_most(data, CHUNK_BYTES_MAX, "a chunk")
     check_items(data, _PLAIN_ITEMS_MAX)
     return decode(Chunk, data, strict=True).items
 

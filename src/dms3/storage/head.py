@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dms3.core.codec import INTEGER_MAX, check_items, decode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import (
     DEVICE_NAME_CHARS_MAX,
@@ -144,8 +144,7 @@ def sign_head(key: SigningKey, head: Head) -> Head:
 
 def decode_head(data: bytes) -> Head:
     """The head in `data`, not yet checked; raises DecodeError, and nothing else."""
-    if len(data) > STORAGE_HEAD_BYTES_MAX:
-        raise DecodeError(STORAGE_HEAD_BYTES_MAX, "too long for a head")
+    need_at_most(data, STORAGE_HEAD_BYTES_MAX, "a head")
     check_items(data, _PLAIN_ITEMS_MAX)
     return decode(Head, data, strict=True)
 
@@ -157,8 +156,7 @@ def is_head_of(head: Head, device: bytes, public: bytes) -> bool:
 
 def decode_page(data: bytes) -> Page:
     """The page in `data`; raises DecodeError, and nothing else."""
-    if len(data) > STORAGE_HEAD_BYTES_MAX:
-        raise DecodeError(STORAGE_HEAD_BYTES_MAX, "too long for a page")
+    need_at_most(data, STORAGE_HEAD_BYTES_MAX, "a page")
     check_items(data, _PLAIN_ITEMS_MAX)
     return decode(Page, data, strict=True)
 

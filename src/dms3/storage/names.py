@@ -15,6 +15,7 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from dms3.core.codec import need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.limits import STORAGE_OBJECT_BYTES_MAX, STORAGE_OBJECT_BYTES_MIN
 from dms3.crypto.seal import KEY_BYTES, NONCE_BYTES, TAG_BYTES, open_sealed, seal
@@ -53,8 +54,7 @@ class StorageKeys:
 
         Raises DecodeError when it is another, altered, or of another generation.
         """
-        if len(sealed) > STORAGE_OBJECT_BYTES_MAX:
-            raise DecodeError(STORAGE_OBJECT_BYTES_MAX, "too long for an object")
+        need_at_most(sealed, STORAGE_OBJECT_BYTES_MAX, "an object")
         nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         padded = open_sealed(self._key(generation, name), nonce, rest, _about(generation, name))
         size = int.from_bytes(padded[:_LENGTH_BYTES], "big")

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
-from dms3.core.codec import INTEGER_MAX, check_items, decode
+from dms3.core.codec import INTEGER_MAX, check_items, decode, need_at_most
 from dms3.core.errors import DecodeError
 from dms3.core.ids import Root
 from dms3.core.limits import (
@@ -111,8 +111,7 @@ def sign_claim(root: SigningKey, claim: Claim) -> Claim:
 
 def decode_claim(data: bytes, root: Root) -> Claim:
     """The claim in `data`; raises DecodeError also when `root` has not signed it."""
-    if len(data) > CERTIFICATE_BYTES_MAX:
-        raise DecodeError(CERTIFICATE_BYTES_MAX, "too long for a claim")
+    need_at_most(data, CERTIFICATE_BYTES_MAX, "a claim")
     claim = decode(Claim, data, strict=True)
     if not is_signed_by(root, CLAIM_DOMAIN, claim):
         raise DecodeError(0, "the claim is not signed by the person")
@@ -161,8 +160,7 @@ def sign_next(root: SigningKey, step: Next) -> Next:
 
 def decode_next(data: bytes, root: Root) -> Next:
     """The announcement in `data`; raises DecodeError also when `root` has not signed it."""
-    if len(data) > STORAGE_NEXT_BYTES_MAX:
-        raise DecodeError(STORAGE_NEXT_BYTES_MAX, "too long for an announcement")
+    need_at_most(data, STORAGE_NEXT_BYTES_MAX, "an announcement")
     check_items(data, _PLAIN_ITEMS_MAX)
     step = decode(Next, data, strict=True)
     if not is_signed_by(root, NEXT_DOMAIN, step):
