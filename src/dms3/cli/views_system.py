@@ -48,6 +48,9 @@ def _public(public: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = []
     if public["spaces"]:
         lines += [[(f"{counted(public['spaces'], 'space')} public.", "")]]
+    if public.get("in_networks"):
+        count = counted(public["in_networks"], "space")
+        lines += [[(f"{count} published in networks of yours.", "")]]
     if public["under_way"]:
         lines += [[(f"Being published or withdrawn: {', '.join(public['under_way'])}.", "")]]
     return lines

@@ -80,10 +80,12 @@ async def _overlay(node: Node) -> dict[str, Any]:
 
 
 async def _publishing(node: Node) -> dict[str, Any]:
-    """How many spaces are public, which are being published or withdrawn, which have to wait."""
+    """How many spaces are public, how many in networks, and which are on the way there or back."""
     rows: tuple[Publication, ...] = await node.call("publishing.spaces")
+    done = [row for row in rows if row.stage == "done"]
     return {
-        "spaces": sum(row.stage == "done" for row in rows),
+        "spaces": sum(row.overlay == PUBLIC for row in done),
+        "in_networks": sum(row.overlay != PUBLIC for row in done),
         "under_way": [row.name for row in rows if row.stage != "done"],
         "waiting": [row.name for row in rows if row.waiting],
     }

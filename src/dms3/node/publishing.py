@@ -80,8 +80,27 @@ async def publish(node: Node, name: str, network: str | None = None) -> AsyncIte
 async def unpublish(node: Node, name: str) -> dict[str, Any]:
     """Serve my space `name` to strangers no more; raises `not_found`."""
     space = await node.library.space(name)
+    before = (await publications(node)).get(space)
+    network = None if before is None else network_name(node, before)
     done: Unpublished = await node.call("publishing.unpublish", space)
-    return {"space": name, "was_public": done.was_public, "told": done.told, "left": LEFT}
+    return {
+        "space": name,
+        "was_public": done.was_public,
+        "network": network,
+        "told": done.told,
+        "left": LEFT,
+        "summary": _taken_back(name, network, was_public=done.was_public),
+    }
+
+
+def _taken_back(name: str, network: str | None, *, was_public: bool) -> str:
+    if not was_public:
+        return f"The space {name} is not published."
+    return f"The space {name} is not {_where(network)} any more."
+
+
+def _where(network: str | None) -> str:
+    return "public" if network is None else f"in the network {network}"
 
 
 async def publications(node: Node) -> dict[SpaceId, Publication]:
@@ -147,7 +166,7 @@ def publication(one: Publication, network: str | None = None) -> dict[str, Any]:
 
 def summary(one: Publication, network: str | None = None) -> str:
     """How it stands, in a sentence or two."""
-    what = "public" if network is None else f"in the network {network}"
+    what = _where(network)
     if one.stage in LEAVING:
         return f"The space {one.name} is not {what} any more; other nodes are being told."
     if one.stage != "done":

@@ -21,6 +21,7 @@ from dms3.core.limits import (
     SECOND_US,
 )
 from dms3.node.documents import parse_cid
+from dms3.node.publishing import LEAVING
 from dms3.web.site import Shown, Site, View
 from dms3.web.templating import shell
 
@@ -34,6 +35,7 @@ async def gather(site: Site, request: Request) -> Shown:
     if name is not None:
         return await _one_space(site, request, name)
     data = dict(await site.ask("store", "list"))
+    data["spaces"] = [_placed(one) for one in data["spaces"]]
     recent = await site.ask("store", "recent", limit=RECENT_SHOWN)
     data["recent"] = recent["documents"]
     data |= await site.ask("store", "containers")
@@ -50,7 +52,7 @@ async def _one_space(site: Site, request: Request, name: str) -> Shown:
             f"There is no space {name[:64]!r}, neither yours nor shared with you.",
             hint="It may have been taken back. Documents lists the spaces there are.",
         )
-    space = same[0]
+    space = _placed(same[0])
     data: dict[str, Any] = {"space": space}
     if not space["mine"]:
         command = shell("search", "WORDS", space=name, scope="peers")
@@ -68,10 +70,22 @@ def _owned(space: Mapping[str, Any], owner: str) -> bool:
     return bool(space["mine"]) if not owner else space.get("root") == owner
 
 
+def _placed(space: Mapping[str, Any]) -> dict[str, Any]:
+    """A space with the `network` whose members can read it; None: it is published in none."""
+    published = space.get("publication") or {}
+    here = published.get("stage") not in LEAVING
+    return {**space, "network": published.get("network") if here else None}
+
+
 async def _values(site: Site) -> dict[str, Any]:
-    """What the dialogs need: whom one can share with."""
+    """What the dialogs need: whom one can share with, and in which networks one can publish."""
     contacts = await site.ask("contact", "list") if site.has("contact", "list") else {}
-    return {"contacts": contacts.get("contacts", []), "forever_us": FOREVER_US}
+    listed = await site.ask("network", "list") if site.has("network", "list") else {}
+    return {
+        "contacts": contacts.get("contacts", []),
+        "networks": [one["name"] for one in listed.get("networks", [])],
+        "forever_us": FOREVER_US,
+    }
 
 
 @dataclass(frozen=True, slots=True)
