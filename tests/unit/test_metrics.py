@@ -1,6 +1,9 @@
 """Figures for Prometheus: what a delivery service did is among them."""
 
+from dataclasses import fields
+
 from dms3.chain.operations_validation import OpFigures, RepairFigures
+from dms3.gossip.grounds import Counts
 from dms3.node.delivering import Figures
 from dms3.node.metrics import Metrics
 
@@ -32,3 +35,16 @@ def test_what_apps_hold_and_what_keeps_it_where_it_belongs_has_figures() -> None
         ('dms3_chain_rounds_total{end="failed"}', 2),
     ):
         assert f"{name} {count}.0" in lines
+
+
+def test_everything_that_gossip_counts_has_a_figure() -> None:
+    """And what was dropped is named by its reason."""
+    metrics = Metrics()
+    names = [each.name for each in fields(Counts) if each.name != "why"]
+    counts = Counts(**{name: at + 1 for at, name in enumerate(names)})
+    counts.dropped("outbox_full", 9)
+    metrics._spreading(counts)
+    lines = metrics.text(None).decode().splitlines()
+    for at, name in enumerate(names):
+        assert f'dms3_gossip_bodies_total{{done="{name}"}} {at + 1}.0' in lines
+    assert 'dms3_gossip_dropped_total{why="outbox_full"} 9.0' in lines

@@ -16,6 +16,12 @@ SHARES_ASKED_MAX = 512  # ...of whom so many in one question
 # published
 ENTRY_WAIT_SECONDS_MAX = 60  # that `entry put` waits for receipts; a browser waits no longer either
 
+# names of people behind agents, for lists on page and terminal
+AGENTS_NAMED_MAX = 32  # looked up for one list, side by side; the rest show without a name
+AGENTS_NAMED_PATIENCE_US = SECOND_US // 2  # for all of them: a list may not wait for the dead
+AGENTS_NAMED_AGAIN_US = 60 * SECOND_US  # who was not found is asked for again so much later
+AGENTS_KNOWN_MAX = 4_096  # kept in memory, 100 bytes each; then looked up anew
+
 # what is held within a radius
 HELD_BLOCKS_BYTES_MIN = 64 * 1_024 * KIB  # of the quota for blocks: the largest 32 of them
 HELD_QUOTA_BYTES_MAX = 1 << 40  # the same at most: a terabyte, in blocks of 64 KiB 16 M rows
@@ -153,7 +159,10 @@ GOSSIP_SEEN_ALL_MAX = 262_144  # of all
 GOSSIP_RECENT_MAX = 4_096  # newest ids that two partners compare: 64 KB
 GOSSIP_COST_US = SECOND_US // 4_000  # one id told or asked for by one peer...
 GOSSIP_BURST_US = 4 * SECOND_US  # ...after so many at once as take this time
-GOSSIP_COMPARE_WEIGHT = 64  # what a comparison counts, in ids
+GOSSIP_COMPARE_WEIGHT = 64  # what a comparison counts, in ids, beside those of its answer
+GOSSIP_WEIGHED_BYTES = (
+    256  # of bodies given out count as an id: a burst is all that one topic keeps
+)
 GOSSIP_TOPIC_CHARS_MAX = 16  # as the name of a content type
 GOSSIP_UNKNOWN_MAX = 64  # spreads that wait to hear whether this node is in their overlay
 

@@ -34,6 +34,11 @@ class Pace:
         self._lines[peer] = ends
         return 0
 
+    def charge(self, peer: PeerId, weight: int, now: Now) -> None:
+        """Count `weight` more of what was granted: an answer that cost more than its question."""
+        begins = max(self._lines.get(peer, 0), now.mono_us)
+        self._lines[peer] = begins + weight * self.cost_us
+
     def forget(self, peer: PeerId) -> None:
         """The peer has gone."""
         self._lines.pop(peer, None)

@@ -1,7 +1,8 @@
 """Comparing: now and then a partner is asked what it keeps, so that nothing stays unheard.
 
-Source: docs/gossip.md; anti-entropy (Demers et al. 1987). A new partner is compared with at once,
-then one at random, every few seconds while something differs and every minute while nothing does.
+Source: docs/gossip.md; anti-entropy (Demers et al. 1987); seed 004, II.D, for whom it is. A new
+partner is compared with at once, then one of them, every few seconds while something differs and
+every minute while nothing does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dms3.gossip.messages import (
     decode_recent,
     split,
 )
+from dms3.p2p.port import Partners
 
 FULL = Failure("limit_reached", "This node has partners enough there.", Retry.OTHER_PEER)
 _PARTS = 1 << 16
@@ -97,11 +99,36 @@ class Comparing:
     def _round(self, overlay: OverlayId) -> None:
         self._rest_us[overlay] = min(2 * self._rest_us[overlay], GOSSIP_REST_US)
         self._later(overlay)
+        partners = self._partners(overlay)
+        if not partners:
+            return
+        drawn = int.from_bytes(self._means.grounds.entropy.draw(2), "big")
+        anybody = partners[drawn // 2 % len(partners)]
+        if drawn % 2:
+            self._draw(overlay, partners, anybody)
+        else:
+            self.with_peer(overlay, anybody)
+
+    def _partners(self, overlay: OverlayId) -> list[PeerId]:
         links = self._means.links
-        partners = list(dict.fromkeys([*links.chosen(overlay), *links.of(overlay)]))
-        if partners:
-            drawn = int.from_bytes(self._means.grounds.entropy.draw(2), "big")
-            self.with_peer(overlay, partners[drawn % len(partners)])
+        return list(dict.fromkeys([*links.chosen(overlay), *links.of(overlay)]))
+
+    def _draw(self, overlay: OverlayId, partners: Sequence[PeerId], anybody: PeerId) -> None:
+        """Compare with one whom the peer book draws: to push news, or to pull what others have.
+
+        Every other round only: whoever is always there must not be all that this node ever asks.
+        """
+
+        def drawn(body: Any) -> None:
+            if overlay not in self._rest_us:
+                return
+            peer = body[0] if isinstance(body, tuple) and body else anybody
+            self.with_peer(overlay, peer if peer in self._partners(overlay) else anybody)
+
+        channels = (Channel(overlay, topic) for topic in self._means.topics)
+        news = any(self._means.memory.sizes(channel)[1] for channel in channels)
+        wanted = Partners(tuple(partners), "push" if news else "pull", 1)
+        self._desk.call("peers.partners", wanted, drawn)
 
     def _compare(self, channel: Channel, peer: PeerId) -> None:
         memory = self._means.memory

@@ -37,6 +37,7 @@ from dms3.core.limits import (
     GOSSIP_SOON_US,
     GOSSIP_STRANGE_US_MAX,
     GOSSIP_UNKNOWN_MAX,
+    GOSSIP_WEIGHED_BYTES,
 )
 from dms3.core.machine import (
     Answered,
@@ -59,6 +60,7 @@ from dms3.gossip.grounds import LIED, MALFORMED, Counts, Grounds
 from dms3.gossip.links import Links
 from dms3.gossip.memory import Memory
 from dms3.gossip.messages import (
+    ID_BYTES,
     MINORS,
     PROTOCOL,
     Channel,
@@ -378,11 +380,13 @@ class Gossip:
             return
         channel = Channel(overlay, question.topic)
         if question.mark:
-            self._desk.reply(request, self._comparing.answer(channel, question.mark))
-            return
-        found = (self._memory.body(channel, name) for name in names)
-        bodies = [body for body in found if body is not None]
-        self._desk.reply(request, encode(fitting(bodies)))
+            answer, per_id = self._comparing.answer(channel, question.mark), ID_BYTES
+        else:
+            found = (self._memory.body(channel, name) for name in names)
+            bodies = [body for body in found if body is not None]
+            answer, per_id = encode(fitting(bodies)), GOSSIP_WEIGHED_BYTES
+        self._pace.charge(peer, len(answer) // per_id, self._desk.now)
+        self._desk.reply(request, answer)
 
     # Figures
 

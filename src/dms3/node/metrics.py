@@ -118,7 +118,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def _spreading(self, counts: Counts) -> None:
-        for done in ("spread", "delivered", "refused", "received", "duplicates", "asked"):
+        for done in ("spread", "delivered", "refused", "received", "duplicates", "asked", "told"):
             self._gossip.labels(done).set(getattr(counts, done))
         for why, count in counts.why.items():
             self._dropped.labels(why).set(count)

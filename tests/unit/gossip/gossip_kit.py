@@ -1,7 +1,7 @@
 """Nodes with machine "gossip", moved by hand on one clock: everything they say arrives a bit later.
 
 What the other machines of a node would answer, the net answers: who is there, what a body is
-worth, who can be dialled. `lost` says of each message whether it is lost.
+worth, who can be dialled, whom to compare with. `lost` says of each message whether it is lost.
 """
 
 import hashlib
@@ -54,6 +54,7 @@ class Node:
     heard: list = field(default_factory=list)  # bodies
     blamed: list = field(default_factory=list)  # (peer, code)
     released: list = field(default_factory=list)
+    drawn: list = field(default_factory=list)  # what the peer book was asked to draw
     answers: dict = field(default_factory=dict)  # request -> body
     looks: int = 0  # how often it asked which overlays there are
 
@@ -85,6 +86,7 @@ class Net:
     def __init__(self, names, judge=None, lost=None, members=None) -> None:
         self.judge = judge or (lambda _node, _heard: True)
         self.lost = lost or (lambda _source, _target, _effect: False)
+        self.draw = lambda _asked: Failure("timed_out", "The peer book says nothing.")
         self.us = 0
         self._count = 0
         self._heap = []
@@ -219,6 +221,9 @@ class Net:
                 body = Asked(())
             case "peers.conduct":
                 node.blamed.append((call.arguments.peer, call.arguments.code))
+            case "peers.partners":
+                node.drawn.append(call.arguments)
+                body = self.draw(call.arguments)
             case "peers.release":
                 node.released.append(call.arguments)
             case "transport.dial":

@@ -7,7 +7,7 @@ import pytest
 from dms3.core.codec import encode
 from dms3.core.errors import DecodeError, Failure, Retry
 from dms3.core.gossip import UNJUDGED, Spread
-from dms3.core.ids import OverlayId, PeerId
+from dms3.core.ids import OverlayId, PeerId, RequestId
 from dms3.core.limits import (
     GOSSIP_ANSWER_BYTES_MAX,
     GOSSIP_BODY_BYTES_MAX,
@@ -21,6 +21,7 @@ from dms3.core.limits import (
     GOSSIP_RECENT_MAX,
     GOSSIP_SETTLED_US,
     GOSSIP_WANT_MAX,
+    GOSSIP_WEIGHED_BYTES,
     SECOND_US,
 )
 from dms3.core.machine import PeerUp, Received, Request, Requested, Send
@@ -40,6 +41,7 @@ from dms3.gossip.messages import (
     decode_question,
     decode_recent,
     fitting,
+    id_of,
     mark_of,
 )
 from unit.gossip.gossip_kit import OVERLAY, TOPIC, Net
@@ -79,6 +81,44 @@ def test_a_flood_of_ids_is_listened_to_up_to_the_pace():
     assert offered <= GOSSIP_OFFERS_MAX
     assert wanted <= GOSSIP_OFFERS_MAX + 2 * GOSSIP_WANT_MAX
     assert dropped["offers_full"] >= most - 2 * GOSSIP_NEWS_MAX - GOSSIP_OFFERS_MAX - 500
+
+
+def asked(net, name, question, times):
+    """The answers that node "two" gives to `times` equal questions of `name` at one moment."""
+    found = []
+    for _ in range(times):
+        number = RequestId(net.number())
+        net["two"].event(Requested(net[name].peer, PROTOCOL, encode(question), number))
+        found.append(net["two"].answers.pop(number))
+    return found
+
+
+def given(answers):
+    """The bytes of those that are no refusals."""
+    return sum(len(each) for each in answers if isinstance(each, bytes))
+
+
+def test_small_questions_with_large_answers_cost_what_they_are_answered_with():
+    """A comparison of 100 bytes is answered by 64 KB, a wish for bodies of 1 KB by up to 256 KB."""
+    net = pair(("one", "two", "three"))
+    channel, memory = Channel(OVERLAY, TOPIC), net["two"].machine._memory
+    bodies = [number.to_bytes(4, "big") * 250 for number in range(GOSSIP_RECENT_MAX)]
+    names = [id_of(channel, body) for body in bodies]
+    for name, body in zip(names, bodies, strict=True):
+        memory.keep(channel, name, body, net.us)
+    most = GOSSIP_BURST_US // GOSSIP_COST_US
+    compare = Question(OVERLAY, TOPIC, mark=b"m" * ID_BYTES)
+    kept = len(memory.recent(channel)) * ID_BYTES
+    answers = asked(net, "one", compare, 300)
+    assert kept <= given(answers) <= most * ID_BYTES + 2 * kept
+    assert answers[-1].code == "limit_reached"
+    want = Question(OVERLAY, TOPIC, want=b"".join(names[-GOSSIP_WANT_MAX:]))
+    answers = asked(net, "three", want, 300)
+    one = len(answers[0])
+    assert one > 50 * len(encode(want))
+    assert one <= given(answers) <= most * GOSSIP_WEIGHED_BYTES + 2 * one
+    net.run(10 * SECOND_US)
+    assert given(asked(net, "one", compare, 1)) >= kept, "a second of its own is enough"
 
 
 def test_ids_that_nobody_can_give_are_given_up_and_do_not_stay():

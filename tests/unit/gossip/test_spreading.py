@@ -204,6 +204,32 @@ def test_comparing_rests_while_nothing_differs():
     assert GOSSIP_PERIOD_US < GOSSIP_REST_US
 
 
+def test_whom_to_compare_with_the_peer_book_draws_every_other_time():
+    """Who keeps news pushes them to whom it knows to be there; who has none pulls."""
+    net = Net(NAMES[:6])
+    reader, drawn = net["node0"], net["node3"].peer
+    net.draw = lambda asked: (drawn,) if drawn in asked.candidates else ()
+    net.connect_all()
+    net.run(30 * GOSSIP_REST_US)
+    assert {(each.of, each.count) for each in reader.drawn} == {("pull", 1)}
+    partners = {node.peer for node in net.nodes.values()} - {reader.peer}
+    assert {peer for each in reader.drawn for peer in each.candidates} == partners
+    since = len(net.said)
+    net.run(60 * GOSSIP_REST_US)
+    asked = [to for by, to, said in net.said[since:] if by == reader.peer and is_question(said)]
+    assert set(asked) == partners, "whom the book would never draw is compared with, too"
+    assert asked.count(drawn) > len(asked) / 2
+    before = len(reader.drawn)
+    for number in range(8):
+        reader.spread(f"news {number}".encode())
+        net.run(GOSSIP_KEEP_US // 2)
+    assert "push" in {each.of for each in reader.drawn[before:]}
+
+
+def is_question(said):
+    return isinstance(said, Request) and bool(decode_question(said.body).mark)
+
+
 def test_what_is_spread_where_this_node_is_not_is_refused():
     net = Net(["one"], members=["one"])
     answer = net["one"].spread(b"x", overlay=OverlayId(bytes(32)))
