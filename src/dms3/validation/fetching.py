@@ -98,7 +98,8 @@ class Fetching:
         """Whether the op with that id is to be brought, should it lie near."""
         row = self._holding.op(overlay, op_id_)
         if row is None:
-            return not self.aside.has(overlay, op_id_, self._desk.now.mono_us)
+            in_hand = self._holding.in_hand.has_op(overlay, op_id_)
+            return not in_hand and not self.aside.has(overlay, op_id_, self._desk.now.mono_us)
         held = self._holding.action(overlay, Cid.of_digest(DAG_CBOR, row.action))
         if held is None or held.state != "abandoned":
             return False

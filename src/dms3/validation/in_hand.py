@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dms3.chain.action import SignedAction
-from dms3.chain.ops import Op
+from dms3.chain.ops import Op, op_id, op_id_of
 from dms3.core.cid import Cid
 from dms3.core.ids import OverlayId
 from dms3.core.limits import IN_HAND_ACTIONS_MAX, IN_HAND_BYTES_MAX, IN_HAND_US_MAX
@@ -44,6 +44,7 @@ class InHand:
 
     def __init__(self) -> None:
         self._taken: dict[tuple[OverlayId, Cid], Taken] = {}
+        self._ids: set[bytes] = set()  # overlay and id of each op; asked whether it contains
         self._entries: dict[tuple[OverlayId, Cid], tuple[bytes, int]] = {}  # and of how many
         self._bytes = 0
 
@@ -53,6 +54,10 @@ class InHand:
     def find(self, overlay: OverlayId, hash_: Cid) -> Taken | None:
         """The action with that hash, if it is in hand."""
         return self._taken.get((overlay, hash_)) if self._taken else None
+
+    def has_op(self, overlay: OverlayId, op_id_: bytes) -> bool:
+        """Whether the op with that id is in hand."""
+        return overlay + op_id_ in self._ids
 
     def entry(self, overlay: OverlayId, cid: Cid) -> bytes | None:
         """The entry with that hash, if an action in hand has brought it."""
@@ -79,6 +84,7 @@ class InHand:
     def add(self, taken: Taken, op: Op) -> None:
         """One more op of an action that is in hand."""
         taken.ops[op.kind, op.basis] = None
+        self._ids.add(taken.overlay + op_id(op))
         for cid, data in carried(op):
             if cid not in taken.entries:
                 taken.entries[cid] = data
@@ -89,6 +95,8 @@ class InHand:
     def remove(self, taken: Taken) -> None:
         """It is in hand no more: it is written now."""
         del self._taken[taken.key]
+        for kind, basis in taken.ops:
+            self._ids.discard(taken.overlay + op_id_of(kind, basis, taken.signed))
         for cid in taken.entries:
             data, count = self._entries.pop((taken.overlay, cid))
             if count > 1:

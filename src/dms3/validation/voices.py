@@ -80,12 +80,17 @@ class Voices:
         return self._rows.get(VOICES, overlay + action.to + action.author) is not None
 
     def wants(self, overlay: OverlayId, warrant: SignedAction) -> bool:
-        """Whether a further warrant against an agent is worth judging and handing on."""
+        """Whether a further warrant against an agent is worth judging and handing on.
+
+        That of a person whose word counts always is, until it is known to have come.
+        """
         action = warrant.action
         if self.has(overlay, warrant):
             return False
-        few = sum(1 for _ in self._of(overlay, action.to)) < VOICES_TOLD_MAX
-        return few or self._admission.counts(overlay, action.root)
+        voices = list(self._of(overlay, action.to))
+        if len(voices) < VOICES_TOLD_MAX or not self._admission.counts(overlay, action.root):
+            return len(voices) < VOICES_TOLD_MAX
+        return not any(each.root == action.root and self._is_true(overlay, each) for each in voices)
 
     def lacks_own(self, overlay: OverlayId, agent: bytes) -> bool:
         """Whether a warrant of this node's person would count, and there is none."""

@@ -2,7 +2,9 @@
 
 import pytest
 
-from dms3.chain.operations_validation import KeepRecords, OpenApp
+from dms3.chain.messages import ChainQuestion, Reconcile, decode_reconciled
+from dms3.chain.operations_validation import KeepRecords, OpenApp, Record
+from dms3.chain.ops import op_id
 from dms3.chain.sandboxing import Judged
 from dms3.core.limits import IN_HAND_US_MAX, SECOND_US
 from dms3.core.verdict import Abandoned, Valid
@@ -51,6 +53,31 @@ def test_what_a_crash_takes_is_brought_again():
     assert again.state(record) == ""
     assert set(again.codes(*ops(record), dna=DNA)) == {"held"}
     assert again.state(record) == "integrated"
+
+
+def lacking(rig: Rig, *records: Record) -> int:
+    """How many of their ops the node wants of a partner that says it lacks them."""
+    names = tuple(op_id(each) for each in ops(*records))
+    answer = rig.ask(ChainQuestion(DNA.id, reconcile=Reconcile(lacks=names)))
+    return decode_reconciled(answer, 0).wanted
+
+
+def test_what_is_in_hand_is_not_brought_again_and_what_a_crash_took_is():
+    rig, chain = judged_app()
+    rig.go(1)
+    record = chain.create({"text": "hello"})
+    rig.begin_publish(*ops(record), dna=DNA)
+    assert lacking(rig, record) == 0
+    again = rig.restarted()
+    again.go(1)
+    assert lacking(again, record) == len(ops(record)) == 3
+    other = Chain(chain.signing, chain.root, DNA)
+    other.records[:] = chain.records[:-1]
+    assert lacking(rig, other.create({"text": "at the same place"})) == 3
+    rig.release("sandbox.judge")
+    assert written(rig)["ops"] == len(ops(*chain.records))
+    assert lacking(rig, record) == 0
+    assert rig.machine._parts.holding.in_hand._ids == set()
 
 
 def test_whoever_is_told_that_it_waits_is_told_what_is_written():

@@ -307,6 +307,20 @@ def test_pretenders_take_no_place_of_a_member(monkeypatch):
     assert against(rig, chain) == 2
 
 
+def test_pretenders_are_handed_on_only_until_the_member_has_warned(monkeypatch):
+    """Before that nobody can tell which of them is the member: all are worth judging."""
+    monkeypatch.setattr(voices, "VOICES_TOLD_MAX", 1)
+    rig, (chain, evidence) = heeding(Rig()), accused()
+    known(rig, ANN, BEN, chain)
+    early, late = (pretender(number, BEN.root) for number in (30, 32))
+    believed(rig, early, late)
+    assert hear(rig, warrant=by(ANN, chain, evidence)) is True
+    assert hear(rig, warrant=by(early, chain, evidence)) is not False
+    assert hear(rig, warrant=by(BEN, chain, evidence)) is True
+    assert against(rig, chain) == 2
+    assert hear(rig, warrant=by(late, chain, evidence)) is False
+
+
 def test_who_is_behind_agents_of_whom_nothing_is_said_is_forgotten(monkeypatch):
     """Rows outlive the voices that asked for them: keys without end would fill the table."""
     monkeypatch.setattr(people, "PEOPLE_MAX", 4)
