@@ -93,7 +93,8 @@ def test_who_may_not_be_in_is_told_what_to_do(tmp_path):
         cases = (
             (row_of("club", Invite((ADMIN.public,)))[0], "Ask a member"),
             (row_of("club", Invite((ADMIN.public,)), theirs)[0], "somebody else"),
-            (wrong, "seed may be another"),
+            (wrong, "seed is another one"),
+            (row_of("weir", Seed(ADMIN.public))[0], "Type its seed"),
         )
         for row, hint in cases:
             with pytest.raises(Dms3Error) as caught:
@@ -131,6 +132,7 @@ def test_an_invitation_survives_mail_and_nothing_else():
     text = invitation_text(made)
     broken = "\n".join(text[at : at + 60].upper() for at in range(0, len(text), 60))
     assert parse_invitation(f"  {broken}\n") == (made, network)
+    assert parse_invitation(f"Come!\n {text}\nFor bob until 2030-01-01\n") == (made, network)
     for wrong in ("", "dms3:abc", text[:-1], text + "a", "x" * (TEXT_CHARS_MAX + 1)):
         with pytest.raises(DecodeError):
             parse_invitation(wrong)

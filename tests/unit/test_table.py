@@ -183,6 +183,6 @@ def test_a_parameter_may_take_any_json_value(value):
 def test_json_is_typed_as_text_on_the_command_line():
     (value, _) = any_value.parameters
     assert value.positional
-    assert json_of(value, '{"a": [1]}') == {"a": [1]}
-    with pytest.raises(Dms3Error, match="VALUE is not JSON"):
-        json_of(value, "{a: 1}")
+    assert json_of('{"a": [1]}') == {"a": [1]}
+    with pytest.raises(Dms3Error, match=r"'{a: 1}' is not JSON"):
+        json_of("{a: 1}")

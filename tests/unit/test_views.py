@@ -96,6 +96,15 @@ def text(command: str, **data: object) -> list[str]:
         ),
         (
             "config show",
+            {"overlay_blocks": 1 << 30, "delivery_size": 100_000, "upload_max": 3 << 19},
+            [
+                "overlay_blocks   1GiB",
+                "delivery_size    100000",
+                "upload_max       1536KiB",
+            ],
+        ),
+        (
+            "config show",
             {"settings": [{"setting": "name", "value": "ada", "origin": "flag"}]},
             ["name             ada  (flag)"],
         ),

@@ -130,12 +130,27 @@ def invitation_text(invitation: Invitation) -> str:
 
 
 def parse_invitation(text: str) -> tuple[Invitation, Network]:
-    """The invitation written as `text` and its network; raises DecodeError, and nothing else."""
+    """The invitation written as `text` and its network; raises DecodeError, and nothing else.
+
+    What mail does to a long line is undone; other lines around a whole one are left aside.
+    """
     need_at_most(text, TEXT_CHARS_MAX, "an invitation")
-    joined = "".join(text.split()).lower()
+    whole = next((line for line in text.splitlines() if _is_whole(line.strip())), text)
+    joined = "".join(whole.split()).lower()
     if not joined.startswith(PREFIX):
         raise DecodeError(0, f"an invitation begins with {PREFIX}")
     return decode_invitation(decode_base32(joined[len(PREFIX) :]))
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line holds an invitation to its end."""
+    if not line.lower().startswith(PREFIX):
+        return False
+    try:
+        decode_invitation(decode_base32(line[len(PREFIX) :].lower()))
+    except DecodeError:
+        return False
+    return True
 
 
 def decode_invitation(data: bytes) -> tuple[Invitation, Network]:

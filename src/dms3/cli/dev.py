@@ -83,6 +83,7 @@ class DevNetwork:
         async with asyncio.TaskGroup() as group:
             for name in names[1:]:
                 group.create_task(self.start_node(name, join=first.address))
+        self.nodes = {name: self.nodes[name] for name in names}  # not in the order of readiness
         self._write_network()
 
     async def start_node(self, name: str, *, join: str | None = None) -> DevNode:

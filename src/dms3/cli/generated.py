@@ -110,20 +110,20 @@ def _arguments(
         elif parameter.type is FolderUrl:
             arguments[parameter.name] = folder_url(value)
         elif parameter.type is Json:
-            arguments[parameter.name] = json_of(parameter, value)
+            arguments[parameter.name] = json_of(value)
         else:
             arguments[parameter.name] = list(value) if parameter.many else value
     return arguments
 
 
-def json_of(parameter: Parameter, given: str) -> Any:
+def json_of(given: str) -> Any:
     """The JSON value in the text `given`; raises `argument_invalid`."""
     try:
         return json.loads(given)
     except (ValueError, RecursionError) as cause:
         raise Dms3Error(
             "argument_invalid",
-            f"{parameter.metavar} is not JSON: {cause}.",
+            f"{given[:40]!r} is not JSON: {cause}.",
             hint='Put it into single quotes: \'{"text": "hello"}\'',
         ) from cause
 
@@ -155,10 +155,10 @@ def _blob_or_path(client: SyncClient, given: str, out: Output) -> list[str]:
 
 
 def _secret(parameter: Parameter, source: str | None) -> str | None:
-    """The secret from the file `source` ("-": stdin), or typed unseen when it is required."""
+    """The secret from the file `source`, or typed unseen ("-", or when it is required)."""
     if source is None and not parameter.required:
         return None
-    if source is None and sys.stdin.isatty():
+    if source in (None, "-") and sys.stdin.isatty():
         return getpass.getpass(f"{parameter.name.replace('_', ' ').capitalize()}: ")
     if source in (None, "-"):
         return sys.stdin.readline(PASSPHRASE_BYTES_MAX + 1).rstrip("\r\n")
@@ -170,7 +170,7 @@ def _secret(parameter: Parameter, source: str | None) -> str | None:
         raise Dms3Error(
             "argument_invalid",
             f"The {parameter.name} cannot be read from {source}.",
-            hint="Give a text file whose first line it is, or - for standard input.",
+            hint="Give a text file whose first line it is, or - to type it unseen.",
         ) from cause
 
 

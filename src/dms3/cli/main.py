@@ -31,9 +31,14 @@ NOUNS = {
     "contact": "People you know",
     "peer": "Nodes of others",
     "store": "Documents: import, list, open, share",
+    "message": "Messages: write, read, and who carries them",
+    "name": "Names: whose one is, and those of your own",
     "delivery": "This node as a delivery service",
     "dapp": "Apps: make, install, call, publish",
     "entry": "What apps wrote",
+    "chain": "What you wrote in apps, and what this node holds of them",
+    "warrant": "Who broke the rules of an app, and your own word on it",
+    "network": "Networks of your own: make, invite, join; overlays of this node",
     "sim": "Simulated networks",
     "config": "Settings",
 }
@@ -89,7 +94,7 @@ def _refused(error: Dms3Error | typer.TyperException, words: Sequence[str], out:
     if isinstance(error, Dms3Error):
         out.error(error)
         return error.exit_status
-    message = error.format_message()
+    message = error.format_message().replace(": Value error, ", ": ")  # of the checker of choices
     out.error(Dms3Error("argument_invalid", message, hint=_hint(words, message)))
     return EXIT_STATUS[Exit.USAGE]
 
@@ -122,12 +127,14 @@ def _application(shared: Shared, first: str) -> typer.Typer:
     ]
     for noun, verb, row in rows:
         if verb and noun not in groups:
-            groups[noun] = typer.Typer(help=NOUNS.get(noun, noun), epilog=HELP, **options)
+            groups[noun] = typer.Typer(help=NOUNS[noun], epilog=HELP, **options)
             app.add_typer(groups[noun], name=noun)
         if not verb or noun == first:
             function = _callback_of(row, shared) if isinstance(row, Command) else row
             place = groups[noun] if verb else app
-            place.command(verb or noun, help=inspect.getdoc(function))(function)
+            text = inspect.getdoc(function) or ""
+            summary = text.partition("\n\n")[0].replace("\n", " ")  # whole, not cut to a line
+            place.command(verb or noun, help=text, short_help=summary)(function)
     return app
 
 

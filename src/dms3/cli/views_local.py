@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dms3.cli.lines import Line, View, counted
+from dms3.core.units import size_text
+
+_SIZES = ("overlay_blocks", "upload_max", "delivery_size", "delivery_quota", "delivery_total")
 
 
 def _up(data: Mapping[str, Any]) -> list[Line]:
@@ -28,7 +31,9 @@ def _config_show(data: Mapping[str, Any]) -> list[Line]:
         rows = [{"setting": key, "value": value, "origin": ""} for key, value in data.items()]
     lines: list[Line] = []
     for row in rows:
-        line = [(f"{row['setting']:<16} ", "dim"), (_setting(row["value"]), "bold")]
+        value = row["value"]
+        text = size_text(value) if row["setting"] in _SIZES else _setting(value)
+        line = [(f"{row['setting']:<16} ", "dim"), (text, "bold")]
         lines += [[*line, (f"  ({row['origin']})" if row["origin"] else "", "dim")]]
     return lines
 

@@ -23,7 +23,7 @@ def _search(data: Mapping[str, Any]) -> list[Line]:
         ]
     ]
     for number, hit in enumerate(data["hits"], 1):
-        where = hit.get("source") or f"at {hit['node'][:12]}..."
+        where = hit.get("source") or f"at {hit.get('owner') or hit['node'][:12] + '...'}"
         lines += [
             [],
             [(f"{number}. ", "dim"), (hit["title"], "bold"), (f"  {hit['kind']}", "dim")],
@@ -141,9 +141,8 @@ def _readers_of(data: Mapping[str, Any]) -> str:
 
 
 def _store_unpublish(data: Mapping[str, Any]) -> list[Line]:
-    if not data["was_public"]:
-        return [[(f"The space {data['space']} is not public.", "")]]
-    return [[(f"The space {data['space']} is not public any more. {data['left']}", "")]]
+    left = f" {data['left']}" if data["was_public"] else ""
+    return [[(f"{data['summary']}{left}", "")]]
 
 
 def _store_unshare(data: Mapping[str, Any]) -> list[Line]:

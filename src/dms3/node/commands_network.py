@@ -13,7 +13,9 @@ from dms3.node.table import About, Result, Secret, command
 
 Name = Annotated[str, About("the name of a network you are in", metavar="NAME")]
 Text = Annotated[str, About("the whole line that begins with dms3net:", metavar="INVITATION")]
-SeedText = Annotated[Secret | None, "the seed of a network behind one; typed unseen, or this file"]
+SeedText = Annotated[
+    Secret | None, "the seed of a network behind one: the first line of this file, - to type it"
+]
 
 
 @command("network", "create", example="dms3 network create club --membrane invite")
@@ -28,12 +30,16 @@ async def network_create(  # noqa: PLR0913, PLR0917  # one parameter per option
     admins: Annotated[
         tuple[str, ...], About("further admins: contacts, or roots", metavar="CONTACT")
     ] = (),
-    needed: Annotated[int, "so many admins sign each invitation, or put a member out"] = 1,
+    needed: Annotated[
+        int, About("so many admins sign each invitation, or put a member out", metavar="N")
+    ] = 1,
     seed: SeedText = None,
-    bits: Annotated[int, "how much work: each bit doubles it; 20 is about a second"] = 20,
+    bits: Annotated[
+        int, About("how much work: each bit doubles it; 20 is about a second", metavar="N")
+    ] = 20,
     apps: Annotated[
         tuple[str, ...],
-        About("apps in which admins warn of members, with --membrane immune", metavar="D"),
+        About("apps in which admins warn of members, with --membrane immune", metavar="APP"),
     ] = (),
 ) -> Result:
     """Make a network of your own: what is in it is found by its members and nobody else.
@@ -69,7 +75,10 @@ async def network_join(
     name: Annotated[str | None, "call it this here"] = None,
     seed: SeedText = None,
 ) -> Result:
-    """Join a network by an invitation; with a newer one, stay in it for longer."""
+    """Join a network by an invitation; with a newer one, stay in it for longer.
+
+    With --name a network that you are in is called something else here.
+    """
     given = None if seed is None else seed.text
     return Result(await node.networks.join(invitation, name, given))
 

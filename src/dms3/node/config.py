@@ -30,6 +30,7 @@ from dms3.core.limits import (
     UPLOAD_BYTES_MAX,
 )
 from dms3.core.loopback import is_loopback
+from dms3.core.units import size_text
 from dms3.delivery.properties import DAYS_MIN
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.node.table import nearest
@@ -211,9 +212,14 @@ def _checked(key: str, value: Any, source: str) -> Any:
         given = wrong.item if isinstance(wrong, _WrongItemError) else value
         raise Dms3Error(
             "config_invalid",
-            f"{key} from {source} is {str(given)[:80]!r}; it must be {wrong}.",
+            f"{_named(key, source)} is {str(given)[:80]!r}; it must be {wrong}.",
             hint="dms3 up --help explains every setting.",
         ) from wrong
+
+
+def _named(key: str, source: str) -> str:
+    """A setting as whoever gave it wrote it."""
+    return f"--{key.replace('_', '-')}" if source == "flag" else f"{key} from {source}"
 
 
 def _text(value: Any) -> str:
@@ -266,8 +272,8 @@ def _size(most: int, least: int = 1) -> Callable[[Any], int]:
     def check(value: Any) -> int:
         size = value if type(value) is int else parse_size(_text(value))
         if not least <= size <= most:
-            unit = "byte" if least == 1 else "bytes"
-            raise ValueError(f"a size from {least} {unit} to {most} bytes")
+            first = "1 byte" if least == 1 else size_text(least)
+            raise ValueError(f"a size from {first} to {size_text(most)}")
         return size
 
     return check

@@ -29,6 +29,7 @@ from dms3.core.errors import DecodeError, Dms3Error
 from dms3.core.ids import Root
 from dms3.core.limits import (
     ADDRESSES_PER_PEER_MAX,
+    NETWORK_NAME_CHARS_MAX,
     NETWORK_NODES_MAX,
     NETWORK_RENEW_US,
     NETWORKS_MAX,
@@ -122,7 +123,8 @@ class Networks:
 
         Raises `argument_invalid`, `already_exists`, `limit_reached`.
         """
-        self._check_new(name)
+        self._check_room()
+        self._check_name(name, "Choose another name.")
         secret = self._entropy.draw(SECRET_BYTES)
         key = await asyncio.to_thread(seed_key, seed, secret) if seed else b""
         try:
@@ -133,19 +135,23 @@ class Networks:
         return await self._begin(network, name, b"", key, ())
 
     async def join(self, text: str, name: str | None, seed: str) -> Joined:
-        """Join by an invitation; again: with a newer proof.
+        """Join by an invitation; again: with a newer proof, or to call it something else here.
 
         Raises `not_admitted`, and as `create`.
         """
         invitation, network = read_invitation(text)
         known = self.book.get(network.id)
         if known is None:
-            self._check_new(name or network.name)
+            self._check_room()
+            self._check_name(name or network.name, "Join it under another name: --name OTHER.")
+        elif name and name != known.name:
+            self._check_name(name, "Choose another name.")
         key = await asyncio.to_thread(seed_key, seed, network.secret) if seed else b""
         if known is not None:
             row = known.row
             renewed = replace(
                 row,
+                name=name or row.name,
                 proof=invitation.proof or row.proof,
                 seed_key=key or row.seed_key,
                 nodes=invitation.nodes or row.nodes,
@@ -176,15 +182,18 @@ class Networks:
                     await self.book.drop(kept)
                 raise
 
-    def _check_new(self, name: str) -> None:
+    def _check_name(self, name: str, otherwise: str) -> None:
         if not is_network_name(name):
-            raise Dms3Error("argument_invalid", "A network has a name of one line, 64 characters.")
+            why = f"A network has a name of one line, at most {NETWORK_NAME_CHARS_MAX} characters."
+            raise Dms3Error("argument_invalid", why)
         if any(each.name == name for each in self.book.all()):
             raise Dms3Error(
                 "already_exists",
                 f"This node is in a network called {name} already.",
-                hint="Join it under another name: --name OTHER.",
+                hint=otherwise,
             )
+
+    def _check_room(self) -> None:
         if len(self.book.all()) >= NETWORKS_MAX:
             why = f"This node is in {NETWORKS_MAX} networks, the most that it can be in."
             raise Dms3Error("limit_reached", why, hint="Leave one: dms3 network leave NAME.")
@@ -270,5 +279,5 @@ def read_invitation(text: str) -> tuple[Invitation, Network]:
         raise Dms3Error(
             "argument_invalid",
             f"This is no invitation: {error.reason}.",
-            hint="Copy the whole line that begins with dms3net:.",
+            hint="Copy the whole line that begins with dms3net: once more.",
         ) from error

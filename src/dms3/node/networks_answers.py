@@ -6,7 +6,7 @@ node/services_network.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dms3.chain.membership import Invited, decode_proof
@@ -18,7 +18,9 @@ from dms3.chain.membrane import (
     words,
 )
 from dms3.chain.networks import Invitation, invitation_text
+from dms3.core.errors import Dms3Error
 from dms3.core.ids import PeerId
+from dms3.core.limits import INVITATION_LIFE_US_MAX
 from dms3.core.units import SECOND_US
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node.dapps_invites import invite_to
@@ -40,6 +42,23 @@ from dms3.node.publishing import publications, unpublish_all
 from dms3.node.services_network import Wish
 
 DAY_US = 24 * 3_600 * SECOND_US
+_DAYS_MAX = INVITATION_LIFE_US_MAX // DAY_US
+
+
+def _microseconds(days: int) -> int:
+    """For how long an invitation for so many days lasts; raises `argument_invalid`."""
+    if 1 <= days <= _DAYS_MAX:
+        return days * DAY_US
+    why = f"An invitation is for 1 to {_DAYS_MAX:,} days, not {days:,}."
+    raise Dms3Error("argument_invalid", why, hint="Say for how many with --days.")
+
+
+def _next_step(whom: str, missing: int) -> str:
+    """What to do with an invitation that so many admins have still to sign."""
+    if missing <= 0:
+        return f"Give this line to {whom}, and to nobody else."
+    more = "1 more admin has" if missing == 1 else f"{missing} more admins have"
+    return f"{more} to sign it before it counts: give this line to one of them."
 
 
 class NetworkAnswers:
@@ -65,14 +84,14 @@ class NetworkAnswers:
         """An invitation as text, and who else has to sign it."""
         joined = self._networks.book.find(name)
         to = await root_of(self._node, who)
-        until_us = self._node.clock.now().wall_us + days * DAY_US
+        until_us = self._node.clock.now().wall_us + _microseconds(days)
         invitation = await self._networks.invite(joined, to, until_us)
-        return self._invitation(invitation, joined.name, joined.rule)
+        return await self._invitation(invitation, joined.name, joined.rule)
 
     async def sign(self, invitation: str) -> dict[str, Any]:
         """An invitation with this person's signature, too."""
         signed, network = self._networks.sign(invitation)
-        return self._invitation(signed, network.name, network.rule)
+        return await self._invitation(signed, network.name, network.rule)
 
     async def join(self, invitation: str, name: str | None, seed: str | None) -> dict[str, Any]:
         """The network that was joined."""
@@ -85,7 +104,7 @@ class NetworkAnswers:
         app = self._node.dapps.app(dapp)
         to = await root_of(self._node, who)
         now_us, key = self._node.clock.now().wall_us, self._node.identity.tree.root()
-        proof = invite_to(app, key, to, now_us, now_us + days * DAY_US)
+        proof = invite_to(app, key, to, now_us, now_us + _microseconds(days))
         return {"dapp": app.name, "to": to.hex(), "proof": proof}
 
     async def leave(self, name: str) -> dict[str, Any]:
@@ -145,9 +164,7 @@ class NetworkAnswers:
             "membrane": LOCAL if network.local else scheme_of(joined.rule),
             "words": "whoever is on your local network" if network.local else words(joined.rule),
             "local": network.local,
-            "admins": [
-                {"root": root.hex(), "name": names.get(root, "")} for root in admins_of(joined.rule)
-            ],
+            "admins": self._admins(joined.rule, names),
             "apps": app_names(self._node, joined.rule),
             "needed": joined.rule.needed if isinstance(joined.rule, Invite | Immune) else None,
             "may_invite": self._networks.book.may_invite(joined),
@@ -163,16 +180,29 @@ class NetworkAnswers:
             "problem": problem or await own_problem(self._node, network.id, joined.rule),
         }
 
-    def _invitation(self, made: Invitation, name: str, rule: Membrane) -> dict[str, Any]:
+    def _admins(self, rule: Membrane, names: Mapping[bytes, str]) -> Sequence[dict[str, Any]]:
+        """Whose word counts in a network: this person first, the others by name."""
+        own = self._node.identity.root
+        rows = [
+            {"root": root.hex(), "name": names.get(root, ""), "you": root == own}
+            for root in admins_of(rule)
+        ]
+        return sorted(rows, key=lambda row: (not row["you"], row["name"], row["root"]))
+
+    async def _invitation(self, made: Invitation, name: str, rule: Membrane) -> dict[str, Any]:
         proof = decode_proof(made.proof) if made.proof else None
         signed = len(proof.links[-1].signed) if isinstance(proof, Invited) else 0
         needed = rule.needed if isinstance(rule, Invite) else min(1, signed)
+        names = await self._names()
+        whom = names.get(made.to, "") or f"{made.to.hex()[:12]}..."
         return {
             "network": name,
             "invitation": invitation_text(made),
             "to": made.to.hex(),
+            "to_name": names.get(made.to, ""),
             "until_us": proof_end_us(made.proof),
             "signed": signed,
             "needed": needed,
             "complete": signed >= needed,
+            "next": _next_step(whom, needed - signed),
         }

@@ -157,7 +157,7 @@ class Book:
             raise Dms3Error(
                 "not_admitted",
                 f"You may not be in {row.name} ({verdict.rule}): {verdict.detail}.",
-                hint=_NEXT_STEP.get(verdict.rule, "Ask a member for an invitation to your root."),
+                hint=_next_step(network.rule, verdict.rule),
             )
         return row
 
@@ -186,8 +186,18 @@ _NEXT_STEP = {
     "membrane-needed": "Give it to another admin: dms3 network sign INVITATION.",
     "membrane-expired": "Ask for a fresh invitation.",
     "membrane-early": "Compare the clocks of the two machines.",
-    "membrane-admin": "The seed may be another one.",
+    "membrane-admin": "Ask one of its admins for an invitation to your root (dms3 id show).",
 }
+_NEXT_STEP_SEED = {
+    "membrane-missing": "Type its seed unseen: dms3 network join INVITATION --seed-file -",
+    "membrane-admin": "The seed is another one. Ask who invited you for it, and type it again.",
+}
+
+
+def _next_step(rule: Membrane, broken: str) -> str:
+    """What a person can do whose proof was refused because rule `broken` says so."""
+    steps = _NEXT_STEP | (_NEXT_STEP_SEED if isinstance(rule, Seed) else {})
+    return steps.get(broken, "Ask a member for an invitation to your root (dms3 id show).")
 
 
 def seed_key(text: str, network_secret: bytes) -> bytes:
@@ -197,8 +207,11 @@ def seed_key(text: str, network_secret: bytes) -> bytes:
     """
     secret = text.strip().encode()
     if len(text.strip()) < PASSPHRASE_CHARS_MIN or len(secret) > PASSPHRASE_BYTES_MAX:
-        why = f"A seed has {PASSPHRASE_CHARS_MIN} characters or more."
-        raise Dms3Error("argument_invalid", why)
+        why = (
+            f"A seed has {PASSPHRASE_CHARS_MIN} characters or more, and at most "
+            f"{PASSPHRASE_BYTES_MAX:,} bytes."
+        )
+        raise Dms3Error("argument_invalid", why, hint="A few words that nobody guesses will do.")
     salt = hashlib.sha256(b"dms3 network seed" + network_secret).digest()[:_SALT_BYTES]
     return Argon2id(
         salt=salt,

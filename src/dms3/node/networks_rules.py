@@ -21,6 +21,7 @@ from dms3.chain.membrane import (
 from dms3.chain.operations_validation import WarnedOf
 from dms3.core.errors import Dms3Error
 from dms3.core.ids import OverlayId, Root
+from dms3.core.limits import INVITATION_SIGNERS_MAX, MEMBERSHIP_WORK_BITS_MAX
 from dms3.core.multibase import encode_base32
 from dms3.crypto.signing import PUBLIC_BYTES, SigningKey
 from dms3.node.networks import Make
@@ -39,20 +40,39 @@ async def rule_of(node: Node, wish: Wish) -> Make:
     if (wish.membrane == "seed") != (wish.seed is not None):
         raise Dms3Error(
             "argument_invalid",
-            "A seed belongs to --membrane seed, and to no other.",
-            hint="dms3 network create NAME --membrane seed --seed-file FILE",
+            "A seed belongs to a network behind one (--membrane seed), and to no other.",
+            hint="Type it unseen: dms3 network create NAME --membrane seed --seed-file -",
         )
     if (wish.membrane == "immune") != bool(wish.apps):
         raise Dms3Error(
             "argument_invalid",
-            "Apps belong to --membrane immune, and to no other: members warn of each other there.",
+            "Apps belong to --membrane immune, and to no other: admins warn of members there.",
             hint="dms3 network create NAME --membrane immune --needed 2 --apps guestbook",
         )
     others = [await root_of(node, each) for each in wish.admins]
     by = tuple(sorted({node.identity.root, *others}))
     assert node.dapps is not None, "apps are a part of every node"
     apps = tuple(sorted({bytes(node.dapps.app(name).overlay) for name in wish.apps}))
+    _check_numbers(wish, len(by))
     return _makers(by, wish, apps)[wish.membrane]
+
+
+def _check_numbers(wish: Wish, admins: int) -> None:
+    """Whether --needed and --bits can be; raises `argument_invalid` with what could be."""
+    most = min(admins, INVITATION_SIGNERS_MAX) if wish.membrane == "invite" else admins
+    if wish.membrane in ("invite", "immune") and not 1 <= wish.needed <= most:
+        raise Dms3Error(
+            "argument_invalid",
+            f"--needed is 1 to {most} with {_admins(admins)}, not {wish.needed}.",
+            hint="Name more admins: --admins CONTACT, as often as there are.",
+        )
+    if wish.membrane == "work" and not 1 <= wish.bits <= MEMBERSHIP_WORK_BITS_MAX:
+        why = f"--bits is 1 to {MEMBERSHIP_WORK_BITS_MAX}, not {wish.bits}."
+        raise Dms3Error("argument_invalid", why, hint="Each bit doubles the work; 20 is usual.")
+
+
+def _admins(count: int) -> str:
+    return "one admin" if count == 1 else f"{count} admins"
 
 
 def _makers(by: tuple[bytes, ...], wish: Wish, apps: tuple[bytes, ...]) -> dict[str, Make]:

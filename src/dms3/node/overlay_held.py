@@ -37,7 +37,10 @@ def holds(figures: OverlayFigures) -> list[dict[str, Any]]:
 
 
 async def overlay_rows(node: Node, book: Book) -> list[dict[str, Any]]:
-    """Every overlay: what it is, how many nodes it has, what is held for it."""
+    """Every overlay: what it is, how many other nodes are known in it, what is held for it.
+
+    First what is public, then networks, then apps, by name.
+    """
     figures: tuple[OverlayFigures, ...] = await node.call("dht.figures")
     apps = {} if node.dapps is None else {each.overlay: each.name for each in node.dapps.apps()}
     rows = []
@@ -61,7 +64,10 @@ async def overlay_rows(node: Node, book: Book) -> list[dict[str, Any]]:
                 "holds": holds(one),
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: (_KINDS.index(row["kind"]), row["name"], row["id"]))
+
+
+_KINDS = ("public", "network", "app")
 
 
 class HeldGauges:

@@ -19,6 +19,7 @@ from dms3.core.desk import Operation
 from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.ids import OverlayId, RequestId
 from dms3.core.limits import COMMITS_WAITING_MAX, WRITE_TRIES_MAX
+from dms3.core.multibase import encode_base32
 from dms3.core.verdict import Invalid, Unresolved, Valid, Verdict
 from dms3.source.chains import Chain, ChainRow
 from dms3.source.drafting import Draft, Known, add_changes, check_commit, targets
@@ -296,7 +297,7 @@ def rejected(verdict: Invalid, records: Records) -> Rejected:
     about = f"entry {action.entry}" if action.entry is not None else f"action {action.kind}"
     return Rejected(
         "content_invalid",
-        f"{where} refuses {about} of agent {action.author.hex()[:12]}: {verdict.detail}.",
+        f"{where} refuses {about} of agent {encode_base32(action.author)[:12]}: {verdict.detail}.",
         Retry.NEVER,
         verdict.rule,
         verdict.detail,
