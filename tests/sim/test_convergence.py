@@ -32,6 +32,14 @@ def test_all_hold_the_same_after_partitions_and_loss(seed):
     assert outcome.figures["held"] == outcome.figures["ops"] > 0
 
 
+@pytest.mark.parametrize(("seed", "nodes"), [(92, 5), (222, 3)])
+def test_the_end_is_when_what_was_acknowledged_has_come_through(seed, nodes):
+    """Sets of ops are equal, too, before an author has judged its own, or when all writes fail."""
+    outcome = converge(seed, nodes)
+    assert outcome.ok, outcome.violation
+    assert outcome.figures["committed"] > 0
+
+
 def test_comparing_alone_brings_everything_to_everybody(monkeypatch):
     """Nobody publishes: what an author has, the others find with it."""
     monkeypatch.setattr(Filling, "parcels", lambda _: iter(()))

@@ -108,7 +108,7 @@ class ChainScenario(Scenario):
 
     def finished(self, world: World) -> bool:
         """Whether every node has read everything that was acknowledged, and all links to it."""
-        if world.time_us < self._until_us or self._open:
+        if world.time_us < self._until_us or self._open or not self.tally.committed:
             return False
         if self._wanted is None:
             hashes = [b"", *(hash_.binary for hash_ in self.tally.committed)]
@@ -134,8 +134,8 @@ class ChainScenario(Scenario):
     # Writing
 
     def _write(self, random: Random) -> None:
-        if self.world.time_us >= self._until_us:
-            return
+        if self.world.time_us >= self._until_us and self.tally.committed:
+            return  # among many crashes: until one write has come through
         node = random.choice(self.world.nodes)
         self._commit(node, random)
         self.world.at(self.world.time_us + self.pause_us(random), self._write, random)

@@ -20,6 +20,7 @@ from dms3.sim.world import SimNode, World
 
 LOSS_PER_MILLION = 300_000
 _OPS, _PENDING = "validation/ops", "validation/pending"
+_ACTIONS = "validation/actions"
 
 
 class ConvergeScenario(ChainScenario):
@@ -44,9 +45,21 @@ class ConvergeScenario(ChainScenario):
 
     def finished(self, world: World) -> bool:
         """Whether all hold the same ops, each with its verdict."""
-        if world.time_us < self._until_us or self._open:
+        if world.time_us < self._until_us or self._open or not self.tally.committed:
             return False
-        return not any(node.disk.table(_PENDING) for node in world.nodes) and _equal(world.nodes)
+        if any(node.disk.table(_PENDING) for node in world.nodes):
+            return False
+        return not self.lacking(world.nodes[0]) and _equal(world.nodes)
+
+    def lacking(self, node: SimNode) -> list[bytes]:
+        """Actions that were acknowledged and that the node has not: also by their author, at first.
+
+        A commit is acknowledged when it is durable in its chain; its author judges it after that.
+        """
+        rows = node.disk.table(_ACTIONS)
+        return sorted(
+            hash_.digest for hash_ in self.tally.committed if DNA.id + hash_.digest not in rows
+        )
 
     def checkers(self) -> Sequence[Checker]:
         """What was written is among what all hold."""
@@ -67,12 +80,10 @@ class _AllHeld(Checker):
 
     def quiet(self, world: World) -> None:
         """Every node has every action that was acknowledged."""
-        written = {hash_.digest for hash_ in self._scenario.tally.committed}
-        if not written:
+        if not self._scenario.tally.committed:
             raise ViolationError("nothing was committed")
         for node in world.nodes:
-            rows = node.disk.table("validation/actions")
-            missing = sorted(digest for digest in written if DNA.id + digest not in rows)
+            missing = self._scenario.lacking(node)
             if missing:
                 raise ViolationError(f"node {node.index} lacks {len(missing)} actions")
 
