@@ -8,6 +8,7 @@ import pytest
 from dms3.cli import main
 from dms3.cli.dev import last_words
 from dms3.core.limits import SIM_MESH_NODES_MAX, SIM_NODES_MAX
+from dms3.node.commands import TABLE
 
 USAGE = 2
 
@@ -103,3 +104,21 @@ def test_the_last_words_of_a_node():
     assert last_words('{"event": "stopped"}') == '{"event": "stopped"}'
     assert last_words("7\n") == "7"
     assert last_words("\n---\n") == last_words("") == "it ended without a word."
+
+
+def test_groups_have_words_of_their_own_and_summaries_are_whole(dms3):
+    assert {row.noun for row in TABLE if row.verb} <= set(main.NOUNS)
+    status, out, _ = dms3("network", "--help")
+    assert status == 0
+    listed = " ".join(out.split())
+    for row in TABLE:
+        if row.noun == "network":
+            assert row.summary in listed
+    assert main.NOUNS["network"] in listed
+
+
+def test_a_wrong_choice_is_told_without_names_of_the_program(dms3):
+    status, _, err = dms3("network", "create", "club", "--membrane", "closed")
+    assert status == USAGE
+    assert "'closed' is not one of 'invite', 'member'" in err
+    assert "Value error" not in err

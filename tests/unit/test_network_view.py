@@ -92,6 +92,7 @@ AGENT, HASH = "a" * 52, "bafyrei" + "x" * 52
 CONVICTED = {
     "dapp": "guestbook",
     "agent": AGENT,
+    "person": None,
     "standing": "convicted",
     "kind": "rule",
     "words": "Its action 3 breaks the rule short, line 9: <b>too long</b>.",
@@ -115,6 +116,10 @@ def test_a_conviction_is_shown_with_its_evidence_and_the_way_back():
     assert "found out by this node" in shown
     assert 'data-command="warrant pardon"' in shown
     assert 'data-command="warrant block"' in shown
+    erin = warrants(person={"root": "r", "name": "<i>erin", "you": False})
+    assert "&lt;i&gt;erin</strong>, agent" in erin
+    assert 'aria-label="Pardon &lt;i&gt;erin in guestbook"' in erin
+    assert "your own agent" in warrants(person={"root": "r", "name": "me", "you": True})
     fork = warrants(kind="fork", actions=[HASH, HASH[::-1]], issuer=AGENT)
     assert "Its two actions" in fork
     assert "first said by another agent" in fork

@@ -67,6 +67,20 @@ def test_a_broken_rule_is_shown_with_name_line_and_author() -> None:
     assert "deleted" not in told, "nobody deleted it"
     valid = RECORD | {"verdict": {"verdict": "valid"}}
     assert "deleted by its author" in lines("entry get", valid)
+    assert f"create by agent {AGENT}, " in lines("entry get", valid)
+    assert "valid, as 2 nodes say" in lines("entry get", valid)
+
+
+def test_who_wrote_it_is_named_where_that_is_known() -> None:
+    written = RECORD | {"verdict": {"verdict": "valid"}, "holders": 1}
+    for person, who in (
+        ({"root": "r", "name": "alice", "you": False}, f"alice (agent {AGENT})"),
+        ({"root": "r", "name": "me", "you": True}, f"you (agent {AGENT})"),
+        ({"root": "r", "name": "", "you": False}, f"agent {AGENT}"),
+    ):
+        told = lines("entry get", written | {"person": person})
+        assert f"create by {who}, " in told
+        assert "valid, as 1 node says" in told
 
 
 def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
@@ -93,6 +107,9 @@ def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
     assert "entry: signed for by 2 nodes, all there are" in lines("entry put", put)
     assert "signed for" not in lines("entry put", put | {"published": None})
     assert "signed for" not in lines("entry journey", data | {"published": None})
+    assert "warrant show" not in told
+    blocked = lines("entry journey", data | {"blocked": "convicted", "dapp": "guestbook"})
+    assert f"Its author is convicted here: dms3 warrant show {AGENT}" in blocked
 
 
 def test_values_are_shown_as_text_rows_or_json() -> None:

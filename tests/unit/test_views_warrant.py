@@ -33,6 +33,14 @@ def test_a_list_says_who_why_and_who_found_it() -> None:
     told = lines("warrant list", {"warrants": [ONE, ONE | {"issuer": OTHER}]})
     assert "breaks the rule short, line 9" in told
     assert "found out by this node" in told
+    assert f"  agent {AGENT}" in told.splitlines()
+    for person, whose in (
+        ({"root": "r", "name": "erin", "you": False}, "erin's "),
+        ({"root": "r", "name": "me", "you": True}, "your own "),
+        ({"root": "r", "name": "", "you": False}, ""),
+    ):
+        named = lines("warrant list", {"warrants": [ONE | {"person": person}]})
+        assert f"  {whose}agent {AGENT}" in named.splitlines()
     assert f"first said by agent {OTHER}" in told
 
 
@@ -42,6 +50,7 @@ def test_one_is_shown_with_its_actions_and_the_way_back() -> None:
     told = lines("warrant show", full)
     assert told.count("create entry") == 2
     assert f"dms3 warrant pardon guestbook {AGENT}" in told
+    assert f"What it wrote: dms3 entry journey {HASH} --dapp guestbook" in told
     assert "pardoned by you" in lines("warrant pardon", full | {"standing": "pardoned"})
     mine = full | {"standing": "blocked", "kind": "", "why": "rude", "actions": []}
     assert "You said: rude" in lines("warrant block", mine)

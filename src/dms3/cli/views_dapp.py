@@ -187,7 +187,8 @@ def _signed(published: Mapping[str, Any] | None) -> list[Line]:
 
 def _record(data: Mapping[str, Any]) -> list[Line]:
     action = data["action"]
-    about = f"{action['kind']} by {action['author']}, {_when(action['time'])}, in {data['dapp']}"
+    who = _who(data, action["author"])
+    about = f"{action['kind']} by {who}, {_when(action['time'])}, in {data['dapp']}"
     lines: list[Line] = [[(json.dumps(data["entry"], ensure_ascii=False), "bold")]]
     lines += [[(about, "")], *_verdict(data["verdict"], data)]
     if not data["live"] and data["verdict"]["verdict"] == "valid":
@@ -199,7 +200,8 @@ def _record(data: Mapping[str, Any]) -> list[Line]:
 
 def _verdict(verdict: Mapping[str, Any], data: Mapping[str, Any]) -> list[Line]:
     if verdict["verdict"] != "invalid":
-        return [[(f"{verdict['verdict']}, held by {counted(data['holders'], 'node')}", "dim")]]
+        asked = f"{counted(data['holders'], 'node')} {'says' if data['holders'] == 1 else 'say'}"
+        return [[(f"{verdict['verdict']}, as {asked}", "dim")]]
     line = f", line {verdict['line']}" if verdict["line"] else ""
     return [[(f"It breaks the rule {verdict['rule']}{line}: {verdict['detail']}", "red")]]
 
@@ -216,7 +218,10 @@ def _links(data: Mapping[str, Any]) -> list[Line]:
 def _history(data: Mapping[str, Any]) -> list[Line]:
     asked = counted(data["holders"], "node")
     lines: list[Line] = [
-        [(data["agent"], "bold"), (f"  {data['state']} in {data['dapp']}, say {asked}", "")]
+        [
+            (_who(data, data["agent"]), "bold"),
+            (f"  {data['state']} in {data['dapp']}, say {asked}", ""),
+        ]
     ]
     for one in data["actions"]:
         kind = one.get("entry_kind") or one.get("link_kind") or ""
@@ -227,13 +232,24 @@ def _history(data: Mapping[str, Any]) -> list[Line]:
 
 
 def _journey(data: Mapping[str, Any]) -> list[Line]:
-    lines: list[Line] = [[(data["action"], "bold"), (f"  by {data['author']}", "")]]
+    lines: list[Line] = [[(data["action"], "bold")]]
+    lines += [[(f"  by {_who(data, data['author'])}", "")]]
+    if data.get("blocked"):
+        look = f"dms3 warrant show {data['author']}"
+        lines += [[(f"Its author is {data['blocked']} here: {look}", "yellow")]]
     lines += _verdict(data["verdict"], data)
     for one in data["here"]:
         why = f": {one['why']}" if one["why"] else ""
         broken = f", rule {one['rule']}, line {one['line']}" if one["rule"] else ""
         lines += [[(f"  here: {one['op']} {one['state']}{broken}{why}", "")]]
     return [*lines, *_signed(data["published"])]
+
+
+def _who(data: Mapping[str, Any], agent: str) -> str:
+    """Whose agent, where that is known: "alice (agent cfac5...)"."""
+    person = data.get("person") or {"name": "", "you": False}
+    name = "you" if person["you"] else person["name"]
+    return f"{name} (agent {agent})" if name else f"agent {agent}"
 
 
 def _when(moment_us: int) -> str:

@@ -27,13 +27,21 @@ def _one(one: Mapping[str, Any]) -> list[Line]:
     said = f"first said by agent {issuer}" if issuer else "found out by this node"
     lines: list[Line] = [
         [(one["dapp"], "bold"), (f"  {_STANDING[one['standing']]}", "")],
-        [(f"  agent {one['agent']}", "dim")],
+        [(f"  {_whose(one)}agent {one['agent']}", "dim")],
     ]
     if one["kind"]:
         lines += [[(f"  {one['words']}", "")], [(f"  {said}", "dim")]]
     if one["why"]:
         lines += [[(f"  You said: {one['why']}", "")]]
     return lines
+
+
+def _whose(one: Mapping[str, Any]) -> str:
+    """Whose agent it is, where that is known: "erin's "."""
+    person = one.get("person")
+    if not person or not (person["you"] or person["name"]):
+        return ""
+    return "your own " if person["you"] else f"{person['name']}'s "
 
 
 def _shown(data: Mapping[str, Any]) -> list[Line]:
@@ -46,6 +54,9 @@ def _shown(data: Mapping[str, Any]) -> list[Line]:
             [(f"  {action['seq']:>5}  {action['kind']} {kind}", "")],
             [(f"         {action['hash']}", "dim")],
         ]
+    if data["actions"]:
+        look = f"dms3 entry journey {data['actions'][0]['hash']} --dapp {data['dapp']}"
+        lines += [[(f"What it wrote: {look}", "dim")]]
     if data["standing"] != "pardoned":
         again = f"dms3 warrant pardon {data['dapp']} {data['agent']}"
         lines += [[(f"To take from it again: {again}", "dim")]]

@@ -7,10 +7,11 @@ Source: docs/interfaces.md, "Command line". Cheap to import: what they do is in
 # ruff: noqa: A002 - parameters are named for people: --type, HASH
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from dms3.node.services import NodeServices
-from dms3.node.table import About, Json, Result, command
+from dms3.node.table import About, Json, Result, Step, command
 
 App = Annotated[str, About("the name of an installed app", metavar="D")]
 MaybeApp = Annotated[str | None, About("of this app; without it: of any", metavar="D")]
@@ -18,7 +19,9 @@ Hash = Annotated[str, About("the hash of an entry or of an action", metavar="HAS
 
 
 @command(
-    "entry", "put", example="""dms3 entry put --dapp guestbook --type entry '{"text": "Hi"}'"""
+    "entry",
+    "put",
+    example="""dms3 entry put --dapp guestbook --type entry '{"name": "Alice", "text": "Hi"}'""",
 )
 async def entry_put(
     node: NodeServices,
@@ -27,13 +30,14 @@ async def entry_put(
     type: Annotated[str, About("the kind of entry, as the app names it", "--type", "T")],
     private: Annotated[bool, "it stays on your devices"] = False,
     wait: Annotated[int, About("until others hold it, at most so long", metavar="SECONDS")] = 0,
-) -> Result:
+) -> AsyncIterator[Step]:
     """Write an entry to your chain in an app, by the rules of the app.
 
     It is written when this answers. With --wait it says who signed for it, too, and why that is
     enough: their uptimes, or everybody has signed whom there is to ask.
     """
-    return Result(await node.entries.put(dapp, type, content.value, private=private, wait=wait))
+    async for step in node.entries.put(dapp, type, content.value, private=private, wait=wait):
+        yield step
 
 
 @command("entry", "get", example="dms3 entry get bafyrei...")

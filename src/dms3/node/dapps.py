@@ -24,6 +24,7 @@ from dms3.core.limits import CALLS_AT_ONCE_MAX, DAPP_NAME_CHARS_MAX, DAPPS_MAX
 from dms3.core.machine import Entropy
 from dms3.core.multibase import encode_base32
 from dms3.io import dapp_tables as tables
+from dms3.node.agent_people import Behind
 from dms3.node.dapps_calling import Calls, Here
 from dms3.node.dapps_logins import DappLogins
 from dms3.node.dapps_parts import address_name, check_name, parts_of
@@ -63,6 +64,7 @@ class Dapps:
         here = Here(around.identity, around.call, around.sandbox, around.log)
         self._calls = Calls(here, self, asyncio.Semaphore(CALLS_AT_ONCE_MAX))
         self._begun: asyncio.Queue[App] = asyncio.Queue()
+        self.behind = Behind(around.call, around.clock)
 
     async def start(self) -> None:
         """Read what is installed; before anything else."""

@@ -6,6 +6,7 @@ installed apps are asked. Implements `EntryServices` of node/services_dapp.py.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,11 +26,13 @@ from dms3.core.errors import Dms3Error
 from dms3.core.limits import ENTRIES_LISTED_MAX, ENTRY_WAIT_SECONDS_MAX
 from dms3.core.verdict import Valid
 from dms3.node import dapps_shown as shown
+from dms3.node.agent_people import people_of
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_names import agent_of, hash_of, place_of
 from dms3.node.dapps_running import App
 from dms3.node.dapps_waiting import holders
 from dms3.node.node import Node
+from dms3.node.table import Progress, Result, Step
 
 
 class EntryAnswers:
@@ -45,10 +48,13 @@ class EntryAnswers:
 
     async def put(
         self, dapp: str, kind: str, content: Any, *, private: bool, wait: int
-    ) -> dict[str, Any]:
-        """Write an entry; raises `content_invalid` with the rule that it breaks."""
+    ) -> AsyncIterator[Step]:
+        """Write an entry; steps while others are waited for, the result last.
+
+        Raises `content_invalid` with the rule that it breaks.
+        """
         if not 0 <= wait <= ENTRY_WAIT_SECONDS_MAX:
-            why = f"One waits 0 to {ENTRY_WAIT_SECONDS_MAX} seconds."
+            why = f"--wait is 0 to {ENTRY_WAIT_SECONDS_MAX} seconds, not {wait}."
             raise Dms3Error("argument_invalid", why)
         app = self._dapps.app(dapp)
         app.check_ready()
@@ -60,14 +66,15 @@ class EntryAnswers:
             done: Committed = await self._node.call("source.commit", commit)
             data = {"dapp": app.name, **shown.committed(done, 0), "published": None}
             if signed is not None:
-                far = await signed.of(done.actions[0], wait)
-                data["published"] = shown.published(far)
-        return data
+                async for far in signed.of(done.actions[0], wait):
+                    data["published"] = shown.published(far)
+                    yield _held(far)
+        yield Result(data)
 
     async def get(self, hash_: str, dapp: str | None, *, latest: bool) -> dict[str, Any]:
         """The record under a hash; raises `not_found`."""
         app, found = await self._found(hash_of(hash_), dapp, latest=latest)
-        return {"dapp": app.name, **shown.found(found)}
+        return {"dapp": app.name, "person": await self._person(found), **shown.found(found)}
 
     async def links(
         self, base: str, dapp: str | None, tag: str, kind: str, limit: int
@@ -91,7 +98,11 @@ class EntryAnswers:
             if found.state != "empty" or dapp is not None:
                 more = len(found.actions) == limit
                 last = found.actions[-1].action.seq if found.actions and more else None
-                return {"dapp": app.name, **shown.activity(found), "next": last}
+                person = None
+                if found.state == "valid" and found.actions:
+                    person = (await people_of(self._node)).row(found.actions[0].action.root)
+                about = {"dapp": app.name, "person": person}
+                return {**about, **shown.activity(found), "next": last}
         raise Dms3Error("not_found", f"No installed app knows the agent {agent[:64]}.")
 
     async def journey(self, hash_: str, dapp: str | None) -> dict[str, Any]:
@@ -105,6 +116,7 @@ class EntryAnswers:
             "action": str(action.hash),
             "entry": None if action.action.entry is None else str(action.action.entry),
             "author": shown.record(found.records[0])["action"]["author"],
+            "person": await self._person(found),
             "verdict": shown.verdict(found.verdict),
             "holders": found.holders,
             "here": [shown.op_state(one) for one in states],
@@ -115,6 +127,12 @@ class EntryAnswers:
             far: Published = await self._node.call("source.published", action.hash)
             data["published"] = shown.published(far)
         return data
+
+    async def _person(self, found: Found) -> dict[str, Any] | None:
+        """Who wrote a record that holds: its chain begins with a certificate of theirs."""
+        if not isinstance(found.verdict, Valid) or not found.records:
+            return None
+        return (await people_of(self._node)).row(found.records[0].signed.action.root)
 
     async def _blocked(self, app: App, agent: bytes) -> str:
         """How its author stands here: "" for one against whom nothing is known."""
@@ -142,6 +160,12 @@ class EntryAnswers:
             f"Nobody who was asked has {wanted}.",
             hint="Is it of one of your apps? See dms3 dapp list.",
         )
+
+
+def _held(far: Published) -> Progress:
+    """Of how many parts of an action enough have signed that they hold them."""
+    enough = sum(bool(each.enough) for each in far.ops)
+    return Progress(enough, len(far.ops), "parts", "Others check it and sign that they hold it")
 
 
 def _check_limit(limit: int) -> None:

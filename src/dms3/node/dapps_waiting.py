@@ -17,6 +17,7 @@ from dms3.core.database import StoredEvent
 from dms3.node.node import Node
 
 TOPIC = "chain.published"
+_LOOK_SECONDS = 1  # between two reports of progress
 
 
 @contextmanager
@@ -33,11 +34,17 @@ class Holders:
         self._node = node
         self._live = live
 
-    async def of(self, action: Cid, seconds: int) -> Published:
-        """Who holds `action`, as soon as that is enough, and after so many seconds at last."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._until(str(action))
+    async def of(self, action: Cid, seconds: int) -> AsyncIterator[Published]:
+        """Who holds `action`: each second until that is enough, or so many are over."""
+        for _ in range(seconds):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._until(str(action))
+                    break
+            yield await self._far(action)
+        yield await self._far(action)
+
+    async def _far(self, action: Cid) -> Published:
         far: Published = await self._node.call("source.published", action)
         return far
 

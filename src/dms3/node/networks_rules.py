@@ -63,12 +63,16 @@ def _check_numbers(wish: Wish, admins: int) -> None:
     if wish.membrane in ("invite", "immune") and not 1 <= wish.needed <= most:
         raise Dms3Error(
             "argument_invalid",
-            f"--needed is 1 to {most} with {_admins(admins)}, not {wish.needed}.",
+            f"With {_admins(admins)} --needed is {_from_one(most)}, not {wish.needed}.",
             hint="Name more admins: --admins CONTACT, as often as there are.",
         )
     if wish.membrane == "work" and not 1 <= wish.bits <= MEMBERSHIP_WORK_BITS_MAX:
         why = f"--bits is 1 to {MEMBERSHIP_WORK_BITS_MAX}, not {wish.bits}."
         raise Dms3Error("argument_invalid", why, hint="Each bit doubles the work; 20 is usual.")
+
+
+def _from_one(most: int) -> str:
+    return "1" if most == 1 else f"1 to {most}"
 
 
 def _admins(count: int) -> str:

@@ -20,6 +20,7 @@ from dms3.node.message_search import MESSAGES, place_messages
 from dms3.node.node import Node
 from dms3.node.publishing import plain_text
 from dms3.node.services_store import SearchAsked
+from dms3.p2p.contacts import Contact
 from dms3.search.operations import Grants, PeersFound, SearchPeers
 from dms3.search.query import parse_query
 from dms3.search.snippet import find_marks
@@ -53,7 +54,7 @@ async def search(node: Node, asked: SearchAsked) -> dict[str, Any]:
         for key in ("opened", "skipped", "unreachable")
     }
     return {
-        "hits": hits[: asked.limit],
+        "hits": await _with_owners(node, hits[: asked.limit]),
         "total": sum(part["total"] for part in parts),
         "containers": containers,
         "unreachable": [one for part in parts for one in part["unreachable"]],
@@ -147,6 +148,19 @@ async def _search_peers(node: Node, asked: SearchAsked) -> dict[str, Any]:
             for one in found.unreached
         ]
     return _part(hits, total, opened, skipped, unreachable)
+
+
+async def _with_owners(node: Node, hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hits with the name of whose they are, "" where the person of this node does not know them.
+
+    Which node has published something is that node's own word; its root has signed for it.
+    """
+    contacts: Sequence[Contact] = await node.call("peers.contact_list")
+    names = {each.root.hex(): each.name for each in contacts}
+    names |= {peer_id_text(each.peer): each.name for each in contacts}
+    own = node.identity
+    names |= {own.root.hex(): own.name, peer_id_text(own.peer): own.name}
+    return [hit | {"owner": names.get(hit.get("root", hit["node"]), "")} for hit in hits]
 
 
 def _merged(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

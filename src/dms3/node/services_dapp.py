@@ -107,10 +107,10 @@ class DappServices(Protocol):
 class EntryServices(Protocol):
     """What apps wrote; answers are JSON values."""
 
-    async def put(
+    def put(
         self, dapp: str, kind: str, content: Any, *, private: bool, wait: int
-    ) -> dict[str, Any]:
-        """Write an entry; wait so many seconds until enough others hold it."""
+    ) -> AsyncIterator[Step]:
+        """Write an entry; wait so many seconds until enough others hold it; the result last."""
         ...
 
     async def get(self, hash_: str, dapp: str | None, *, latest: bool) -> dict[str, Any]:

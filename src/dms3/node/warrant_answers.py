@@ -5,6 +5,7 @@ Source: docs/chains.md, "Convicted". Implements `WarrantServices` of node/servic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dms3.chain.action import decode_signed, plain
@@ -12,6 +13,7 @@ from dms3.chain.operations_validation import Block, Pardon, Warranted
 from dms3.chain.warrant import decode_evidence
 from dms3.core.errors import Dms3Error
 from dms3.core.multibase import encode_base32
+from dms3.node.agent_people import people_of
 from dms3.node.dapps import Dapps
 from dms3.node.dapps_names import agent_of
 from dms3.node.dapps_running import App
@@ -32,8 +34,14 @@ class WarrantAnswers:
     async def list(self, dapp: str | None) -> dict[str, Any]:
         """All that this node has convicted and its person blocks, by app."""
         apps = self._dapps.apps() if dapp is None else [self._dapps.app(dapp)]
-        found = [shown(app.name, one) for app in apps for one in await self._known(app)]
-        return {"warrants": found}
+        known = [(app, one) for app in apps for one in await self._known(app)]
+        roots = await self._dapps.behind.of((app.overlay, one.agent) for app, one in known)
+        people = await people_of(self._node)
+        return {
+            "warrants": [
+                shown(app.name, one, people.row(roots.get(one.agent))) for app, one in known
+            ]
+        }
 
     async def show(self, agent: str, dapp: str | None) -> dict[str, Any]:
         """One agent, with the actions of the evidence; raises `not_found`."""
@@ -42,11 +50,13 @@ class WarrantAnswers:
         for app in apps:
             for one in await self._known(app):
                 if one.agent == key:
-                    return {**shown(app.name, one), "actions": _actions(one)}
+                    roots = await self._dapps.behind.of([(app.overlay, key)])
+                    person = (await people_of(self._node)).row(roots.get(key))
+                    return {**shown(app.name, one, person), "actions": _actions(one)}
         raise Dms3Error(
             "not_found",
             f"Nothing is known here against agent {agent[:64]}.",
-            hint="dms3 warrant list",
+            hint="See dms3 warrant list.",
         )
 
     async def block(self, dapp: str, agent: str, why: str) -> dict[str, Any]:
@@ -66,11 +76,15 @@ class WarrantAnswers:
         return found
 
 
-def shown(dapp: str, one: Warranted) -> dict[str, Any]:
-    """What is known against an agent; `words` says it to people. `issuer` "": this node."""
+def shown(dapp: str, one: Warranted, person: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is known against an agent; `words` says it to people. `issuer` "": this node.
+
+    `person`: who is behind it; None: not known here.
+    """
     return {
         "dapp": dapp,
         "agent": encode_base32(one.agent),
+        "person": person,
         "standing": one.standing,
         "kind": one.kind,
         "words": words(one),

@@ -54,20 +54,30 @@ async def gather(site: Site, _request: Request) -> Shown:
         "warrants": (await site.ask("warrant", "list"))["warrants"],
     }
     data |= await _networks(site)
-    values = {"ring": draw(mine, near, placed), "found_words": FOUND}
+    contacts = (await site.ask("contact", "list"))["contacts"]
+    values = {
+        "ring": draw(mine, near, placed),
+        "found_words": FOUND,
+        "contacts": sorted(one["name"] for one in contacts),
+    }
     return Shown(data, "dms3 peer list", values)
 
 
 async def _networks(site: Site) -> dict[str, Any]:
-    """The networks of the person, each with who is there, and every overlay of the node."""
+    """The person's networks with who is there, every overlay, apps that a network can name."""
     if not site.has("network", "list"):
-        return {"networks": [], "overlays": []}
+        return {"networks": [], "overlays": [], "apps": []}
     listed = await site.ask("network", "list")
     for one in listed["networks"]:
         found = await site.ask("network", "members", name=one["name"])
         one["people"], one["put_out"] = found["members"], found["put_out"]
         one["publish"] = shell("store", "publish", "SPACE", "--network", one["name"])
-    return {"networks": listed["networks"], "overlays": listed["overlays"]}
+    apps = (await site.ask("dapp", "list"))["dapps"] if site.has("dapp", "list") else []
+    return {
+        "networks": listed["networks"],
+        "overlays": listed["overlays"],
+        "apps": [{"name": one["name"], "title": one["title"]} for one in apps],
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _author(hit: Mapping[str, Any]) -> str:
 
     Which node published that is its own word, and could name anybody's.
     """
-    return str(hit.get("root" if hit.get("public") else "node", ""))
+    return str(hit.get("root") or hit.get("node", ""))
 
 
 async def _names(site: Site) -> dict[str, str]:
