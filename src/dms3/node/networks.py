@@ -224,10 +224,16 @@ class Networks:
         is_admin = self._around.identity.root in founders(network.rule)
         if not (isinstance(proof, Invited) and isinstance(network.rule, Invite) and is_admin):
             raise Dms3Error(
-                "not_admitted", f"You are not an admin of {network.name}, who could sign it."
+                "not_admitted",
+                f"You are not an admin of {network.name}, who could sign it.",
+                hint="Give the line to one of its admins.",
             )
         if (proof.overlay, proof.to) != (network.id, invitation.to):
-            raise Dms3Error("argument_invalid", "The invitation does not fit its own network.")
+            raise Dms3Error(
+                "argument_invalid",
+                "The invitation does not fit its own network.",
+                hint="Ask whoever began it for a new one.",
+            )
         signed = encode_proof(cosign(self._around.identity.tree.root(), proof))
         return replace(invitation, proof=signed), network
 
