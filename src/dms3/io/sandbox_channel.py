@@ -1,7 +1,7 @@
 """One worker process of the sandbox as the node sees it: started, spoken with, ended.
 
 Source: docs/sandbox.md, "Processes". Messages are read by the event loop itself, so an answer
-costs no thread. It does not know what jobs mean: see `io/sandbox.py`.
+costs no thread. It does not know what jobs mean: see `io/sandbox_jobs.py`.
 """
 
 from __future__ import annotations

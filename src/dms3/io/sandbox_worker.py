@@ -1,6 +1,6 @@
 """The program of a worker process of the sandbox: one job after the other, until its parent ends.
 
-Source: docs/sandbox.md, "Processes". Started by `io/sandbox.py` as `python -m
+Source: docs/sandbox.md, "Processes". Started by `io/sandbox_channel.py` as `python -m
 dms3.io.sandbox_worker NUMBER RUNNER OPTIMIZATION` with a socket to the parent at that descriptor.
 It has neither secrets nor settings and opens nothing but the runner.
 """

@@ -12,7 +12,7 @@ import pytest
 from dms3.chain.sandboxing import CallFunction, Judge, Judged
 from dms3.core.errors import Dms3Error, Failure
 from dms3.core.verdict import Abandoned, Invalid, Unresolved, Valid
-from dms3.io import sandbox as sandbox_module
+from dms3.io import sandbox_callers, sandbox_judges
 from dms3.io.runner_cache import RunnerCache
 from dms3.io.sandbox import Sandbox
 from unit.sandbox.kit import ACTION, HEAD, program, ruled
@@ -183,7 +183,7 @@ def test_calls_inside_calls_need_no_place_of_those_that_wait(runner):
         assert (code, said) == ("node_busy", "3 calls wait for other calls.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox_module, "SANDBOX_NESTED_MAX", 3)
+        patch.setattr(sandbox_callers, "SANDBOX_NESTED_MAX", 3)
         with_sandbox(runner, use)
 
 
@@ -258,7 +258,7 @@ def test_what_kills_its_worker_twice_is_given_up_and_the_rest_is_not(runner, mon
 
 
 def test_a_worker_that_takes_too_long_is_ended(runner, monkeypatch):
-    monkeypatch.setattr(sandbox_module, "SANDBOX_JOB_SECONDS_MAX", 0.2)
+    monkeypatch.setattr(sandbox_judges, "SANDBOX_JOB_SECONDS_MAX", 0.2)
 
     async def use(sandbox):
         await sandbox.judge(note("a"))
@@ -311,11 +311,11 @@ def test_while_the_runner_is_made_a_call_says_so(tmp_path, monkeypatch):
         begun = asyncio.Event()
 
         async def make():
-            sandbox._said("building")
+            sandbox._runner._said("building")
             begun.set()
             await asyncio.get_running_loop().create_future()
 
-        monkeypatch.setattr(sandbox, "_make", make)
+        monkeypatch.setattr(sandbox._runner, "_make", make)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(sandbox.run())
             await begun.wait()
@@ -337,7 +337,7 @@ def test_a_runner_that_cannot_be_made_is_said_to_whoever_asks(tmp_path, monkeypa
         async def make():
             raise Dms3Error("runner_missing", "no memory")
 
-        monkeypatch.setattr(sandbox, "_make", make)
+        monkeypatch.setattr(sandbox._runner, "_make", make)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(sandbox.run())
             await asyncio.sleep(0)
@@ -350,7 +350,7 @@ def test_a_runner_that_cannot_be_made_is_said_to_whoever_asks(tmp_path, monkeypa
 
 
 def test_more_than_wait_are_refused(shared, monkeypatch):
-    monkeypatch.setattr(sandbox_module, "SANDBOX_WAITING_MAX", 2)
+    monkeypatch.setattr(sandbox_judges, "SANDBOX_WAITING_MAX", 2)
 
     async def use(sandbox):
         await sandbox.judge(note("a"))
