@@ -1,26 +1,22 @@
 """One public space on its way into the overlay: index, blocks, providers, and the manifest last.
 
 Source: plan 0003, "Who holds what"; docs/publishing.md. A round goes through the stages in order;
-its record is durable after every batch, so it goes on where it was after a crash. Part of machine
-"publishing" (`search/publishing.py`), which starts rounds and answers commands.
+its record (`search/publication.py`) is durable after every batch (`search/batches.py`), so it goes
+on where it was after a crash. Part of machine "publishing" (`search/publishing.py`), which starts
+rounds and answers commands.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dms3.core.cid import Cid
 from dms3.core.codec import encode
 from dms3.core.errors import Failure
 from dms3.core.ids import OverlayId, PeerId, RequestId, SpaceId, Token
 from dms3.core.limits import (
     FETCH_PROGRESS_US,
-    MANIFEST_LIFE_US_MAX,
-    PUBLISH_BATCH_BYTES_MAX,
-    PUBLISH_BATCHES_MAX,
     PUBLISH_LOOKS_CONNECTED_MIN,
     PUBLISH_LOOKS_MIN,
     PUBLISH_PAGE_BLOCKS_MAX,
@@ -31,73 +27,31 @@ from dms3.core.limits import (
 from dms3.core.machine import Call, Cancel, Delete, Effect, Notify, Now, Persist, Reply
 from dms3.core.overlay import PUBLIC, Content, DropContent, OverlayFigures, Placed, PutContent
 from dms3.crypto.signing import SigningKey
-from dms3.search.manifest import VERSION, Manifest, sign_manifest
-from dms3.search.openindex import CODEC
+from dms3.search.batches import Batch, Batches, Issue
+from dms3.search.manifest import sign_manifest
 from dms3.search.operations_public import (
-    BlockAt,
     BuildIndex,
     IndexBuilt,
     ListBlocks,
     ListRoots,
     Publication,
-    RootAt,
     Unpublished,
 )
+from dms3.search.publication import (
+    BLOCKS,
+    DONE,
+    DROP,
+    INDEX,
+    MANIFEST,
+    PROVIDERS,
+    SPACES,
+    WITHDRAW,
+    Record,
+    manifest_of,
+)
 
-SPACES = "spaces"
-INDEX, BLOCKS, PROVIDERS, MANIFEST, DONE = "index", "blocks", "providers", "manifest", "done"
-WITHDRAW, DROP = "withdraw", "drop"
 ALONE = "no other node is there to hold it"
 _BLOCK = "block"  # content type of dht/blocks.py
-
-Issue = Callable[[Cid, int], Content | None]
-"""The provider record of this node for a CID from a wall-clock instant on; None: unreachable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is durable of a public space.
-
-    `since`: the round covers documents with a row number above it; `through`: the row of the index
-    it publishes, 0 before that is built; `cursor`: the location, or row number, up to which this
-    stage is done. `round_us`: when a round over everything last began; `manifest_us`: date of the
-    newest manifest, 0 without one. `overlay`: where it is put: the public one, or a network's.
-    """
-
-    v: int
-    name: str
-    stage: str
-    since: int = 0
-    through: int = 0
-    cursor: bytes = b""
-    mark: tuple[int, ...] = ()
-    index: Cid | None = None
-    documents: int = 0
-    size: int = 0
-    terms: int = 0
-    kinds: tuple[str, ...] = ()
-    filter: bytes = field(default=b"", repr=False)
-    blocks: int = 0
-    block_bytes: int = 0
-    providers: int = 0
-    least: int = 0
-    wanted: int = 0
-    nodes: int = 0
-    round_us: int = 0
-    manifest_us: int = 0
-    overlay: bytes = PUBLIC
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """Contents put or dropped together; `cursor`: where the stage stands when it is done."""
-
-    cursor: bytes
-    blocks: tuple[BlockAt, ...] = ()
-    contents: tuple[Content, ...] = field(default=(), repr=False)
-    asked: bool = False
-    done: bool = False
-    open: int = 0  # answers still to come, of drops
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +68,10 @@ class Maker:
 
 
 class Publisher:
-    """The state of one public space; `number` makes its tokens unique."""
+    """One public space: which stage it is at, and what that asks for; it serves nobody.
+
+    `number` makes its tokens unique.
+    """
 
     def __init__(self, number: int, space: SpaceId, record: Record, maker: Maker) -> None:
         self.number = number
@@ -125,11 +82,8 @@ class Publisher:
         self.waiters: list[RequestId] = []  # of publish
         self.leavers: list[RequestId] = []  # of unpublish
         self._maker = maker
-        self._tokens: dict[Token, _Batch | None] = {}
-        self._batches: deque[_Batch] = deque()
-        self._page: deque[BlockAt | RootAt] = deque()
-        self._listed = False  # the last page of this stage has come
-        self._reached = b""  # cursor of the last thing listed
+        self._tokens: dict[Token, Batch | None] = {}
+        self._batches = Batches(maker.issue)
         self._looked = False  # whether other nodes are there, in this stage
         self._attempts = 0
         self._alone = 0  # looks at which nobody was there
@@ -141,7 +95,7 @@ class Publisher:
     @property
     def public(self) -> bool:
         """Whether others may have it."""
-        return self.record.stage not in (WITHDRAW, DROP)
+        return self.record.public
 
     @property
     def overlay(self) -> OverlayId:
@@ -160,33 +114,13 @@ class Publisher:
 
     def shown(self) -> Publication:
         """For people."""
-        one = self.record
-        return Publication(
-            space=self.space,
-            name=one.name,
-            stage=one.stage,
-            waiting=self.waiting,
-            documents=one.documents,
-            bytes=one.size,
-            blocks=one.blocks,
-            block_bytes=one.block_bytes,
-            providers=one.providers,
-            least=one.least,
-            wanted=one.wanted,
-            nodes=one.nodes,
-            index=one.index,
-            since_us=one.manifest_us,
-            overlay=self.overlay,
-        )
+        return self.record.shown(self.space, self.waiting)
 
     def begin(self, stage: str, *, since: int, now: Now) -> list[Effect]:
         """A new round from `stage` on, over documents with a row number above `since`."""
         effects = self._leave_stage()
         self.pause_us, self._attempts = 0, 0
-        begun = replace(self.record, since=since, blocks=0, block_bytes=0, providers=0)
-        if since == 0:
-            begun = replace(begun, round_us=now.wall_us)
-        self.record = replace(begun, least=0, wanted=0)
+        self.record = self.record.begun(since, now.wall_us)
         return [*effects, *self._enter(stage)]
 
     def go_on(self, now: Now) -> list[Effect]:
@@ -219,20 +153,21 @@ class Publisher:
             return self._failed(batch, kind, body, now)
         return self._go_further(batch, kind, body, now)
 
-    def _go_further(self, batch: _Batch | None, kind: str, body: Any, now: Now) -> list[Effect]:
+    def _go_further(self, batch: Batch | None, kind: str, body: Any, now: Now) -> list[Effect]:
         if kind == "build":
             return self._built(body)
         if kind == "look":
             return self._counted_nodes(body, now)
         if kind == "page":
-            return self._take_page(body)
+            self._batches.take_page(body, self._page_rows())
+            return []
         if kind == "manifest":
             return self._announced(body, now)
         if batch is not None:
             return self._loaded(batch, body) if kind == "load" else self._placed(batch, body, now)
-        return [Delete(SPACES, self.space), Notify("publish.withdrawn", self._told())]  # forget
+        return [Delete(SPACES, self.space), self._tell("publish.withdrawn")]  # forget
 
-    def _failed(self, batch: _Batch | None, kind: str, failure: Failure, now: Now) -> list[Effect]:
+    def _failed(self, batch: Batch | None, kind: str, failure: Failure, now: Now) -> list[Effect]:
         """Try again later; an index that cannot be built is told to whoever waits."""
         self._attempts += 1
         pause_us = min(PUBLISH_RETRY_US_MAX, PUBLISH_WAIT_US << min(self._attempts - 1, 16))
@@ -245,18 +180,7 @@ class Publisher:
         return []
 
     def _built(self, made: IndexBuilt) -> list[Effect]:
-        built = made.built
-        self.record = replace(
-            self.record,
-            through=made.number,
-            mark=made.mark,
-            index=built.root,
-            documents=built.documents,
-            size=built.size,
-            terms=built.terms,
-            kinds=built.kinds,
-            filter=built.filter,
-        )
+        self.record = self.record.indexed(made)
         return self._enter(BLOCKS)
 
     def _counted_nodes(self, figures: tuple[OverlayFigures, ...], now: Now) -> list[Effect]:
@@ -275,61 +199,35 @@ class Publisher:
         if self.waiting == ALONE:
             return self._answer()
         self.waiting = ALONE
-        return [Notify("publish.waiting", self._told()), *self._answer()]
+        return [self._tell("publish.waiting"), *self._answer()]
 
     # batches
 
     def _fill(self, now: Now) -> list[Effect]:
         """Ask for the next page, load and put the next batches."""
         effects: list[Effect] = []
-        if not self._page and not self._listed and not self._asked("page"):
+        if self._batches.hungry and not self._asked("page"):
             effects.append(self._list())
-        while self._page and len(self._batches) < PUBLISH_BATCHES_MAX:
-            self._batches.append(self._next_batch(now))
-        for batch in self._batches:
-            if not batch.asked and not batch.done:
-                batch.asked = True
-                effects += self._ask(batch)
+        for batch in self._batches.fill(now.wall_us):
+            batch.asked = True
+            effects += self._ask(batch)
         effects += self._advance(now)
-        if not self._batches and self._listed:
+        if self._batches.over:
             effects += self._next_stage()
         return effects
 
     def _list(self) -> Effect:
-        self._reached = self._reached or self.record.cursor
-        since, space = self.record.since, self.space
+        since, space, most = self.record.since, self.space, self._page_rows()
+        reached = self._batches.after(self.record.cursor)
         if self.record.stage == PROVIDERS:
-            after = max(since, int.from_bytes(self._reached, "big"))
-            roots = ListRoots(space, after, PUT_CONTENTS_MAX)
-            return self._call("published.roots", roots, "page")
-        blocks = ListBlocks(space, since, self._reached, PUBLISH_PAGE_BLOCKS_MAX)
-        return self._call("published.blocks", blocks, "page")
+            after = max(since, int.from_bytes(reached, "big"))
+            return self._call("published.roots", ListRoots(space, after, most), "page")
+        return self._call("published.blocks", ListBlocks(space, since, reached, most), "page")
 
-    def _take_page(self, rows: tuple[BlockAt | RootAt, ...]) -> list[Effect]:
-        is_roots = self.record.stage == PROVIDERS
-        limit = PUT_CONTENTS_MAX if is_roots else PUBLISH_PAGE_BLOCKS_MAX
-        self._listed = len(rows) < limit
-        self._page.extend(rows)
-        if rows:
-            last = rows[-1]
-            self._reached = _cursor(last)
-        return []
+    def _page_rows(self) -> int:
+        return PUT_CONTENTS_MAX if self.record.stage == PROVIDERS else PUBLISH_PAGE_BLOCKS_MAX
 
-    def _next_batch(self, now: Now) -> _Batch:
-        rows: list[BlockAt | RootAt] = []
-        size = 0
-        while self._page and len(rows) < PUT_CONTENTS_MAX:
-            row = self._page[0]
-            size += row.size if isinstance(row, BlockAt) else 0
-            if rows and size > PUBLISH_BATCH_BYTES_MAX:
-                break
-            rows.append(self._page.popleft())
-        blocks = tuple(row for row in rows if isinstance(row, BlockAt))
-        issued = [self._maker.issue(row.cid, now.wall_us) for row in rows if not blocks]
-        contents = tuple(content for content in issued if content is not None)
-        return _Batch(_cursor(rows[-1]), blocks, contents)
-
-    def _ask(self, batch: _Batch) -> list[Effect]:
+    def _ask(self, batch: Batch) -> list[Effect]:
         """The first question of a batch."""
         if self.record.stage == DROP:
             batch.open = len(batch.blocks)
@@ -347,7 +245,7 @@ class Publisher:
         batch.done = True  # this node cannot be reached: nobody could ask it
         return []
 
-    def _loaded(self, batch: _Batch, blocks: tuple[bytes | None, ...]) -> list[Effect]:
+    def _loaded(self, batch: Batch, blocks: tuple[bytes | None, ...]) -> list[Effect]:
         """What is no longer here was removed from the space meanwhile."""
         contents = tuple(
             Content(_BLOCK, at.cid.binary, block)
@@ -359,21 +257,15 @@ class Publisher:
             return []
         return [self._call("dht.put", PutContent(self.overlay, contents), "put", batch)]
 
-    def _placed(self, batch: _Batch, placed: Placed, now: Now) -> list[Effect]:
+    def _placed(self, batch: Batch, placed: Placed, now: Now) -> list[Effect]:
         batch.done, self._attempts, self.waiting = True, 0, ""
-        self._count_holders(placed)
+        self.record = self.record.held(placed)
         return self._advance(now)
-
-    def _count_holders(self, placed: Placed) -> None:
-        one = self.record
-        least = min([*placed.holders, *([one.least] if one.wanted else [])], default=0)
-        self.record = replace(one, least=least, wanted=max(one.wanted, placed.wanted))
 
     def _advance(self, now: Now) -> list[Effect]:
         """Note durably how far the stage is: behind every batch that is done, in order."""
         effects: list[Effect] = []
-        while self._batches and self._batches[0].done:
-            batch = self._batches.popleft()
+        while batch := self._batches.pop_done():
             one = self.record
             self.record = replace(
                 one,
@@ -385,7 +277,7 @@ class Publisher:
             effects = [self._persist()]
         if effects and now.mono_us >= self._noted_us + FETCH_PROGRESS_US:
             self._noted_us = now.mono_us
-            effects.append(Notify("publish.progress", self._told()))
+            effects.append(self._tell("publish.progress"))
         return effects
 
     # stages
@@ -410,32 +302,14 @@ class Publisher:
         effects: list[Effect] = [Cancel(token) for token in self._tokens]
         self._tokens.clear()
         self._batches.clear()
-        self._page.clear()
-        self._listed, self._reached, self._looked = False, b"", False
+        self._looked = False
         return effects
 
     def _put_manifest(self, now: Now) -> list[Effect]:
-        one = self.record
-        withdrawn = one.stage == WITHDRAW
+        one, maker = self.record, self._maker
         created_us = max(now.wall_us, one.manifest_us + 1)
-        manifest = Manifest(
-            v=VERSION,
-            space=self.space,
-            name="-" if withdrawn else one.name,
-            root=self._maker.key.public,
-            peer=self._maker.peer,
-            index=one.index or Cid.of(CODEC, b""),
-            documents=0 if withdrawn else one.documents,
-            size=0 if withdrawn else one.size,
-            terms=0 if withdrawn else one.terms,
-            kinds=() if withdrawn else one.kinds,
-            filter=b"\x01\0" if withdrawn else one.filter,
-            created_us=created_us,
-            until_us=created_us + MANIFEST_LIFE_US_MAX,
-            withdrawn=withdrawn,
-            signature=b"",
-        )
-        content = sign_manifest(self._maker.key, manifest)
+        manifest = manifest_of(one, self.space, maker.key.public, maker.peer, created_us)
+        content = sign_manifest(maker.key, manifest)
         self.record = replace(one, manifest_us=created_us)
         put = self._call("dht.put", PutContent(self.overlay, (content,)), "manifest")
         return [self._persist(), put]
@@ -445,10 +319,10 @@ class Publisher:
         if self.record.stage == WITHDRAW:
             told = max(0, max(placed.holders, default=0))
             return [*self._left(told), *self._enter(DROP)]
-        self._count_holders(placed)
+        self.record = self.record.held(placed)
         effects = self._enter(DONE)
         self._noted_us = now.mono_us
-        return [*effects, Notify("publish.done", self._told()), *self._answer()]
+        return [*effects, self._tell("publish.done"), *self._answer()]
 
     # small parts
 
@@ -462,19 +336,8 @@ class Publisher:
         body = self.shown() if failure is None else failure
         return [*(Reply(request, body) for request in requests), *self._left(0)]
 
-    def _told(self) -> dict[str, Any]:
-        """What an event says."""
-        one = self.record
-        return {
-            "space": self.space.hex(),
-            "name": one.name,
-            "stage": one.stage,
-            "documents": one.documents,
-            "blocks": one.blocks,
-            "bytes": one.block_bytes,
-            "holders": one.least,
-            "wanted": one.wanted,
-        }
+    def _tell(self, topic: str) -> Effect:
+        return Notify(topic, self.record.told(self.space))
 
     def _persist(self) -> Effect:
         return Persist(SPACES, self.space, encode(self.record))
@@ -482,12 +345,8 @@ class Publisher:
     def _asked(self, kind: str) -> bool:
         return any(token.split(":")[1] == kind for token in self._tokens)
 
-    def _call(self, port: str, arguments: Any, kind: str, batch: _Batch | None = None) -> Effect:
+    def _call(self, port: str, arguments: Any, kind: str, batch: Batch | None = None) -> Effect:
         self._count += 1
         token = Token(f"{self.number}:{kind}:{self._count}")
         self._tokens[token] = batch
         return Call(port, arguments, token)
-
-
-def _cursor(row: BlockAt | RootAt) -> bytes:
-    return row.location if isinstance(row, BlockAt) else row.number.to_bytes(8, "big")

@@ -45,18 +45,9 @@ from dms3.crypto.signing import SigningKey
 from dms3.search import publicblock
 from dms3.search.operations import Penalty
 from dms3.search.operations_public import Publish, Unpublished
+from dms3.search.publication import BLOCKS, DONE, DROP, INDEX, SPACES, WITHDRAW, Record
 from dms3.search.publicblock import PROTOCOL, PublicServing
-from dms3.search.publisher import (
-    BLOCKS,
-    DONE,
-    DROP,
-    INDEX,
-    SPACES,
-    WITHDRAW,
-    Maker,
-    Publisher,
-    Record,
-)
+from dms3.search.publisher import Maker, Publisher
 
 NAME = "publishing"
 PROTOCOLS = (PROTOCOL,)
