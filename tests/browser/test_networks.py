@@ -13,9 +13,13 @@ SOMEBODY = encode_base32(b"an agent that nobody has seen...")
 
 
 def test_a_network_is_made_joined_and_left(alice: Running, bob: Running, visit: Visit):
-    page = visit(alice).go("/network")
+    page = visit(alice, permissions=["clipboard-read", "clipboard-write"]).go("/network")
     page.get_by_text("Make a network").click()
     page.get_by_label("Name", exact=True).fill("walks")
+    page.get_by_label("Who may be in").select_option("seed")
+    expect(page.get_by_label("Seed", exact=True)).to_be_visible()
+    page.get_by_label("Who may be in").select_option("invite")
+    expect(page.get_by_label("Seed", exact=True)).to_be_hidden()
     page.get_by_role("button", name="Make it").click()
     mine = page.locator("#networks").get_by_role("listitem").filter(has_text="walks")
     expect(mine).to_contain_text("whom its admin invites")
@@ -25,6 +29,9 @@ def test_a_network_is_made_joined_and_left(alice: Running, bob: Running, visit: 
     shown = page.get_by_role("dialog", name="The invitation")
     invitation = shown.get_by_role("textbox").input_value()
     assert invitation.startswith("dms3net:")
+    expect(shown).to_contain_text("Give this line to bob, and to nobody else.")
+    shown.get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == invitation
     assert barriers(page) == []
     shown.get_by_role("button", name="Close").click()
     theirs = visit(bob).go("/network")

@@ -10,7 +10,7 @@ from dms3.core.limits import PAGE_PEERS_MAX
 from dms3.core.overlay import HOLDERS_MIN, LOCATION_BYTES
 from dms3.libp2p.peer_id import ED25519, SECP256K1, PublicKey
 from dms3.node.people import location_text
-from dms3.web.network import CENTRE, RADIUS, draw, neighbourhood, turn
+from dms3.web.network import CENTRE, RADIUS, draw, held, neighbourhood, turn
 from dms3.web.templating import Pages
 
 
@@ -133,3 +133,59 @@ def test_what_the_person_has_said_is_shown_without_the_same_again():
     assert "You said: rude" in blocked
     empty = Pages()._environment.get_template("warrants.html").render(warrants=[])
     assert "Nothing is known here against anybody." in empty
+
+
+OVERLAY = {"kind": "network", "name": "club", "nodes": 1, "values": 3, "bytes": 1_000}
+BLOCKS = {"type": "block", "values": 2, "bytes": 900, "quota_bytes": 1 << 30, "radius": 1.0}
+CLUB = {
+    "name": "club",
+    "words": "whom its admin invites",
+    "local": False,
+    "problem": "",
+    "people": [],
+    "put_out": [],
+    "until_us": None,
+    "membrane": "invite",
+    "apps": [],
+    "needed": 1,
+    "admins": [],
+    "spaces": [],
+    "may_invite": True,
+    "publish": "dms3 x",
+}
+
+
+def networks(**changed: object) -> str:
+    """The section of the page about one network, and the overlays."""
+    source = '{% import "parts.html" as parts %}{% include "networks.html" %}'
+    template = Pages()._environment.from_string(source)
+    rows = [OVERLAY | {"holds": [BLOCKS, BLOCKS | {"values": 0, "type": "seat"}]}]
+    return template.render(networks=[CLUB | changed], overlays=rows, apps=[], contacts=["bob"])
+
+
+def test_a_network_says_who_is_there_now_and_that_nobody_else_is():
+    me = {"you": True, "admin": True, "name": "me", "root": "r" * 64}
+    bob = {"you": False, "admin": False, "name": "<b>bob", "root": "b" * 64}
+    alone = networks(people=[me])
+    assert "Here now: you (admin)" in alone
+    assert "no other member&#39;s node is here" in alone or "no other member's node" in alone
+    both = networks(people=[me, bob])
+    assert "Here now: you (admin), &lt;b&gt;bob" in both
+    assert "no other member" not in both
+    assert "Nobody is here just now." in networks()
+
+
+def test_a_network_that_puts_out_names_who_does():
+    admins = [{"you": True, "name": "me", "root": "r"}, {"you": False, "name": "bob", "root": "b"}]
+    shown = networks(apps=["guestbook"], admins=admins, needed=2)
+    assert "2 of you, bob put somebody out, by what they find out in guestbook." in shown
+    mine = networks(apps=["guestbook"], admins=admins[:1])
+    assert "Your node puts somebody out, by what it finds out in guestbook." in mine
+    assert "node puts somebody out" in networks(apps=["guestbook"], admins=admins[1:])
+
+
+def test_what_is_held_of_a_quota_is_shown_where_something_is():
+    shown = networks()
+    assert "blocks: 900 bytes of 1.1 GB" in shown
+    assert "seats" not in shown
+    assert held([OVERLAY, OVERLAY]) == {"pieces": 6, "bytes": 2_000}

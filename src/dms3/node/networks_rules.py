@@ -37,24 +37,32 @@ async def rule_of(node: Node, wish: Wish) -> Make:
 
     Raises `argument_invalid` for what does not belong together, `not_found` for contacts and apps.
     """
-    if (wish.membrane == "seed") != (wish.seed is not None):
-        raise Dms3Error(
-            "argument_invalid",
-            "A seed belongs to a network behind one (--membrane seed), and to no other.",
-            hint="Type it unseen: dms3 network create NAME --membrane seed --seed-file -",
-        )
-    if (wish.membrane == "immune") != bool(wish.apps):
-        raise Dms3Error(
-            "argument_invalid",
-            "Apps belong to --membrane immune, and to no other: admins warn of members there.",
-            hint="dms3 network create NAME --membrane immune --needed 2 --apps guestbook",
-        )
+    _check_named(wish)
     others = [await root_of(node, each) for each in wish.admins]
     by = tuple(sorted({node.identity.root, *others}))
     assert node.dapps is not None, "apps are a part of every node"
     apps = tuple(sorted({bytes(node.dapps.app(name).overlay) for name in wish.apps}))
     _check_numbers(wish, len(by))
     return _makers(by, wish, apps)[wish.membrane]
+
+
+def _check_named(wish: Wish) -> None:
+    """Whether a seed and apps are given where they belong; raises `argument_invalid`."""
+    if wish.membrane == "seed" and wish.seed is None:
+        why = "A network behind a seed needs one."
+        hint = "Type it unseen: dms3 network create NAME --membrane seed --seed-file -"
+    elif wish.membrane != "seed" and wish.seed is not None:
+        why = "A seed belongs to a network behind one, and to no other."
+        hint = "Leave it out, or choose --membrane seed."
+    elif wish.membrane == "immune" and not wish.apps:
+        why = "A network that puts people out names an app in which its admins warn of them."
+        hint = "Name it: --apps APP. dms3 dapp list shows yours."
+    elif wish.membrane != "immune" and wish.apps:
+        why = "Apps belong to a network that puts people out, and to no other."
+        hint = "Leave them out, or choose --membrane immune."
+    else:
+        return
+    raise Dms3Error("argument_invalid", why, hint=hint)
 
 
 def _check_numbers(wish: Wish, admins: int) -> None:

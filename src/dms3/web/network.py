@@ -54,6 +54,7 @@ async def gather(site: Site, _request: Request) -> Shown:
         "warrants": (await site.ask("warrant", "list"))["warrants"],
     }
     data |= await _networks(site)
+    data["held"] = held(data["overlays"])
     contacts = (await site.ask("contact", "list"))["contacts"]
     values = {
         "ring": draw(mine, near, placed),
@@ -61,6 +62,14 @@ async def gather(site: Site, _request: Request) -> Shown:
         "contacts": sorted(one["name"] for one in contacts),
     }
     return Shown(data, "dms3 peer list", values)
+
+
+def held(overlays: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What this node holds for others in all of its overlays: pieces, and their bytes."""
+    return {
+        "pieces": sum(one["values"] for one in overlays),
+        "bytes": sum(one["bytes"] for one in overlays),
+    }
 
 
 async def _networks(site: Site) -> dict[str, Any]:

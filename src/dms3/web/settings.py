@@ -20,6 +20,7 @@ from dms3.api.sessions import Sessions
 from dms3.core.errors import Dms3Error
 from dms3.core.limits import SECOND_US, SESSION_FRESH_US_MAX
 from dms3.web.forms import fields
+from dms3.web.network import held
 from dms3.web.site import Shown, Site, View
 
 NOTHING: Mapping[str, Any] = {"words": None, "problem": "", "hint": "", "at": ""}
@@ -29,6 +30,7 @@ async def gather(site: Site, request: Request) -> Shown:
     """What is kept and where, whether a passphrase is asked for; never the words."""
     status = await site.ask("status")
     spaces = (await site.ask("store", "list"))["spaces"]
+    listed = await site.ask("network", "list") if site.has("network", "list") else None
     data = {
         "name": status["name"],
         "root": status["root"],
@@ -42,6 +44,7 @@ async def gather(site: Site, request: Request) -> Shown:
             "documents": {"documents": status["documents"], "bytes": status["bytes"]},
             "fetched": status["fetched"],
             "overlay": status.get("overlay"),
+            "held": held(listed["overlays"]) if listed else None,
             "upkeep": status.get("upkeep"),
             "free_bytes": status["free_bytes"],
         },

@@ -168,7 +168,8 @@ function open(dialog, values) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { dialog, fill, copy } = button.dataset;
+  const { dialog, fill, copyOf } = button.dataset;
+  const copy = copyOf ? document.getElementById(copyOf).value : button.dataset.copy;
   if (dialog) open(document.getElementById(dialog), JSON.parse(fill || "{}"));
   if (button.dataset.close !== undefined) button.closest("dialog").close();
   if (copy !== undefined) {
