@@ -24,7 +24,7 @@ from dms3.libp2p.mdns import Heard, encode_txt
 from dms3.libp2p.multiaddr import Multiaddr
 from dms3.libp2p.peer_id import NodeKey, peer_id_text
 from dms3.libp2p.peer_record import seal_record
-from dms3.node import network
+from dms3.node import door
 from dms3.node.home import Home
 from dms3.node.interfaces import own_addresses
 from dms3.node.metrics import Metrics
@@ -308,7 +308,7 @@ def test_who_only_asks_in_a_protocol_neither_names_nor_answers_it():
 
 
 def test_a_crowd_of_strangers_does_not_lock_a_contact_out(monkeypatch):
-    monkeypatch.setattr(network, "INBOUND_UNNEEDED_MAX", 4)
+    monkeypatch.setattr(door, "INBOUND_UNNEEDED_MAX", 4)
 
     async def test():
         async with AsyncExitStack() as stack:

@@ -30,7 +30,7 @@ from dms3.p2p.conduct import CONDUCT
 from dms3.p2p.frames import VERSION, Version, encode_frame, encode_version
 from dms3.p2p.known import PUBLIC_PROTOCOL
 from dms3.p2p.peers import PeerBook
-from dms3.p2p.port import Conducted
+from dms3.p2p.port import Conducted, HangUp
 from dms3.sim.disk import Disk
 
 ECHO = "/dms3/echo/1"
@@ -305,7 +305,7 @@ def test_a_contact_is_dialled_and_kept():
             up = await alice.notice("peer.up")
             assert up["name"] == "bob"
             assert await alice.ask(bob, b"x") == b"x"
-            bob.network._hang_up(alice.peer, "test")
+            await bob.network.port("hang_up", HangUp(alice.peer, "test"))
             await alice.notice("peer.down")
             await alice.notice("peer.up")
             assert await alice.ask(bob, b"x") == b"x"

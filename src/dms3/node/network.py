@@ -1,8 +1,9 @@
-"""Joins connections to the driver: peer port, handler of the transport, and io port "transport".
+"""Joins connections to the driver: peer port, and handler of the transport.
 
 Source: docs/architecture.md, "Walks"; core/ports.py (`PeerPort`, `PeerEvents`). A session is
 a peer's secured connection with a Link on it. Whom to connect to and whom to refuse is decided by
-the machine PeerBook (p2p/peers.py), which hears of conduct and addresses through `report`.
+the machine PeerBook (p2p/peers.py), which hears of conduct and addresses through `report`, and is
+carried out in `node/transport_port.py`.
 """
 
 from __future__ import annotations
@@ -12,36 +13,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from dms3.core.errors import DecodeError, Dms3Error, Failure, Retry
+from dms3.core.errors import Dms3Error, Failure, Retry
 from dms3.core.ids import PeerId
-from dms3.core.limits import (
-    HELD_OFFER_US,
-    INBOUND_UNNEEDED_MAX,
-    REFUSED_PEERS_MAX,
-    REPORTS_WAITING_MAX,
-    SECOND_US,
-)
+from dms3.core.limits import HELD_OFFER_US, REPORTS_WAITING_MAX, SECOND_US
 from dms3.core.machine import Entropy
 from dms3.core.ports import PeerEvents
 from dms3.io.transport import Transport as TcpTransport
 from dms3.libp2p.events import ConnectionEvent, Identified, StreamData
 from dms3.libp2p.identify import IdentifyInfo
 from dms3.libp2p.multiaddr import Multiaddr
-from dms3.libp2p.peer_id import NodeKey, peer_id_text
+from dms3.libp2p.peer_id import NodeKey
+from dms3.node.described import Described, Seal, introduced
+from dms3.node.door import Door
 from dms3.node.session import Clock, HopStanding, PeerFigures, Secured, Session, Transport
+from dms3.node.transport_port import TransportPort
 from dms3.p2p.link import Link
-from dms3.p2p.port import (
-    Announce,
-    Conducted,
-    Dialed,
-    DialRequest,
-    HangUp,
-    Introduced,
-    Keep,
-    Refuse,
-    Spoken,
-)
-from dms3.p2p.reach import others_word, own_word, reach_of_text
+from dms3.p2p.port import Conducted
 from dms3.p2p.stream import Asked, Given, LinkEvent, Misconduct, Told, Unasked
 
 _WIRE_BITS = (
@@ -52,13 +39,12 @@ _ABSENT = Failure("peer_unreachable", "The peer is not connected.", Retry.LATER)
 
 
 class Network:
-    """The node's peers.
+    """The node's peers: a session for each, between its link and the driver. It dials nobody.
 
     `protocols`: the minors of each dms3 protocol that is spoken; `network`: the 32-byte network id;
     `events`: the loop; `transport`: makes the transport that has this object as its handler, `gate`
-    and `speaks`, and `describe` for Identify; `agent`: name and version of the program; `seal`: the
-    signed record of a sequence number and addresses of this node (libp2p/peer_record.py).
-    `only_asked`: protocols in which this node asks others and answers nobody.
+    and `speaks`, and `describe` for Identify; `agent`: name and version of the program; `seal`
+    signs where this node is. `only_asked`: protocols in which it asks others and answers nobody.
     """
 
     def __init__(  # noqa: PLR0913  # eight unlike things, each by name
@@ -70,42 +56,45 @@ class Network:
         clock: Clock,
         transport: Callable[[Network], Transport],
         agent: str,
-        seal: Callable[[int, Sequence[Multiaddr]], bytes],
+        seal: Seal,
         only_asked: Collection[str] = (),
     ) -> None:
-        self._seal = seal
-        self._said = tuple(sorted(set(protocols) - set(only_asked)))
         self._protocols = protocols
         self._network = network
         self._events = events
         self._clock = clock
-        self._agent = agent
         self._sessions: dict[PeerId, Session] = {}
         self._handles: dict[int, Session] = {}  # our questions that have not ended
         self._count = 0
-        self._refused: dict[PeerId, int] = {}  # until this monotonic instant
-        self._kept: frozenset[PeerId] = frozenset()  # these get in, whatever the crowd
-        self._listening: list[Multiaddr] = []
-        self._announced: tuple[Multiaddr, ...] = ()
-        self._record = b""  # these addresses, signed
-        self.circuits: tuple[str, ...] = ()  # addresses of circuits to this node
-        self.woken = asyncio.Event()  # this machine slept, or is in another network now
+        self._described = Described(agent, tuple(sorted(set(protocols) - set(only_asked))), seal)
+        self._door = Door(clock, self._sessions)
         self._reports: deque[tuple[str, Any]] = deque()
         self._reported = asyncio.Event()
         self._transport = transport(self)
+        self._port = TransportPort(self._transport, self._sessions, self._door, self._described)
 
     # For the node
 
     async def listen(self, address: Multiaddr) -> Multiaddr:
         """Accept connections at `address`; the address with the port that was really taken."""
         taken = await self._transport.listen(address)
-        self._listening.append(taken)
+        self._described.listening.append(taken)
         return taken
 
     @property
     def listening(self) -> tuple[Multiaddr, ...]:
         """Where this node accepts connections."""
-        return tuple(self._listening)
+        return tuple(self._described.listening)
+
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """Addresses of circuits to this node."""
+        return self._described.circuits
+
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set when this machine slept, or is in another network now; whoever looks clears it."""
+        return self._described.woken
 
     async def close(self) -> None:
         """End every connection; the machines are told."""
@@ -151,37 +140,16 @@ class Network:
 
     def speaks(self, protocol: str) -> bool:
         """Whether peers may open streams of `protocol`."""
-        return protocol in self._said
+        return protocol in self._described.protocols
 
     def gate(self, peer: PeerId | None, address: Multiaddr, inbound: bool) -> bool:
-        """Whether to have a connection with `peer`: not while it is refused, or one too many.
-
-        Who comes and is not needed finds the door shut in a crowd; contacts get in.
-        """
+        """Whether to have a connection with `peer`, who may not be known yet: see `Door`."""
         del address  # addresses are limited by the transport itself
-        if peer is None:
-            return True
-        crowded = inbound and peer not in self._kept and peer not in self._sessions
-        if crowded and self._strangers() >= INBOUND_UNNEEDED_MAX:
-            return False
-        return self._refused.get(peer, 0) <= self._clock.now().mono_us
-
-    def _strangers(self) -> int:
-        """How many peers have come that are not kept."""
-        return sum(
-            session.secured.inbound and peer not in self._kept
-            for peer, session in self._sessions.items()
-        )
+        return peer is None or self._door.admits(peer, inbound=inbound)
 
     def describe(self) -> IdentifyInfo:
         """What Identify says about this node."""
-        return IdentifyInfo(
-            protocol_version="dms3/1",
-            agent=self._agent,
-            addresses=self._announced or tuple(self._listening),
-            protocols=self._said,
-            signed_record=self._record,
-        )
+        return self._described.info()
 
     def on_secured(self, link: Secured) -> None:
         """A connection is ready; it may take the place of an older one to the same peer."""
@@ -270,114 +238,11 @@ class Network:
             session.link.cancel(handle)
             self._arm(session)
 
-    # The io port "transport"
+    # For machines: the io port "transport"
 
     async def port(self, operation: str, arguments: Any) -> Any:
-        """Carry out dial(DialRequest) -> Dialed, and what has no answer.
-
-        hang_up(HangUp), make_room(HangUp), release(HangUp), refuse(Refuse), keep(Keep),
-        announce(Announce), wake(); and see `_circuit`.
-        """
-        match operation, arguments:
-            case "dial", DialRequest():
-                return await self._dial(arguments)
-            case "hang_up", HangUp(peer, reason):
-                self._hang_up(peer, reason)
-            case "make_room", HangUp(peer, reason):
-                if not self._transport.circuits.is_busy(peer):
-                    self._hang_up(peer, reason)
-            case "release", HangUp(peer, reason):
-                self._release(peer, reason)
-            case "refuse", Refuse(peer, for_us):
-                self._refuse(peer, for_us)
-            case "keep", Keep(peers):
-                self._kept = frozenset(peers)
-            case "announce", Announce():
-                self._announce(arguments)
-            case "wake", None:
-                self._transport.wake()
-                self.woken.set()
-            case _:
-                return await self._circuit(operation, arguments)
-        return None
-
-    async def _circuit(self, operation: str, arguments: Any) -> Any:
-        """Carry out reserve(PeerId of a hop) -> Reserved, leave(PeerId), hop(whether to be one).
-
-        circuits(addresses of circuits to this node, for all to know), and straighten(DialRequest)
-        -> whether the circuit to the peer gave way to a direct connection.
-        """
-        circuits = self._transport.circuits
-        match operation, arguments:
-            case "reserve", bytes():
-                return await circuits.reserve(PeerId(arguments))
-            case "straighten", DialRequest(_, peer) if peer is not None:
-                return await self._straighten(peer, arguments)
-            case "leave", bytes():
-                circuits.leave(PeerId(arguments))
-            case "hop", bool():
-                circuits.hop.books.offered = arguments
-                self._push()
-            case "circuits", tuple():
-                self.circuits = arguments
-                self.woken.set()
-            case _:
-                raise Dms3Error("method_unknown", f"The transport has no {operation!r}.")
-        return None
-
-    async def _dial(self, request: DialRequest) -> Dialed:
-        addresses = _parsed(request.addresses)
-        secured = await self._transport.dial(addresses, request.peer, request.timeout_us)
-        return Dialed(secured.peer, str(secured.remote))
-
-    async def _straighten(self, peer: PeerId, request: DialRequest) -> bool:
-        """Whether the circuit to `peer` gave way to a direct connection.
-
-        Not while a question is under way: it would have to be asked again.
-        """
-        session = self._sessions.get(peer)
-        if session is None or session.secured.hop is None or session.link.in_flight():
-            return False
-        await self._transport.straighten(_parsed(request.addresses), peer, request.timeout_us)
-        return True
-
-    def _hang_up(self, peer: PeerId, reason: str) -> None:
-        session = self._sessions.get(peer)
-        if session is not None:
-            session.secured.close(reason)
-
-    def _release(self, peer: PeerId, reason: str) -> None:
-        """Hang up, unless another part of the node waits for an answer of this peer.
-
-        Nor while circuits lead through it, or a place at a hop depends on it.
-        """
-        session = self._sessions.get(peer)
-        busy = session is not None and session.link.in_flight()
-        if session is not None and not busy and not self._transport.circuits.is_busy(peer):
-            session.secured.close(reason)
-
-    def _announce(self, announce: Announce) -> None:
-        """Sign where this node is, and tell every peer that has not heard it."""
-        self._announced = tuple(map(Multiaddr.parse, announce.addresses))
-        record = self._seal(announce.sequence, self._announced)
-        if record != self._record:
-            self._record = record
-            self._push()
-
-    def _push(self) -> None:
-        """Tell every peer what Identify says now."""
-        for session in self._sessions.values():
-            session.secured.push_identify()
-
-    def _refuse(self, peer: PeerId, for_us: int) -> None:
-        now_us = self._clock.now().mono_us
-        over = [one for one, until_us in self._refused.items() if until_us <= now_us]
-        for one in over:
-            del self._refused[one]
-        if len(self._refused) >= REFUSED_PEERS_MAX:  # the one that was nearest to its end goes
-            del self._refused[min(self._refused, key=lambda one: (self._refused[one], one))]
-        self._refused[peer] = now_us + for_us
-        self._hang_up(peer, f"peer {peer_id_text(peer)} is refused for a while")
+        """Carry out an operation of the io port "transport": see `TransportPort`."""
+        return await self._port.serve(operation, arguments)
 
     # Small parts
 
@@ -451,25 +316,11 @@ class Network:
         """Pass on what the peer says of itself, as often as addresses change at most."""
         if not session.pushes.admit(self._clock.now().mono_us):
             return
-        peer, info = session.secured.peer, event.info
         if event.forged:
-            self.tell("conduct", Conducted(peer, "record_forged"))
-        near = reach_of_text(str(session.secured.remote))
-        usable = own_word(info.addresses, near)
-        seen = "" if info.observed is None else str(info.observed)
-        direct = others_word((one for one in info.addresses if one.circuit is None), near)
-        self.tell("circuits.spoken", Spoken(peer, info.protocols, seen, direct))
-        self.tell("introduced", Introduced(peer, usable, info.protocols, info.signed_record))
-
-
-def _parsed(texts: Sequence[str]) -> list[Multiaddr]:
-    addresses = []
-    for text in texts:
-        try:
-            addresses.append(Multiaddr.parse(text))
-        except DecodeError:
-            continue  # a peer's word about itself; the others may do
-    return addresses
+            self.tell("conduct", Conducted(session.secured.peer, "record_forged"))
+        spoken, told = introduced(session.secured, event.info)
+        self.tell("circuits.spoken", spoken)
+        self.tell("introduced", told)
 
 
 def over_tcp(key: NodeKey, clock: Clock, entropy: Entropy) -> Callable[[Network], Transport]:

@@ -28,11 +28,17 @@ Call = Callable[[str, Any], Awaitable[Any]]
 
 
 class Network(Protocol):
-    """What listens (node/network.py); `woken` is set after a sleep of the machine."""
+    """What listens (node/network.py)."""
 
-    woken: asyncio.Event
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set after a sleep of the machine, and when it is in another network."""
+        ...
 
-    circuits: tuple[str, ...]  # addresses of circuits to this node
+    @property
+    def circuits(self) -> tuple[str, ...]:
+        """Addresses of circuits to this node."""
+        ...
 
     @property
     def listening(self) -> tuple[Multiaddr, ...]:
