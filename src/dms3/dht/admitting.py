@@ -149,7 +149,8 @@ class Door:
             return Failure(NOT_ADMITTED, "This overlay is of a local network: ask from there.")
         if self._admission.admits(overlay, peer, wall_us):
             return None
-        wrong = self.bars(overlay, closed.shown.get(peer, b""))
+        root = closed.shown.get(peer)
+        wrong = None if root is None else self.bars(overlay, root)
         return STRANGER if wrong is None else refused(wrong)
 
     # Whom warrants put out, or whose stake has gone

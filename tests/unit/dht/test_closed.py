@@ -360,5 +360,9 @@ def test_who_has_locked_enough_by_the_ledger_is_in_until_it_has_not():
     world.connect(nodes[2], nodes[0])
     own = nodes[2].machine._standing.presence(CLUB, world.now.wall_us)
     told = nodes[2].question(nodes[0], Question(CLUB, own, find=FIND))
+    stranger = world.add(9).start(provider_type())
+    world.connect(stranger, nodes[0])
+    asked = stranger.question(nodes[0], Question(CLUB, find=FIND))
+    assert asked.code == "not_admitted", "of somebody unknown no ledger is asked"
     assert (told.code, "membrane-stake" in told.message) == ("not_admitted", True)
     assert world.conduct == [], "another node may know less of the ledger"
