@@ -1,7 +1,7 @@
 """Whom the node wants to be connected to, and when it tries next: back-off with jitter, bounded.
 
 Source: docs/architecture.md, "Identity" and "The machine". Plain state that `p2p/peers.py` drives;
-it dials nothing itself: the io port "transport" (node/network.py) carries out a `DialRequest`.
+it dials nothing itself: `node/transport_port.py` carries out a `DialRequest`.
 """
 
 from __future__ import annotations

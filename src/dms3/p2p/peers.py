@@ -3,7 +3,7 @@
 Source: docs/architecture.md, "Identity" and "How nodes meet"; docs/wire.md, "/dms3/peer/1" and
 "/dms3/exchange/1". Contacts and bootstrap addresses are kept connected, found peers are tried;
 misconduct adds up and gets a peer refused for a while. Connections themselves are made by the io
-port "transport" (node/network.py).
+port "transport" (node/transport_port.py).
 
 Operations, as Call("peers.NAME", ARGUMENTS): connect(text) -> Dialed · disconnect(PeerId) -> None ·
 release(PeerId) -> None · ping(PeerId) -> round trip in microseconds · list() -> tuple[PeerRow] ·

@@ -1,6 +1,7 @@
 """What the peer book and the io port "transport" say to each other.
 
-Source: docs/architecture.md, "The machine" (Call). Types only; `node/network.py` is the port.
+Source: docs/architecture.md, "The machine" (Call). Types; the port is
+`node/transport_port.py`.
 """
 
 from __future__ import annotations

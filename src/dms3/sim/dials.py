@@ -1,7 +1,7 @@
 """The io port "transport" of simulated nodes: dialling, hanging up, refusing.
 
 Source: docs/simulator.md, "Connections"; plays the part of `io/transport.py` and of the port in
-`node/network.py`, with their failures. What a connection carries is the network's matter.
+`node/transport_port.py`, with their failures. What a connection carries is the network's matter.
 """
 
 from __future__ import annotations
