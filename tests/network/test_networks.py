@@ -76,6 +76,9 @@ async def who_is_not_invited_is_refused(net: Four) -> None:
     await net.refused("carol", invitation, "membrane-member")  # who has read it
     joined = await net.join("bob", invitation)
     assert joined["id"] == made["id"]
+    for name in ("walkers", "club"):  # what it is called here, and nowhere else
+        again = await net.join("bob", f"For bob:\n{invitation}\n", name=name)
+        assert (again["id"], again["name"]) == (made["id"], name)
     await net.members("alice", "club", "alice", "bob")
     await net.members("bob", "club", "alice", "bob")
     with pytest.raises(Dms3Error, match="Only its admins"):
