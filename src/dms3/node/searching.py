@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dms3.core.errors import Dms3Error, first_error
-from dms3.core.ids import SpaceId
+from dms3.core.ids import PeerId, SpaceId
 from dms3.core.limits import SEARCH_HITS_MAX
 from dms3.libp2p.peer_id import peer_id_text
 from dms3.node import publishing
@@ -157,7 +157,7 @@ async def _with_owners(node: Node, hits: list[dict[str, Any]]) -> list[dict[str,
     """
     contacts: Sequence[Contact] = await node.call("peers.contact_list")
     names = {each.root.hex(): each.name for each in contacts}
-    names |= {peer_id_text(each.peer): each.name for each in contacts}
+    names |= {peer_id_text(PeerId(each.peer)): each.name for each in contacts}
     own = node.identity
     names |= {own.root.hex(): own.name, peer_id_text(own.peer): own.name}
     return [hit | {"owner": names.get(hit.get("root", hit["node"]), "")} for hit in hits]
