@@ -1,4 +1,4 @@
-"""Between real nodes: who breaks a rule, or accuses falsely, is convicted and blocked by all.
+"""Between eight real nodes: who breaks a rule, or accuses falsely, is convicted and blocked by all.
 
 And put out of a network when enough of those warn of them whom it names.
 """
@@ -15,7 +15,8 @@ from dms3.sdk import Client
 from network.app_network import AppNetwork, apps, called, until
 
 OUTLAW = Path(__file__).with_name("outlaw.py")
-HONEST = ("alice", "bob")
+HONEST = ("alice", "bob", "erin", "frank", "grace", "heidi")
+ADMINS = ("alice", "bob")  # of the networks that Carol and Dave are put out of
 LONG = "x" * 601
 NOBODY = "ab" * 32  # a root that no node has
 
@@ -43,8 +44,8 @@ async def convicted(client: Client, count: int) -> dict[str, dict]:
 
 async def everybody_is_in_two_networks(clients: dict[str, Client]) -> dict[str, str]:
     """Whom two of Alice and Bob warn of is put out of one; in the other Bob's word counts not."""
-    roots = {name: (await each.call("id", "show"))["root"] for name, each in clients.items()}
-    alice = clients["alice"]
+    alice, people = clients["alice"], (*ADMINS, "carol", "dave")
+    roots = {name: (await clients[name].call("id", "show"))["root"] for name in people}
     of_two = {"membrane": "immune", "needed": 2, "apps": ["guestbook"]}
     for name, other in (("club", roots["bob"]), ("board", NOBODY)):
         made = await alice.call("network", "create", name=name, admins=[other], **of_two)
@@ -72,8 +73,8 @@ async def members(client: Client, name: str, roots: Collection[str]) -> dict[str
 async def two_warrants_put_out_and_one_does_not(
     clients: dict[str, Client], roots: dict[str, str]
 ) -> None:
-    honest = [roots[name] for name in HONEST]
-    for name in HONEST:
+    honest = [roots[name] for name in ADMINS]
+    for name in ADMINS:
         found = await members(clients[name], "club", honest)
         out = {row["root"]: row["by"] for row in found["put_out"]}
         assert out == {roots["carol"]: 2, roots["dave"]: 2}
@@ -112,7 +113,7 @@ async def she_is_blocked(clients: dict[str, Client]) -> None:
 
     (line,) = await until(read)
     assert line["name"] == "Alice"
-    for name in HONEST:
+    for name in ADMINS:
         with pytest.raises(Dms3Error, match="Nobody who was asked has"):
             await clients[name].call("entry", "get", hash=sorry)
 
@@ -159,7 +160,7 @@ async def a_warrant_of_each_is_written(clients: dict[str, Client]) -> None:
 def test_who_breaks_a_rule_or_accuses_falsely_is_convicted_by_all(tmp_path: Path) -> None:
     async def scenario() -> None:
         patched = ("carol", "dave")
-        async with apps(tmp_path, 4, "guestbook", patched, Network) as (_, clients):
+        async with apps(tmp_path, 8, "guestbook", patched, Network) as (_, clients):
             roots = await everybody_is_in_two_networks(clients)
             await who_breaks_a_rule(clients)
             await she_is_blocked(clients)
