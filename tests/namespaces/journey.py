@@ -62,6 +62,8 @@ def journey(base: Path) -> dict[str, Any]:
         wait_until(lambda: cafe.peer(alice).get("connected"))
         said["cafe_first"] = [cafe.peer(alice)["direct"], cafe.peer(alice)["inbound"]]
 
+        local_network(alice, bob, "home")  # over a circuit nobody is near
+
         (base / "heron.txt").write_text(LETTER)
         alice.call("store", "add", paths=[str(base / "heron.txt")], space="letters")
         alice.call("store", "share", space="letters", **{"with": "bob"})
@@ -81,7 +83,23 @@ def journey(base: Path) -> dict[str, Any]:
         wait_until(lambda: carol.peer(dave).get("connected") and dave.peer(carol).get("connected"))
         said["lan"] = sorted({carol.peer(dave)["found"], dave.peer(carol)["found"]})
         said["lan_peers"] = [one.call("peer", "list")["connected"] for one in (carol, dave)]
+        local_network(carol, dave, "house")
+        wait_until(lambda: members_of(carol, "house") == members_of(dave, "house") == 2)
+        said["lan_members"] = [members_of(one, "home") for one in (alice, bob)]
         return said
+
+
+def local_network(one: Any, other: Any, name: str) -> None:
+    """`one` makes a network for whoever is on its local network, and invites `other`."""
+    one.call("network", "create", name=name, membrane="lan")
+    root = other.call("id", "show")["root"]
+    made = one.call("network", "invite", name=name, who=root)
+    other.call("network", "join", invitation=made["invitation"])
+
+
+def members_of(node: Any, name: str) -> int:
+    """How many people it knows there, its own included."""
+    return len(node.call("network", "members", name=name)["members"])
 
 
 def circuits_of(node: Any) -> list[str]:

@@ -77,3 +77,8 @@ def test_the_node_in_the_middle_learns_nothing_of_them(said):
 def test_two_machines_on_a_cable_find_each_other(said):
     assert "lan" in said["lan"]
     assert said["lan_peers"] == [1, 1]
+
+
+def test_a_local_network_has_whoever_is_on_the_cable_and_nobody_from_behind_a_router(said):
+    """Alice and Bob are connected, through the node in the open, and both were invited."""
+    assert said["lan_members"] == [1, 1]
