@@ -127,7 +127,7 @@ def _application(shared: Shared, first: str) -> typer.Typer:
     ]
     for noun, verb, row in rows:
         if verb and noun not in groups:
-            groups[noun] = typer.Typer(help=NOUNS[noun], epilog=HELP, **options)
+            groups[noun] = typer.Typer(help=NOUNS.get(noun, noun), epilog=HELP, **options)
             app.add_typer(groups[noun], name=noun)
         if not verb or noun == first:
             function = _callback_of(row, shared) if isinstance(row, Command) else row
