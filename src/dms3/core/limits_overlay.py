@@ -160,9 +160,7 @@ GOSSIP_RECENT_MAX = 4_096  # newest ids that two partners compare: 64 KB
 GOSSIP_COST_US = SECOND_US // 4_000  # one id told or asked for by one peer...
 GOSSIP_BURST_US = 4 * SECOND_US  # ...after so many at once as take this time
 GOSSIP_COMPARE_WEIGHT = 64  # what a comparison counts, in ids, beside those of its answer
-GOSSIP_WEIGHED_BYTES = (
-    256  # of bodies given out count as an id: a burst is all that one topic keeps
-)
+GOSSIP_WEIGHED_BYTES = 256  # of bodies given count as one id: a burst is all that a topic keeps
 GOSSIP_TOPIC_CHARS_MAX = 16  # as the name of a content type
 GOSSIP_UNKNOWN_MAX = 64  # spreads that wait to hear whether this node is in their overlay
 
