@@ -122,7 +122,11 @@ def test_topics_of_events_are_those_that_machines_tell() -> None:
         )
         for path in sorted((ROOT / "src/dms3" / folder).glob("*.py"))
     ]
-    told = {topic for text in sources for topic in re.findall(r'[Nn]otify\(\s*"([\w.]+)"', text)}
+    told = {
+        topic
+        for text in sources
+        for topic in re.findall(r'(?:[Nn]otify|_tell)\(\s*"([\w.]+)"', text)
+    }
     assert {topic for row in rows("api.md", "topic") for topic in words(row[0])} == told
 
 
