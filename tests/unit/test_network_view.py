@@ -177,11 +177,13 @@ def test_a_network_says_who_is_there_now_and_that_nobody_else_is():
 
 def test_a_network_that_puts_out_names_who_does():
     admins = [{"you": True, "name": "me", "root": "r"}, {"you": False, "name": "bob", "root": "b"}]
-    shown = networks(apps=["guestbook"], admins=admins, needed=2)
+    shown = networks(apps=["guestbook"], apps_words="guestbook", admins=admins, needed=2)
     assert "2 of you, bob put somebody out, by what they find out in guestbook." in shown
-    mine = networks(apps=["guestbook"], admins=admins[:1])
+    mine = networks(apps=["guestbook"], apps_words="guestbook", admins=admins[:1])
     assert "Your node puts somebody out, by what it finds out in guestbook." in mine
-    assert "node puts somebody out" in networks(apps=["guestbook"], admins=admins[1:])
+    assert "node puts somebody out" in networks(
+        apps=["guestbook"], apps_words="guestbook", admins=admins[1:]
+    )
 
 
 def test_what_is_held_of_a_quota_is_shown_where_something_is():

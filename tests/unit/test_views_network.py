@@ -14,6 +14,7 @@ ONE = {
     "admins": [{"root": BOB, "name": "bob"}, {"root": CAROL, "name": ""}],
     "needed": 2,
     "apps": ["guestbook"],
+    "apps_words": "guestbook",
     "members": 3,
     "nodes": 3,
     "until_us": None,

@@ -35,7 +35,7 @@ def _who_puts_out(one: Mapping[str, Any]) -> list[Line]:
         return []
     names = ", ".join(_called(each) for each in one["admins"])
     out = "puts" if one["needed"] == 1 else "put"
-    where = f"  by what they find out in {', '.join(one['apps'])}"
+    where = f"  by what they find out in {one['apps_words']}"
     return [[(f"  {one['needed']} of these {out} somebody out: {names}", "")], [(where, "")]]
 
 

@@ -74,7 +74,7 @@ class EntryAnswers:
     async def get(self, hash_: str, dapp: str | None, *, latest: bool) -> dict[str, Any]:
         """The record under a hash; raises `not_found`."""
         app, found = await self._found(hash_of(hash_), dapp, latest=latest)
-        return {"dapp": app.name, "person": await self._person(found), **shown.found(found)}
+        return {"dapp": app.name, "person": await self._person(app, found), **shown.found(found)}
 
     async def links(
         self, base: str, dapp: str | None, tag: str, kind: str, limit: int
@@ -98,9 +98,8 @@ class EntryAnswers:
             if found.state != "empty" or dapp is not None:
                 more = len(found.actions) == limit
                 last = found.actions[-1].action.seq if found.actions and more else None
-                person = None
-                if found.state == "valid" and found.actions:
-                    person = (await people_of(self._node)).row(found.actions[0].action.root)
+                roots = await self._dapps.behind.of([(app.overlay, key)])
+                person = (await people_of(self._node)).row(roots.get(key))
                 about = {"dapp": app.name, "person": person}
                 return {**about, **shown.activity(found), "next": last}
         raise Dms3Error("not_found", f"No installed app knows the agent {agent[:64]}.")
@@ -116,7 +115,7 @@ class EntryAnswers:
             "action": str(action.hash),
             "entry": None if action.action.entry is None else str(action.action.entry),
             "author": shown.record(found.records[0])["action"]["author"],
-            "person": await self._person(found),
+            "person": await self._person(app, found),
             "verdict": shown.verdict(found.verdict),
             "holders": found.holders,
             "here": [shown.op_state(one) for one in states],
@@ -128,11 +127,16 @@ class EntryAnswers:
             data["published"] = shown.published(far)
         return data
 
-    async def _person(self, found: Found) -> dict[str, Any] | None:
-        """Who wrote a record that holds: its chain begins with a certificate of theirs."""
-        if not isinstance(found.verdict, Valid) or not found.records:
+    async def _person(self, app: App, found: Found) -> dict[str, Any] | None:
+        """Who wrote a record: one that holds names them truly, for others it is looked up."""
+        if not found.records:
             return None
-        return (await people_of(self._node)).row(found.records[0].signed.action.root)
+        action = found.records[0].signed.action
+        root: bytes | None = action.root
+        if not isinstance(found.verdict, Valid):
+            known = await self._dapps.behind.of([(app.overlay, action.author)])
+            root = known.get(action.author)
+        return (await people_of(self._node)).row(root)
 
     async def _blocked(self, app: App, agent: bytes) -> str:
         """How its author stands here: "" for one against whom nothing is known."""

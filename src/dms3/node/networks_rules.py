@@ -129,6 +129,15 @@ def app_names(node: Node, rule: Membrane) -> Sequence[str]:
     return [names.get(OverlayId(app), encode_base32(app)) for app in apps]
 
 
+def app_words(node: Node, rule: Membrane) -> str:
+    """The same for people, who do not know an app by its id; "" without apps."""
+    known = set() if node.dapps is None else {each.name for each in node.dapps.apps()}
+    return ", ".join(
+        name if name in known else f"an app that is not installed here ({name[:12]}...)"
+        for name in app_names(node, rule)
+    )
+
+
 async def put_out(node: Node, rule: Membrane) -> Sequence[tuple[Root, int]]:
     """Who is put out, as this node sees it, and how many have warned of them."""
     if not isinstance(rule, Immune):
