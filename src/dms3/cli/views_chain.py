@@ -59,7 +59,8 @@ def _figures(data: Mapping[str, Any]) -> list[Line]:
 
 def _of_app(one: Mapping[str, Any]) -> list[Line]:
     ops = counted(sum(one["held"]["states"].values()), "op")
-    states = ", ".join(f"{count} {state}" for state, count in one["held"]["states"].items())
+    held = one["held"]["states"].items()
+    states = ", ".join(f"{count:,} {_OP_STATES.get(state, state)}" for state, count in held)
     lines: list[Line] = [
         [(one["dapp"], "bold"), (f"  {ops} held, {size(one['held']['bytes'])}", "")]
     ]
@@ -82,6 +83,14 @@ def _of_app(one: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+_OP_STATES = {
+    "pending": "waiting",
+    "system": "being checked by the rules that all apps have",
+    "app": "being checked by the rules of the app",
+    "integrated": "checked and held",
+    "rejected": "refused, kept as evidence",
+    "abandoned": "given up without a verdict",
+}
 _NOT_TAKEN = {
     "refused": "for which there was no room",
     "barred": "of agents that are blocked",
