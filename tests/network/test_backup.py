@@ -144,6 +144,11 @@ def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path) -> None:
         assert not new.exists()
     with running(tmp_path / "alice") as alice:
         assert refused(alice, "store", "backup", url="ftp://x/y").code == "argument_invalid"
+        for inside in (alice.home, alice.home / "packs", alice.home / ".." / alice.home.name / "b"):
+            within = refused(alice, "store", "backup", url=str(inside))
+            assert within.code == "argument_invalid"
+            assert "lies in the home folder" in within.message
+            assert not (inside / "objects").exists()
         place = tmp_path / "file"
         place.write_text("no folder")
         assert refused(alice, "store", "backup", url=str(place)).code == "home_unusable"

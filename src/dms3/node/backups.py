@@ -40,6 +40,16 @@ class Opener(Protocol):
         ...
 
 
+def check_outside(folder: Path, home: Path) -> None:
+    """Whether `folder` lies outside of `home`; raises `argument_invalid`: both would be lost."""
+    if folder.resolve().is_relative_to(home.resolve()):
+        raise Dms3Error(
+            "argument_invalid",
+            f"{folder} lies in the home folder of this node: what takes the one takes the other.",
+            hint="Choose a folder elsewhere, on another disk if there is one.",
+        )
+
+
 class Backups:
     """The services over a running `node`."""
 
@@ -48,7 +58,8 @@ class Backups:
         self._opener = opener
 
     async def backup(self, url: str) -> AsyncIterator[Step]:
-        """Write a generation; raises as `Backing.backup`."""
+        """Write a generation; raises as `Backing.backup`, and when `url` lies in the home."""
+        check_outside(folder_of(url), self._opener.home.path)
         run = None
         async with contextlib.aclosing(self._node.backing.backup(url)) as runs:
             async for run in runs:
