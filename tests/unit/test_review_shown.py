@@ -30,6 +30,7 @@ def test_what_peers_answer_is_shown_without_control_characters():
         "sharing.grants": Grants((), ()),
         "sharing.search": found,
         "fetch.private": None,
+        "peers.contact_list": (),
     }
 
     async def call(operation: str, _arguments: object = None) -> object:
@@ -37,7 +38,10 @@ def test_what_peers_answer_is_shown_without_control_characters():
 
     networks = SimpleNamespace(entered=list)
     clock = SimpleNamespace(now=lambda: Now(0, 0))
-    node = SimpleNamespace(call=call, clock=clock, networks=networks)
+    own = SimpleNamespace(
+        root=bytes([2]) * 32, peer=PeerId(PEER_ID_PREFIX + bytes([2]) * 32), name=""
+    )
+    node = SimpleNamespace(call=call, clock=clock, networks=networks, identity=own)
     asked = SearchAsked("needle", None, None, (), "peers", 10)
     shown = asyncio.run(Documents(node).search(asked))
     (one,) = shown["hits"]

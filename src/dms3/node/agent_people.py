@@ -1,7 +1,7 @@
 """Who is behind an agent, by the names that the person of this node gave them.
 
-Source: docs/chains.md, "Agents". An action that holds names its person truly, for its chain begins
-with a certificate; of an agent that may have lied, the certificate itself is read.
+Source: docs/chains.md, "My chain". An action that holds names its person truly, for its chain
+begins with a certificate; of an agent that may have lied, the certificate itself is read.
 """
 
 from __future__ import annotations

@@ -155,6 +155,8 @@ async def _with_owners(node: Node, hits: list[dict[str, Any]]) -> list[dict[str,
 
     Which node has published something is that node's own word; its root has signed for it.
     """
+    if not hits:
+        return hits
     contacts: Sequence[Contact] = await node.call("peers.contact_list")
     names = {each.root.hex(): each.name for each in contacts}
     names |= {peer_id_text(PeerId(each.peer)): each.name for each in contacts}

@@ -27,6 +27,7 @@ WORK_NAMES = {
     "store recover": "Recovering",
     "store import": "Reading a CAR file",
     "store export": "Writing a CAR file",
+    "entry put": "Writing, and waiting until others hold it",
     "dapp install": "Installing an app",
     "dapp migrate": "Going on in another version of an app",
     "dapp publish": "Publishing an app",
