@@ -101,10 +101,13 @@ def test_a_journey_says_who_signed_and_whether_that_is_enough() -> None:
     told = lines("entry journey", data)
     assert "record rejected, rule short, line 9: too long" in told
     assert "entry: signed for by 2 nodes, all there are" in told
-    assert "activity: signed for by 0 nodes, not yet enough: uptimes of 0.0 together" in told
+    assert "activity: signed for by nobody yet" in told
     assert "record: signed for by 9 nodes, enough: uptimes of 8.2 together" in told
-    put = {"entry": HASH, "action": HASH, "published": data["published"]}
+    put = {"dapp": "d", "entry": HASH, "action": HASH, "published": data["published"]}
     assert "entry: signed for by 2 nodes, all there are" in lines("entry put", put)
+    assert f"dms3 entry journey {HASH} --dapp d" in lines("entry put", put)
+    whole = put | {"published": {"complete": True, "ops": ops[:2]}}
+    assert "journey" not in lines("entry put", whole)
     assert "signed for" not in lines("entry put", put | {"published": None})
     assert "signed for" not in lines("entry journey", data | {"published": None})
     assert "warrant show" not in told

@@ -166,7 +166,11 @@ def _session(one: Mapping[str, Any]) -> list[Line]:
 
 def _put(data: Mapping[str, Any]) -> list[Line]:
     lines: list[Line] = [[("entry  ", "dim"), (data["entry"], "bold")]]
-    return [*lines, [(f"action {data['action']}", "dim")], *_signed(data["published"])]
+    lines += [[(f"action {data['action']}", "dim")], *_signed(data["published"])]
+    if data["published"] and not data["published"]["complete"]:
+        look = f"dms3 entry journey {data['action']} --dapp {data['dapp']}"
+        lines += [[(f"It is written, and others are asked for it by this node: {look}", "yellow")]]
+    return lines
 
 
 def _signed(published: Mapping[str, Any] | None) -> list[Line]:
@@ -181,7 +185,8 @@ def _signed(published: Mapping[str, Any] | None) -> list[Line]:
             "near": "all who lie near it",
         }
         why = known.get(one["enough"], f"not yet enough: {why}")
-        lines += [[(f"  {one['op']}: signed for by {signed}, {why}", "")]]
+        told = f"signed for by {signed}, {why}" if one["signers"] else "signed for by nobody yet"
+        lines += [[(f"  {one['op']}: {told}", "")]]
     return lines
 
 
