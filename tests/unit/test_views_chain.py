@@ -7,8 +7,18 @@ from dms3.node.commands import TABLE
 FIGURES = {
     "dapp": "guestbook",
     "held": {"states": {"integrated": 1_041, "rejected": 6}, "bytes": 10_800},
-    **{"rounds": 10, "failed": 1, "differing": 2, "brought": 3, "offered": 4, "dropped": 5},
-    **{"refused": 0, "barred": 9, "far": 0, "absent": 0, "short": 0, "whole": True},
+    "rounds": 10,
+    "failed": 1,
+    "differing": 2,
+    "brought": 3,
+    "offered": 4,
+    "dropped": 5,
+    "refused": 0,
+    "barred": 9,
+    "far": 0,
+    "absent": 0,
+    "short": 0,
+    "whole": True,
 }
 
 
